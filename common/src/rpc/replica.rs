@@ -1,0 +1,314 @@
+//! The contract of a replica, for front ends and for `client cluster`. A payload is a service's own encoding;
+//! nothing here looks inside.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::Outcome;
+use crate::clock::Timestamp;
+use crate::names::LogicalName;
+use crate::replication::{
+    ConfigVersion, GroupConfig, GroupName, LogIndex, LogPoint, Member, RequestId, VectorTimestamp,
+};
+
+/// One member of each of its groups.
+#[tarpc::service]
+pub trait Replica {
+    /// Runs a command once, however often it is sent.
+    async fn execute(
+        service: GroupName,
+        request: RequestId,
+        prev: VectorTimestamp,
+        facts: Bytes,
+        payload: Bytes,
+    ) -> Result<Done, SubmitError>;
+    /// Answers a query.
+    async fn query(
+        service: GroupName,
+        prev: VectorTimestamp,
+        consistency: Consistency,
+        payload: Bytes,
+    ) -> Result<Answer, QueryError>;
+    /// How its members are.
+    async fn status() -> Vec<MemberStatus>;
+}
+
+/// The largest payload of a command or query: a menu of 1,000 products fits.
+pub const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
+
+/// How fresh an answer must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Consistency {
+    /// It shows every update answered before the query was sent.
+    Linearizable,
+    /// Any replica's that heard a primary this recently.
+    StaleOk {
+        /// How recently.
+        max_age: Duration,
+    },
+}
+
+/// A command's acknowledgement: it is on the disks of all in-sync replicas.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// The service's reply, in its own encoding.
+    pub reply: Bytes,
+    /// Where it stands.
+    pub position: Position,
+    /// Ids up to this one are forgotten.
+    pub floor: RequestId,
+    /// The replica's wall clock, by which a client may correct its own.
+    pub now: Timestamp,
+}
+
+/// A query's answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The service's answer, in its own encoding.
+    pub answer: Bytes,
+    /// What it reflects.
+    pub position: Position,
+}
+
+/// How far an answer reaches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Position {
+    /// The log up to and including this entry.
+    Log(LogPoint),
+}
+
+/// Why a command was not acknowledged. Each variant says what the caller may do next.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum SubmitError {
+    /// This copy was not taken in: send it to the primary that `config` names.
+    #[error("not the primary")]
+    NotPrimary {
+        /// The newest configuration known here.
+        config: Option<Box<GroupConfig>>,
+        /// Where its primary listens, when that is known here.
+        address: Option<SocketAddr>,
+    },
+    /// This copy was not taken in: too much is under way.
+    #[error("busy; try again in {retry_in:?}")]
+    Busy {
+        /// When to try again.
+        retry_in: Duration,
+    },
+    /// This copy was not taken in: the replica is stopping.
+    #[error("the replica is stopping")]
+    Draining,
+    /// This copy was not taken in: the disk is full.
+    #[error("the disk is full")]
+    DiskFull,
+    /// This copy was not taken in: nobody serves the group, or nobody could be reached.
+    #[error("nobody serves {service}")]
+    NoPrimary {
+        /// Which.
+        service: GroupName,
+    },
+    /// This copy was not taken in: no such service here.
+    #[error("no service {service} here")]
+    UnknownService {
+        /// Which.
+        service: GroupName,
+    },
+    /// This copy was not taken in: over [`PAYLOAD_BYTES_MAX`].
+    #[error("a payload has at most {limit} bytes")]
+    TooLarge {
+        /// The bound.
+        limit: u64,
+    },
+    /// This copy was not taken in: the id is dated too far ahead. Correct the clock by `now`, make a new id.
+    #[error("the request id lies too far ahead of the log's time")]
+    FromTheFuture {
+        /// The replica's wall clock.
+        now: Timestamp,
+    },
+    /// Final: the id belongs to another command, which ran; this one did not.
+    #[error("the request id belongs to another command")]
+    Reused,
+    /// It will never run from now on, but it may have run before: look, then use a new id.
+    #[error("the request id is too old to be told apart")]
+    Expired {
+        /// Ids up to this one are forgotten.
+        floor: RequestId,
+        /// The replica's wall clock.
+        now: Timestamp,
+    },
+    /// Refused by the front end, before it was ordered: in the service's own encoding of a reply.
+    #[error("refused before it was ordered")]
+    AtTheDoor {
+        /// The service's reply.
+        reply: Bytes,
+    },
+    /// Too few replicas are in sync to promise anything. Unknown: the same id again.
+    #[error("{in_sync} replicas are in sync, {needed} are needed")]
+    TooFewInSync {
+        /// How many are.
+        in_sync: u8,
+        /// How many are needed.
+        needed: u8,
+    },
+    /// Unknown: the same id again.
+    #[error("no acknowledgement within {waited:?}")]
+    Unacknowledged {
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// Unknown: the same id again. Our fault.
+    #[error("internal error: {why}")]
+    Internal {
+        /// For the log.
+        why: String,
+    },
+}
+
+impl SubmitError {
+    /// What the failed call may have done.
+    pub const fn outcome(&self) -> Outcome {
+        match self {
+            Self::NotPrimary { .. }
+            | Self::Busy { .. }
+            | Self::Draining
+            | Self::DiskFull
+            | Self::NoPrimary { .. }
+            | Self::UnknownService { .. }
+            | Self::TooLarge { .. }
+            | Self::FromTheFuture { .. }
+            | Self::Reused
+            | Self::AtTheDoor { .. } => Outcome::NoEffect,
+            Self::Expired { .. } | Self::TooFewInSync { .. } | Self::Unacknowledged { .. } | Self::Internal { .. } => {
+                Outcome::Unknown
+            }
+        }
+    }
+}
+
+/// Why a query was not answered. Queries may always be repeated.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum QueryError {
+    /// Ask the primary that `config` names.
+    #[error("not the primary")]
+    NotPrimary {
+        /// The newest configuration known here.
+        config: Option<Box<GroupConfig>>,
+        /// Where its primary listens, when that is known here.
+        address: Option<SocketAddr>,
+    },
+    /// Too much is under way.
+    #[error("busy; try again in {retry_in:?}")]
+    Busy {
+        /// When to try again.
+        retry_in: Duration,
+    },
+    /// The replica is stopping.
+    #[error("the replica is stopping")]
+    Draining,
+    /// Nobody serves the group, or nobody could be reached.
+    #[error("nobody serves {service}")]
+    NoPrimary {
+        /// Which.
+        service: GroupName,
+    },
+    /// No such service here.
+    #[error("no service {service} here")]
+    UnknownService {
+        /// Which.
+        service: GroupName,
+    },
+    /// Over [`PAYLOAD_BYTES_MAX`].
+    #[error("a payload has at most {limit} bytes")]
+    TooLarge {
+        /// The bound.
+        limit: u64,
+    },
+    /// No primary was heard recently enough.
+    #[error("no primary was heard within the age allowed")]
+    Behind,
+    /// Too few replicas are in sync.
+    #[error("{in_sync} replicas are in sync, {needed} are needed")]
+    TooFewInSync {
+        /// How many are.
+        in_sync: u8,
+        /// How many are needed.
+        needed: u8,
+    },
+    /// Not confirmed in time.
+    #[error("not confirmed within {waited:?}")]
+    Unacknowledged {
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// Our fault.
+    #[error("internal error: {why}")]
+    Internal {
+        /// For the log.
+        why: String,
+    },
+}
+
+/// What a member of a passive group is at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Role {
+    /// It orders commands.
+    Primary,
+    /// In sync, and follows.
+    Backup,
+    /// Not in sync, and is being fed.
+    Learner,
+    /// It has not read the record yet, or there is no group yet.
+    Waiting,
+}
+
+/// How one member is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberStatus {
+    /// The group.
+    pub service: GroupName,
+    /// The name it is registered under.
+    pub name: LogicalName,
+    /// Which disk, which boot.
+    pub member: Member,
+    /// What it is.
+    pub role: Role,
+    /// The newest configuration it knows.
+    pub config: Option<GroupConfig>,
+    /// The last entry of its log.
+    pub last: LogPoint,
+    /// Up to where it knows entries to be committed.
+    pub committed: LogIndex,
+    /// Up to where it applied them.
+    pub applied: LogIndex,
+    /// Up to where they are on its disk.
+    pub durable: LogIndex,
+    /// Chained hash of what it applied.
+    pub state_hash: u64,
+    /// Ids up to this one are forgotten.
+    pub floor: RequestId,
+    /// The version of the newest configuration on its disk.
+    pub config_version: ConfigVersion,
+    /// Why it does not serve, in words; empty when it does.
+    pub trouble: String,
+    /// Since its start.
+    pub uptime: Duration,
+    /// Its wall clock.
+    pub now: Timestamp,
+    /// Whom it knows, and when it last heard them (`None`: not since its start).
+    pub known: Vec<KnownMember>,
+}
+
+/// A member as another one knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownMember {
+    /// Which disk, which boot.
+    pub member: Member,
+    /// The name it is registered under.
+    pub name: LogicalName,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// When it was last heard; `None`: not since this one's start.
+    pub heard: Option<Duration>,
+}
