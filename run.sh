@@ -256,7 +256,7 @@ up() {
         mode=$asked
         if [ "$mode" = auto ]; then mode=$(choose_mode); fi
         echo "$mode" >"$run/mode"
-        echo "${port:-9090}" | sed "s/^0\$/any-$$/" >"$run/port" # names the tmux socket
+        if [ "$port" = 0 ]; then echo "any-$$"; else echo "${port:-9090}"; fi >"$run/port" # names the tmux socket
         rm -f "$run"/*.window
     fi
 
