@@ -1,4 +1,6 @@
-//! What the whole-system tests share: [`source`], the repository as text, for the rules of the house; and
-//! [`cluster`], the real programs as child processes, for everything else.
+//! What the whole-system tests share: [`source`], the repository as text, for the rules of the house; [`process`] and
+//! [`cluster`], the real programs as child processes; [`shop`], customers who order while things go wrong.
 
+pub mod cluster;
+pub mod process;
 pub mod source;
