@@ -50,7 +50,12 @@ impl File {
     pub fn is_program(&self) -> bool {
         let aside = ["tests", "scenarios", "examples", "benches", "fixtures"];
         let outside = |part: &str| aside.contains(&part.strip_suffix(".rs").unwrap_or(part));
-        self.path.ends_with(".rs") && !self.path.split('/').any(outside)
+        self.is_rust() && !self.path.split('/').any(outside)
+    }
+
+    /// Whether it is Rust.
+    pub fn is_rust(&self) -> bool {
+        Path::new(&self.path).extension().is_some_and(|extension| extension == "rs")
     }
 
     /// The folder or file right below `folder` that it belongs to: `names` for `common/src/names/query.rs`.

@@ -79,9 +79,7 @@ fn every_dependency_is_used_and_has_its_reason_written_down() {
     let used = |folder: &str, name: &str| {
         let name = name.replace('-', "_");
         let inside = files.iter().filter(|file| file.path.starts_with(&format!("{folder}/")));
-        inside
-            .filter(|file| file.path.ends_with(".rs"))
-            .any(|file| words(&file.text).any(|(_, word)| word == name))
+        inside.filter(|file| file.is_rust()).any(|file| words(&file.text).any(|(_, word)| word == name))
     };
     let named = manifests
         .iter()
@@ -255,8 +253,11 @@ fn endless_shapes(path: &str, code: &str) -> Vec<String> {
         let item = &item[..item_end(item)];
         let mut names =
             words(item).map(|(_, word)| word).skip_while(|word| *word != "struct" && *word != "enum").skip(1);
-        if let Some(name) = names.next()
-            && names.any(|word| word == name || word == "Self")
+        let Some(name) = names.next() else { continue };
+        // `A::B` names a constant of `A`, not an `A`.
+        let item = item.replace(&format!("{name}::"), "");
+        if words(&item).filter(|(_, word)| *word == name).count() > 1
+            || words(&item).any(|(_, word)| word == "Self")
         {
             found.push(format!("{path}: {name} holds itself: a small frame would take the stack"));
         }
