@@ -3,18 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cluster_tests::source::{File, files, item_end, program, words};
+use cluster_tests::source::{File, files, item_end, program, programs, words};
 
 /// Fails, and shows every breach.
 fn none(breaches: impl IntoIterator<Item = String>) {
     let breaches: Vec<_> = breaches.into_iter().collect();
     assert!(breaches.is_empty(), "\n{}\n", breaches.join("\n"));
-}
-
-/// Every file that goes into a program, with its text as [`program`] leaves it.
-fn programs() -> Vec<File> {
-    let programs = files().into_iter().filter(File::is_program);
-    programs.map(|File { path, text }| File { path, text: program(&text) }).collect()
 }
 
 // --- who may import whom ------------------------------------------------------------------------------------------
@@ -191,7 +185,6 @@ const NOT_IN_CORES: &[&str] = &[
     "tokio",
     "tarpc",
     "rand",
-    "random",
     "Clock",
     "Instant",
     "SystemTime",
@@ -212,7 +205,9 @@ fn within(path: &str, place: &str) -> bool {
 
 fn forbidden_in_cores(path: &str, code: &str) -> Vec<String> {
     let named = words(code).filter(|(_, word)| NOT_IN_CORES.contains(word));
-    named.map(|(line, word)| format!("{path}:{line}: a core does not name {word}")).collect()
+    let named = named.map(|(line, word)| format!("{path}:{line}: a core does not name {word}"));
+    let drawn = code.lines().enumerate().filter(|(_, line)| line.contains("::random("));
+    named.chain(drawn.map(|(above, _)| format!("{path}:{}: a core draws nothing", above + 1))).collect()
 }
 
 #[test]
@@ -225,9 +220,10 @@ fn cores_name_no_clock_no_runtime_no_chance_and_no_map_without_order() {
     let cores = cores.filter(|file| !SHELLS.iter().any(|shell| within(&file.path, shell)));
     none(cores.flat_map(|file| forbidden_in_cores(&file.path, &file.text)));
 
-    let planted =
-        program("use std::collections::HashMap; // tokio\nlet x = \"rand\";\nlet now = Instant::now();");
-    assert_eq!(forbidden_in_cores("x", &planted).len(), 2);
+    let planted = program(
+        "use std::collections::HashMap; // tokio\nlet x = \"rand\";\nlet now = Instant::now();\nA::random();",
+    );
+    assert_eq!(forbidden_in_cores("x", &planted).len(), 3);
 }
 
 // --- the wire -----------------------------------------------------------------------------------------------------
