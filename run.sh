@@ -50,8 +50,11 @@ start_time() {
 pid_of() {
     local pid start
     { read -r pid start <"$run/$1.pid"; } 2>/dev/null || return 1
-    [ "$(start_time "$pid")" = "$start" ] && echo "$pid"
+    is_the_one "$pid" "$start" && echo "$pid"
 }
+
+# Whether process $1 is the one that began at $2.
+is_the_one() { [ -n "$2" ] && [ "$(start_time "$1")" = "$2" ]; }
 
 address_of() { cat "$run/$1.addr" 2>/dev/null; }
 
@@ -86,7 +89,7 @@ become() {
         exec setsid "${command[@]}" </dev/null 2>>"$log" > >(exec tee -ipa "$log" 9>&- >"$run/$name.ready")
     else
         exec "${command[@]}" 2> >(exec tee -ipa "$log" 9>&- >&2) \
-            > >(exec tee -ipa "$log" /dev/stderr 9>&- >"$run/$name.ready")
+            > >(exec tee -ip /dev/stderr 9>&- >"$run/$name.ready")
     fi
 }
 
@@ -146,7 +149,7 @@ windows=0
 open_window() {
     local name=$1 pid start
     shift
-    if { read -r pid start <"$run/$name.window"; } 2>/dev/null && [ "$(start_time "$pid")" = "$start" ]; then
+    if { read -r pid start <"$run/$name.window"; } 2>/dev/null && is_the_one "$pid" "$start"; then
         kill "$pid"
     fi
     # shellcheck disable=SC2017 # rows are whole numbers
@@ -399,7 +402,7 @@ down() {
 close_windows() {
     local file pid start
     for file in "$run"/*.window; do
-        if { read -r pid start <"$file"; } 2>/dev/null && [ "$(start_time "$pid")" = "$start" ]; then kill "$pid"; fi
+        if { read -r pid start <"$file"; } 2>/dev/null && is_the_one "$pid" "$start"; then kill "$pid"; fi
     done
 }
 
