@@ -16,12 +16,11 @@
 
 use common::clock::Timestamp;
 use common::directory::Names;
-use common::services::just_hungry::command::{Change, Command, Delivery, Done, Lines, Reply, Verdict};
+use common::services::just_hungry::NAME;
+use common::services::just_hungry::command::{Change, Command, Delivery, Done, Item, Lines, Reply, Verdict};
 use common::services::just_hungry::query::{self, Answer, Basket, Details, MenuItem, Page, Query, Quote};
-use common::services::just_hungry::{NAME, refusal::Refusal};
 use common::services::money::Pence;
 use common::services::{Outcome, decode, encode};
-use serde::Serialize;
 use unicode_normalization::UnicodeNormalization as _;
 
 use crate::errors::{self, Code, Failure};
@@ -222,10 +221,11 @@ impl JustHungry {
     }
 
     async fn run(&self, command: &Command) -> Result<Done, Failure> {
-        match decode::<Reply>(&self.service.execute(encode(command)).await?) {
+        let (id, reply) = self.service.execute(encode(command)).await?;
+        match decode::<Reply>(&reply) {
             Ok(Outcome::Done(done)) => Ok(done),
-            Ok(Outcome::Refused(refusal)) => Err(refused(&refusal)),
-            Err(_) => Err(not_understood()),
+            Ok(Outcome::Refused(refusal)) => Err(errors::of_refusal(&refusal).request(id)),
+            Err(_) => Err(not_understood().request(id)),
         }
     }
 
@@ -238,7 +238,7 @@ impl JustHungry {
 
     async fn ask(&self, query: &Query) -> Result<Answer, Failure> {
         match decode::<Answer>(&self.service.query(encode(query)).await?) {
-            Ok(Answer::Refused(refusal)) => Err(refused(&refusal)),
+            Ok(Answer::Refused(refusal)) => Err(errors::of_refusal(&refusal)),
             Ok(answer) => Ok(answer),
             Err(_) => Err(not_understood()),
         }
@@ -246,7 +246,7 @@ impl JustHungry {
 }
 
 /// Details to keep.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewDetails {
     /// First name.
     pub first: Option<String>,
@@ -258,10 +258,6 @@ pub struct NewDetails {
     pub address: Option<String>,
     /// As typed.
     pub postcode: Option<String>,
-}
-
-fn refused(refusal: &Refusal) -> Failure {
-    errors::of_refusal(refusal)
 }
 
 /// All pages of a list after `after`, as far as `limit`.
@@ -296,11 +292,8 @@ fn nfc(text: &str) -> String {
     text.nfc().collect()
 }
 
-fn nfc_item(
-    mut item: common::services::just_hungry::command::Item,
-) -> common::services::just_hungry::command::Item {
-    item.item = nfc(&item.item);
-    item
+fn nfc_item(Item { item, qty }: Item) -> Item {
+    Item { item: nfc(&item), qty }
 }
 
 fn nfc_lines(lines: Lines) -> Lines {

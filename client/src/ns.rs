@@ -157,13 +157,20 @@ pub(crate) async fn patiently<T>(
     /// Between two calls; the connection has a back-off of its own.
     const PAUSE: Duration = Duration::from_millis(50);
     let (clock, begun) = start();
+    // The first failure says why; later ones may only say that it is too early to try again.
+    let mut first = None;
     loop {
         let left = timeout.saturating_sub(clock.now().since(begun));
         match call(left).await.map_err(CallError::from) {
-            Err(error @ CallError::Incompatible { .. }) => return Err(error),
-            Err(error) if clock.now().since(begun) + PAUSE >= timeout => return Err(error),
-            Err(_) => tokio::time::sleep(PAUSE).await,
             Ok(answer) => return Ok(answer),
+            Err(error @ CallError::Incompatible { .. }) => return Err(error),
+            Err(error) => {
+                let first = first.get_or_insert(error);
+                if clock.now().since(begun) + PAUSE >= timeout {
+                    return Err(first.clone());
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
         }
     }
 }

@@ -248,12 +248,12 @@ impl Service {
         self
     }
 
-    /// Runs a command, once however often it is sent, and gives its reply: the service's, or the front end's refusal
-    /// in the same encoding.
+    /// Runs a command, once however often it is sent, and gives the id it ran under and its reply: the service's, or
+    /// the front end's refusal in the same encoding.
     ///
     /// # Errors
     /// When no reply came in time; [`Failure::effect`] says what may have happened.
-    pub async fn execute(&self, payload: Bytes) -> Result<Bytes, Failure> {
+    pub async fn execute(&self, payload: Bytes) -> Result<(RequestId, Bytes), Failure> {
         let mut id = self.given.unwrap_or_else(|| locked(&self.ids).next());
         let mut attempts = Attempts { given: self.given.is_some(), ..Attempts::default() };
         *locked(&self.under_way) = Some(id);
@@ -281,7 +281,7 @@ impl Service {
             })
             .await;
         locked(&self.under_way).take();
-        reply.map_err(|failure| match failure.effect {
+        reply.map(|reply| (id, reply)).map_err(|failure| match failure.effect {
             Effect::None => failure.request(id),
             Effect::Unknown if failure.code == Code::RequestExpired => failure.request(id),
             Effect::Unknown => failure
@@ -409,7 +409,8 @@ impl Service {
 
     /// Why nobody could be called at all.
     async fn nobody(&self) -> Failure {
-        let asked = self.names.server().lookup(within(NAME_SERVICE, PROBE), AnyName::from(&self.name)).await;
+        let asked =
+            fresh(&self.names).server().lookup(within(NAME_SERVICE, PROBE), AnyName::from(&self.name)).await;
         match asked.map_err(CallError::from).map(|answer| answer.map_err(NameError::Answer)) {
             Err(error) => no_name_server(&self.names, &error),
             Ok(Err(NameError::Answer(LookupError::Warming { retry_in }))) => warming(retry_in),
@@ -439,8 +440,13 @@ pub fn no_name_server(names: &Names, error: &CallError) -> Failure {
 
 /// Why no name server has answered so far.
 pub async fn no_answer(names: &Names) -> Failure {
-    let asked = names.server().status(within(NAME_SERVICE, PROBE)).await;
+    let asked = fresh(names).server().status(within(NAME_SERVICE, PROBE)).await;
     no_name_server(names, &asked.map_err(CallError::from).err().unwrap_or(CallError::Unacknowledged))
+}
+
+/// A handle that has not failed yet, so that no back-off hides why nobody answers.
+fn fresh(names: &Names) -> Names {
+    Names::new(names.servers().to_vec(), "client")
 }
 
 /// The name server has just started.

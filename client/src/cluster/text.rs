@@ -45,12 +45,12 @@ pub(super) fn what_to_start(status: &Status) -> String {
 }
 
 fn step(group: &Group) -> String {
-    let missing: Vec<&str> = group
-        .members
-        .iter()
-        .filter(|member| member.in_sync && member.status == "gone")
-        .map(|member| member.name.as_str())
-        .collect();
+    let name = |member: &Member| match member.name.as_str() {
+        "-" => format!("the replica whose disk is {}", member.replica_id.as_deref().unwrap_or("-")),
+        name => name.to_owned(),
+    };
+    let gone = |member: &&Member| member.in_sync && member.status == "gone";
+    let missing: Vec<String> = group.members.iter().filter(gone).map(name).collect();
     match (group.version, missing.as_slice()) {
         (None, _) => "no group yet: start one replica with --first".into(),
         (Some(_), []) => "client cluster wait: an election may be under way".into(),

@@ -140,6 +140,11 @@ fn without_an_answer_of_the_primary_nobody_serves_and_the_missing_are_to_be_star
     let status = assess(&seen(&config, vec![asked(2, Some(answer(2, Role::Backup, 1042, &config)))]));
     assert_eq!(status.health, Health::Unavailable);
     assert_eq!(text::what_to_start(&status), "start replica.1");
+    let alone = assess(&seen(&self::config(&[7]), vec![]));
+    assert_eq!(
+        text::what_to_start(&alone),
+        "start the replica whose disk is 00000000-0000-0000-0000-000000000007"
+    );
     let none = assess(&Seen { groups: vec![(name(), None)], ..Seen::default() });
     assert_eq!(none.health, Health::Unavailable);
     assert_eq!(text::what_to_start(&none), "no group yet: start one replica with --first");
