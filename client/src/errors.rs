@@ -368,7 +368,7 @@ pub fn of_refusal(refusal: &Refusal) -> Failure {
 /// The command was sent, and its outcome is not known.
 pub fn unacknowledged(waited: Duration) -> Failure {
     let message =
-        format!("the command was sent, but no answer came within {waited:.1?}; it may have been carried out");
+        format!("the command was sent, but no answer came within {waited:?}; it may have been carried out");
     Failure::new(Code::Unacknowledged, message)
 }
 

@@ -420,8 +420,8 @@ impl Service {
     }
 }
 
-/// How long a name server is asked why it did not answer before.
-const PROBE: Duration = Duration::from_millis(300);
+/// How long a name server is asked why it did not answer before; one that is not there says so at once.
+const PROBE: Duration = Duration::from_secs(1);
 
 /// Nobody answers at the name servers' addresses.
 pub fn no_name_server(names: &Names, error: &CallError) -> Failure {
