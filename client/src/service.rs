@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::clock::{Clock, Moment, Timestamp};
-use common::directory::{NameError, Names, View};
-use common::names::{self, Address, AnyName, LogicalName, Query, Readiness, Standing};
+use common::directory::{Names, View, in_order};
+use common::names::{self, Address, AnyName, LogicalName, Query};
 use common::replication::{GroupName, RequestId, RequestIdSource, VectorTimestamp};
 use common::rpc::Outcome;
 use common::rpc::frontend::{FrontendClient, FrontendRequest, FrontendResponse};
@@ -411,9 +411,9 @@ impl Service {
     async fn nobody(&self) -> Failure {
         let asked =
             fresh(&self.names).server().lookup(within(NAME_SERVICE, PROBE), AnyName::from(&self.name)).await;
-        match asked.map_err(CallError::from).map(|answer| answer.map_err(NameError::Answer)) {
+        match asked.map_err(CallError::from) {
             Err(error) => no_name_server(&self.names, &error),
-            Ok(Err(NameError::Answer(LookupError::Warming { retry_in }))) => warming(retry_in),
+            Ok(Err(LookupError::Warming { retry_in })) => warming(retry_in),
             Ok(_) => Failure::new(Code::NoFrontEnd, "Could not find front-end server.")
                 .hint("start one: frontend; client ns list shows who is there"),
         }
@@ -463,18 +463,11 @@ fn share(left: Duration) -> Duration {
     (left / 2).max(LEAST).min(left)
 }
 
-/// Whom to call, best first; those equally good in no particular order, so that clients spread.
+/// Whom to call, best first.
 fn candidates(view: &View) -> Vec<Address> {
-    let mut all: Vec<_> = view
-        .records
-        .iter()
-        .filter_map(|record| {
-            let good = record.readiness == Readiness::Up && record.standing == Standing::Confirmed;
-            Some((!good, random(), record.target.address()?.clone()))
-        })
-        .collect();
-    all.sort();
-    all.into_iter().map(|(_, _, address)| address).collect()
+    // One command at a time: nobody is burdened by us.
+    let records = in_order(&view.records, |_| 0, random());
+    records.iter().filter_map(|record| record.target.address().cloned()).collect()
 }
 
 /// What is behind a lock; a panic elsewhere does not make it wrong.
