@@ -110,7 +110,7 @@ fn blank(text: &str) -> String {
 }
 
 /// `source` with comments blanked out, and what stands between quotes.
-fn without_words(source: &str) -> String {
+pub fn without_words(source: &str) -> String {
     let mut out = String::with_capacity(source.len());
     let mut rest = source;
     while let Some(first) = rest.chars().next() {
