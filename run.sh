@@ -4,7 +4,7 @@
 # Nothing here sleeps. A start waits for the process's ready line, which comes through a fifo; an end is waited for by
 # a lock that the process holds through an open file for as long as it lives, whoever started it and however it dies.
 # State is in .run/: NAME.pid (pid and start time), NAME.addr, NAME.args (program and arguments), NAME.log, NAME.lock,
-# NAME.window (its xterm or tmux pane); and the data: nameserver.redb, replica.N/.
+# NAME.ready_line, NAME.window (its xterm or tmux pane); and the data: nameserver.redb, replica.N/.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 self=$PWD/run.sh
@@ -120,6 +120,7 @@ ready() {
     rm -f "$run/$name.ready"
     if [[ $line =~ \ ready\ .*address=([^ ]+) ]]; then
         echo "${BASH_REMATCH[1]}" >"$run/$name.addr"
+        echo "$line" >"$run/$name.ready_line"
         printf '  %-12s %s\n' "$name" "${line#* ready }"
         return
     fi
@@ -294,7 +295,8 @@ up() {
 
     "$bin/client" -n "$servers" -q cluster wait --replicas "$replicas" --timeout 30s
     touch "$run/served"
-    printf '\nserving; name server %s, logs and data in %s\n' "$servers" ".run/"
+    printf '\nserving; name server %s, logs and data in .run/\n' "$servers"
+    sed -n 's|.* http=\(http[^ ]*\).*|how it is, for programs: \1/readyz|p' "$run/frontend.1.ready_line"
     printf '  %s\n' './run.sh client menu' './run.sh kill replica.1' './run.sh down'
     open_client
 }
@@ -330,7 +332,7 @@ forget() {
         [[ $answer =~ ^[Yy]([Ee][Ss])?$ ]] || fail 4 "nothing was deleted"
     fi
     down
-    rm -rf "$run"/nameserver.redb* "$run"/replica.*/ "$run"/*.{log,args,lock,addr,window} "$run/served"
+    rm -rf "$run"/nameserver.redb* "$run"/replica.*/ "$run"/*.{log,args,lock} "$run/served"
 }
 
 client() {
@@ -395,7 +397,7 @@ down() {
     done
     if [ -e "$run/port" ]; then tmux_here kill-server 2>/dev/null || true; fi
     close_windows
-    rm -f "$run"/*.{addr,window,ready}
+    rm -f "$run"/*.{addr,window,ready,ready_line}
     echo "nothing runs any more"
 }
 

@@ -1,6 +1,7 @@
 //! `run.sh` with the real programs, without windows.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -10,6 +11,8 @@ use cluster_tests::process::program;
 use cluster_tests::source::top;
 use serde_json::Value;
 use tempfile::TempDir;
+
+const UP: &str = "up --mode headless --ns-port 0 --http off";
 
 /// A folder with a copy of `run.sh`; stopped when dropped.
 struct Folder(TempDir);
@@ -21,17 +24,21 @@ impl Folder {
         Ok(Self(folder))
     }
 
-    fn run(&self, args: &str) -> Result<Output> {
+    fn command(&self, args: &str) -> Result<Command> {
         let programs = program("client").parent().context("a program lies in a folder")?.to_owned();
-        let output = Command::new(self.0.path().join("run.sh"))
+        let mut command = Command::new(self.0.path().join("run.sh"));
+        command
             .args(args.split_whitespace())
             .env("BIN", programs)
             .env("XDG_STATE_HOME", self.0.path().join("state"))
             .env_remove("NAME_SERVER")
             .env_remove("NS_LISTEN")
-            .stdin(Stdio::null())
-            .output()?;
-        Ok(output)
+            .stdin(Stdio::null());
+        Ok(command)
+    }
+
+    fn run(&self, args: &str) -> Result<Output> {
+        Ok(self.command(args)?.output()?)
     }
 
     /// What it prints; fails when it fails.
@@ -43,7 +50,7 @@ impl Folder {
     }
 
     fn up(&self) -> Result<String> {
-        self.good("up --mode headless --ns-port 0 --http off")
+        self.good(UP)
     }
 
     fn json(&self, args: &str) -> Result<Vec<Value>> {
@@ -170,8 +177,24 @@ fn two_folders_do_not_meet_and_fresh_forgets() -> Result<()> {
     assert_eq!(other.json("order list -u ann")?.len(), 0);
     assert_eq!(one.run("up --fresh")?.status.code(), Some(4), "it asks, and nobody is there to answer");
     assert_eq!(one.json("order list -u ann")?.len(), 1);
-    one.good("up --mode headless --ns-port 0 --http off --fresh --yes")?;
+    one.good(&format!("{UP} --fresh --yes"))?;
     assert_eq!(one.json("order list -u ann")?.len(), 0);
+    Ok(())
+}
+
+#[test]
+fn a_start_that_was_cut_off_is_finished_by_the_next() -> Result<()> {
+    let folder = Folder::new()?;
+    let mut cut_off = folder.command(UP)?.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let mut first = String::new();
+    BufReader::new(cut_off.stdout.take().context("its output is piped")?).read_line(&mut first)?;
+    assert!(first.contains("nameserver"), "{first}");
+    cut_off.kill()?;
+    cut_off.wait()?;
+    folder.up()?;
+    let pids = folder.pids()?;
+    folder.good("down")?;
+    assert!(!pids.iter().any(|pid| lives(pid)), "{pids:?}");
     Ok(())
 }
 

@@ -53,10 +53,9 @@ fn fail_over(cluster: &mut Cluster, kills: u32) -> Result<()> {
         Ok(())
     })?;
     waited.sort();
-    let percentile = |of: usize| waited.get((waited.len() * of / 100).min(waited.len().saturating_sub(1)));
-    let [half, most, all] = [50, 99, 100].map(percentile);
+    let [half, most] = percentiles(&waited);
     println!(
-        "kill -9 of the primary to the next acknowledged order, {kills} kills: p50 {half:?}, p99 {most:?}, max {all:?}"
+        "kill -9 of the primary to the next acknowledged order, {kills} kills: p50 {half:?}, p99 {most:?}"
     );
     Ok(())
 }
@@ -74,12 +73,14 @@ fn throughput(cluster: &Cluster, customers: usize, time: Duration) -> Result<()>
     let mut waits: Vec<_> = load.stop()?.iter().map(|attempt| attempt.ended.since(attempt.begun)).collect();
     waits.sort();
     let rate = u128::from(placed) * 1000 / took.as_millis().max(1);
-    println!(
-        "{customers:>2} customers: {rate:>6} orders/s, p50 {:?}, p99 {:?}",
-        waits[waits.len() / 2],
-        waits[waits.len() * 99 / 100]
-    );
+    let [half, most] = percentiles(&waits);
+    println!("{customers:>2} customers: {rate:>6} orders/s, p50 {half:?}, p99 {most:?}");
     Ok(())
+}
+
+/// p50 and p99 of sorted times.
+fn percentiles(sorted: &[Duration]) -> [Duration; 2] {
+    [50, 99].map(|of| sorted.get(sorted.len() * of / 100).copied().unwrap_or_default())
 }
 
 fn load_of_machine() -> Result<String> {
