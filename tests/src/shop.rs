@@ -152,7 +152,7 @@ impl Load {
     }
 }
 
-/// Puts [`STOCK`] of the one thing that is sold on the menu.
+/// Puts the one thing that is sold on the menu, and much of it in stock.
 ///
 /// # Errors
 /// When the shop does not take it.
