@@ -1,7 +1,7 @@
 //! How a command reaches a replicated service, whichever front end lives: found by name, tried in turn, the same
 //! request id on every try.
 //!
-//! [`Attempts`] decides what follows from an answer, and is a core: no socket, no clock. [`Service`] carries it out.
+//! `Attempts` decides what follows from an answer, and is a core: no socket, no clock. [`Service`] carries it out.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
