@@ -1,6 +1,6 @@
 //! `cluster`: how the replicas are. Each is asked itself; the name server only tells whom to ask.
 //!
-//! [`assess`] makes a status of what everybody said, and is a core; [`Lookout`] asks.
+//! `assess.rs` makes a status of what everybody said, and is a core; `Lookout` asks.
 
 mod assess;
 mod text;

@@ -16,6 +16,7 @@
 
 use common::clock::Timestamp;
 use common::directory::Names;
+use common::replication::RequestId;
 use common::services::just_hungry::NAME;
 use common::services::just_hungry::command::{Change, Command, Delivery, Done, Item, Lines, Reply, Verdict};
 use common::services::just_hungry::query::{self, Answer, Basket, Details, MenuItem, Page, Query, Quote};
@@ -91,6 +92,11 @@ impl JustHungry {
     /// The shop behind this service handle, with its patience.
     pub fn over(service: Service) -> Self {
         Self { service }
+    }
+
+    /// The id that the last command ran under: sent again with it, it is not carried out again.
+    pub fn last_id(&self) -> Option<RequestId> {
+        self.service.last_id()
     }
 
     /// The message of the day.

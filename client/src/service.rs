@@ -1,7 +1,7 @@
 //! How a command reaches a replicated service, whichever front end lives: found by name, tried in turn, the same
 //! request id on every try.
 //!
-//! [`Attempts`] decides what follows from an answer, and is a core: no socket, no clock. [`Service`] carries it out.
+//! `Attempts` decides what follows from an answer, and is a core: no socket, no clock. [`Service`] carries it out.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -177,6 +177,7 @@ pub struct Service {
     ids: Mutex<Ids>,
     connections: Mutex<BTreeMap<Address, FrontEnd>>,
     under_way: Arc<Mutex<Option<RequestId>>>,
+    last_id: Mutex<Option<RequestId>>,
     tell: Tell,
 }
 
@@ -216,6 +217,7 @@ impl Service {
             ids: Mutex::default(),
             connections: Mutex::default(),
             under_way: Arc::default(),
+            last_id: Mutex::default(),
             tell: Box::new(|_| ()),
         }
     }
@@ -280,7 +282,7 @@ impl Service {
                 }
             })
             .await;
-        locked(&self.under_way).take();
+        *locked(&self.last_id) = locked(&self.under_way).take();
         reply.map(|reply| (id, reply)).map_err(|failure| match failure.effect {
             Effect::None => failure.request(id),
             Effect::Unknown if failure.code == Code::RequestExpired => failure.request(id),
@@ -288,6 +290,11 @@ impl Service {
                 .hint(format!("the same command with --request-id {id}; it cannot be carried out twice"))
                 .request(id),
         })
+    }
+
+    /// The id that the last command ran under.
+    pub fn last_id(&self) -> Option<RequestId> {
+        *locked(&self.last_id)
     }
 
     /// Asks the service.

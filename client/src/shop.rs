@@ -3,6 +3,7 @@
 use common::clock::Clock;
 use common::directory::Names;
 use common::services::just_hungry::command::{Change, Lines, Verdict};
+use common::services::just_hungry::query::Details;
 use common::services::just_hungry::{NAME, query};
 use common::services::postcode::{INPUT_CHARS_MAX, Postcode};
 
@@ -79,7 +80,8 @@ impl Shop {
 
     async fn user_show(&self) -> Result<(), Ended> {
         let user = self.user().await?;
-        self.show_user(&user).await
+        let details = self.just_hungry.details(&user).await?;
+        self.show_user(&user, &details)
     }
 
     async fn user_set(&self, set: UserSet) -> Result<(), Ended> {
@@ -89,12 +91,13 @@ impl Shop {
         let verdict =
             self.just_hungry.set_details(&user, NewDetails { first, last, phone, address, postcode }).await?;
         self.warn(verdict.as_ref().filter(|_| given));
-        self.show_user(&user).await
+        let unseen = self.unseen("the details were kept".into(), "user show".into(), &user);
+        let details = self.just_hungry.details(&user).await.map_err(unseen)?;
+        self.show_user(&user, &details)
     }
 
-    async fn show_user(&self, user: &str) -> Result<(), Ended> {
-        let details = self.just_hungry.details(user).await?;
-        self.output.one(&shown::user(user, &details), |_| shown::user_text(user, &details))?;
+    fn show_user(&self, user: &str, details: &Details) -> Result<(), Ended> {
+        self.output.one(&shown::user(user, details), |_| shown::user_text(user, details))?;
         self.remember(user);
         Ok(())
     }
@@ -108,10 +111,14 @@ impl Shop {
             Cart::Remove { items } => items.into_iter().map(Change::Remove).collect(),
             Cart::Clear => vec![Change::Clear],
         };
+        let changed = !changes.is_empty();
         for change in changes {
             self.just_hungry.change_basket(&user, change).await?;
         }
-        let basket = self.just_hungry.basket(&user).await?;
+        let basket = self.just_hungry.basket(&user).await.map_err(|failure| {
+            let unseen = self.unseen("the basket was changed".into(), "cart show".into(), &user);
+            if changed { unseen(failure) } else { failure }
+        })?;
         self.output.one(&shown::cart(&user, &basket), |_| shown::cart_text(&basket))?;
         self.remember(&user);
         Ok(())
@@ -143,12 +150,9 @@ impl Shop {
         let order =
             just_hungry::Order { user: user.clone(), lines, delivery, tip, postcode, strict, expected };
         let placed = self.just_hungry.place(order).await?;
-        let order = self.just_hungry.order(&user, placed.no).await.map_err(|failure| {
-            let message =
-                format!("the order was placed as #{}, but cannot be shown: {}", placed.no, failure.message);
-            Failure::new(Code::Unacknowledged, message)
-                .hint(format!("client order show -u {user} {}", placed.no))
-        })?;
+        let no = placed.no;
+        let unseen = self.unseen(format!("the order was placed as #{no}"), format!("order show {no}"), &user);
+        let order = self.just_hungry.order(&user, no).await.map_err(unseen)?;
         self.warn(Some(&order.verdict));
         let headline = format!("Order #{} successfully placed! Please pay on delivery.", order.no);
         self.show_order(&headline, &order)?;
@@ -200,7 +204,8 @@ impl Shop {
         let user = self.user().await?;
         self.agree(&format!("Cancel order #{no} of {user}?")).await?;
         self.just_hungry.cancel(&user, no).await?;
-        let order = self.just_hungry.order(&user, no).await?;
+        let unseen = self.unseen(format!("order #{no} was cancelled"), format!("order show {no}"), &user);
+        let order = self.just_hungry.order(&user, no).await.map_err(unseen)?;
         self.show_order(&format!("Successfully deleted order {no}."), &order)?;
         self.remember(&user);
         Ok(())
@@ -208,6 +213,16 @@ impl Shop {
 
     fn show_order(&self, headline: &str, order: &query::Order) -> Result<(), Ended> {
         self.output.one(&objects::Order::from(order), |_| shown::order_text(headline, order, Clock::wall()))
+    }
+
+    /// What to tell when a command was carried out and its result cannot be shown: "nothing happened" would be wrong.
+    fn unseen(&self, done: String, look: String, user: &str) -> impl FnOnce(Failure) -> Failure {
+        let request_id = self.just_hungry.last_id();
+        move |failure| {
+            let message = format!("{done}, but it cannot be shown: {}", failure.message);
+            let hint = format!("client {look} --user {user}");
+            Failure { request_id, ..Failure::new(Code::Unacknowledged, message).hint(hint) }
+        }
     }
 
     /// Says that nobody could confirm a postcode.

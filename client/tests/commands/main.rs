@@ -216,6 +216,24 @@ fn too_few_replicas_in_sync_still_show_what_may_be_behind() {
 }
 
 #[test]
+fn a_command_that_was_carried_out_is_never_told_as_nothing_happened() {
+    let house = House::open();
+    house.prints(PLACE);
+    let service = "just.hungry".parse().unwrap();
+    house.shop.lock().unwrap().silence = Some(QueryError::NoPrimary { service });
+    for (words, done) in [
+        (&["order", "cancel", "1", "--yes"][..], "order #1 was cancelled, but it cannot be shown"),
+        (&["user", "set", "--first", "Ann"], "the details were kept, but"),
+        (&["cart", "add", "chips"], "the basket was changed, but"),
+    ] {
+        let (exit, error) = house.fails(&[words, &["-u", "ann", "--timeout", "1s"]].concat());
+        assert_eq!((exit, &error["effect"]), (6, &"unknown".into()), "{words:?}");
+        assert!(error["message"].as_str().unwrap().starts_with(done), "{error}");
+        assert!(error["request_id"].is_string(), "a repeat must be the same command: {error}");
+    }
+}
+
+#[test]
 fn without_anybody_there_each_command_says_who_is_missing() {
     let nobody = House::with_front_ends(0);
     let (exit, error) = nobody.fails(&["menu", "--timeout", "200ms"]);
