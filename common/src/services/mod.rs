@@ -8,10 +8,14 @@
 
 pub mod just_hungry;
 pub mod laws;
+pub mod money;
+pub mod phone;
+pub mod postcode;
+pub mod text;
 
 use bytes::Bytes;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::replication::{LogPoint, RequestId};
@@ -25,6 +29,15 @@ pub struct Applied {
     pub time: Timestamp,
     /// Its client's id.
     pub request: RequestId,
+}
+
+/// What came of a command that was ordered: applied either way, remembered, and given again to a repeat.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome<D, R> {
+    /// It did this.
+    Done(D),
+    /// It changed nothing, because of this.
+    Refused(R),
 }
 
 /// Bytes that no state can be made of.

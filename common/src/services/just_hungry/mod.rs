@@ -1,5 +1,10 @@
 //! Food ordering.
 
+pub mod command;
+pub mod london;
+pub mod query;
+pub mod refusal;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
