@@ -2,4 +2,5 @@
 
 pub mod failure;
 pub mod group;
+pub mod outside;
 pub mod router;
