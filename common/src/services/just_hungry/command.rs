@@ -241,7 +241,7 @@ impl Delivery {
     /// When an order placed then is there at the latest; midnights are London's.
     pub fn deliver_by(self, placed: Timestamp) -> Timestamp {
         match self {
-            Self::TwoHours => placed.plus(Duration::from_secs(2 * 3600)),
+            Self::TwoHours => placed.plus(Duration::from_hours(2)),
             Self::SameDay => super::london::midnight_after(placed, 1),
             Self::NextDay => super::london::midnight_after(placed, 2),
         }

@@ -7,6 +7,7 @@ use super::refusal::Refusal;
 use crate::clock::Timestamp;
 use crate::replication::RequestId;
 use crate::services::money::Pence;
+use crate::services::phone::Phone;
 
 /// Everything that can be asked. Lists come in pages: `after` is the last number already seen (0: none), `limit`
 /// the most that is wanted, where 0 and anything above [`PAGE_ENTRIES_MAX`] mean that bound.
@@ -127,8 +128,8 @@ pub struct Details {
     pub first: Option<String>,
     /// Last name.
     pub last: Option<String>,
-    /// In E.164.
-    pub phone: Option<String>,
+    /// Telephone number.
+    pub phone: Option<Phone>,
     /// Street, number, floor.
     pub address: Option<String>,
     /// The postcode, and what is known of it.

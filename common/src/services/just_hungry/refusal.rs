@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::services::money::Pence;
 use crate::services::postcode::{BadPostcode, Postcode};
 use crate::services::text::BadText;
+use crate::services::user_code::UserCode;
 
 /// Why a command or query was refused: codes, keys and numbers, of which the sentence is made when it is shown.
 /// `Display` is that sentence.
@@ -49,7 +50,7 @@ pub enum Refusal {
     /// Nobody knows where to.
     #[error("No delivery details for {user}: give a postcode, or save details first.")]
     NoDetails {
-        /// Whose.
+        /// Whose; cut, when it is very long.
         user: String,
     },
     /// Another total than the customer saw.
@@ -206,6 +207,13 @@ pub struct Month {
 }
 
 impl Refusal {
+    /// Nobody knows where to deliver to this user. A code that would not fit into a remembered reply is cut.
+    pub(super) fn no_details(user: &UserCode) -> Self {
+        /// As many characters of any kind fit.
+        const CHARS_MAX: usize = 48;
+        Self::NoDetails { user: user.as_str().chars().take(CHARS_MAX).collect() }
+    }
+
     /// The stable code; never renamed.
     pub const fn code(&self) -> &'static str {
         match self {

@@ -188,3 +188,126 @@ impl fmt::Debug for Postcode {
         write!(f, "{self}")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<String, BadPostcode> {
+        text.parse::<Postcode>().map(|postcode| postcode.to_string())
+    }
+
+    #[test]
+    fn every_form_is_read_however_it_is_written() {
+        for (text, postcode) in [
+            ("M1 1AE", "M1 1AE"),
+            ("b33 8th", "B33 8TH"),
+            ("cr26xh", "CR2 6XH"),
+            (" dh1-3le. ", "DH1 3LE"),
+            ("DN55 1PT", "DN55 1PT"),
+            ("W1A 0AX", "W1A 0AX"),
+            ("e c 1 a 1 b b", "EC1A 1BB"),
+            ("BT35 8GE", "BT35 8GE"),
+            ("GY1 1AA", "GY1 1AA"),
+            ("IM1 1AA", "IM1 1AA"),
+            ("JE2 3AB", "JE2 3AB"),
+        ] {
+            assert_eq!(read(text).as_deref(), Ok(postcode), "{text}");
+            assert_eq!(read(postcode).as_deref(), Ok(postcode), "what is shown reads back");
+        }
+    }
+
+    #[test]
+    fn a_near_miss_of_each_rule_is_refused() {
+        for (text, why) in [
+            ("", BadPostcode::Length),
+            ("M1 1A", BadPostcode::Length),
+            ("DH11 33LE", BadPostcode::Length),
+            ("DH1 3LE and so on", BadPostcode::TooLong),
+            // First letters: not Q, V, X.
+            ("Q1 1AA", BadPostcode::Form),
+            ("V1 1AA", BadPostcode::Form),
+            ("X1 1AA", BadPostcode::Form),
+            ("11 1AA", BadPostcode::Form),
+            // Second letters: not I, J, Z.
+            ("BI1 1AA", BadPostcode::Form),
+            ("BJ1 1AA", BadPostcode::Form),
+            ("BZ1 1AA", BadPostcode::Form),
+            // A third letter follows one letter and a digit: not I, L, M, …
+            ("W1I 0AX", BadPostcode::Form),
+            ("W1L 0AX", BadPostcode::Form),
+            ("W1Z 0AX", BadPostcode::Form),
+            // A fourth letter follows two letters and a digit: not C, D, …
+            ("EC1C 1BB", BadPostcode::Form),
+            ("EC1Z 1BB", BadPostcode::Form),
+            ("ECAA 1BB", BadPostcode::Form),
+            // The inward code: a digit and two letters, not C, I, K, M, O, V.
+            ("DH1 LLE", BadPostcode::Form),
+            ("DH1 3CE", BadPostcode::Form),
+            ("DH1 3LI", BadPostcode::Form),
+            ("DH1 3KE", BadPostcode::Form),
+            ("DH1 3LM", BadPostcode::Form),
+            ("DH1 3OE", BadPostcode::Form),
+            ("DH1 3LV", BadPostcode::Form),
+            ("DH1 31E", BadPostcode::Form),
+            // The form is right, and nobody lives there.
+            ("MA1 1AA", BadPostcode::Area),
+            ("BF1 3AD", BadPostcode::Area),
+            ("A1 1AA", BadPostcode::Area),
+            ("GIR 0AA", BadPostcode::Form),
+        ] {
+            assert_eq!(read(text), Err(why), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_postcode_tells_its_parts_and_its_area() {
+        let durham: Postcode = "DH1 3LE".parse().unwrap();
+        assert_eq!((durham.outcode(), durham.area(), durham.area_name()), ("DH1", "DH", "Durham"));
+        assert_eq!(durham.user_code(), "dh13le");
+        let birmingham: Postcode = "B33 8TH".parse().unwrap();
+        assert_eq!((birmingham.area(), birmingham.area_name()), ("B", "Birmingham"));
+    }
+
+    #[test]
+    fn o_for_zero_and_i_for_one_are_offered_never_taken() {
+        for (text, meant) in [
+            ("DHI 3LE", Some("DH1 3LE")),
+            ("DH1 OAB", Some("DH1 0AB")),
+            ("SWIA OAA", Some("SW1A 0AA")),
+            ("0X1 1AA", Some("OX1 1AA")),
+            ("1G1 1AA", Some("IG1 1AA")),
+            ("DH 11", None),
+            ("QQ1 1AA", None),
+            ("DHI 3LE, next to the pub", None),
+        ] {
+            assert!(read(text).is_err(), "{text}");
+            assert_eq!(
+                Postcode::suggestion(text).map(|postcode| postcode.to_string()).as_deref(),
+                meant,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_table_of_areas_is_sorted_and_each_area_can_be_written() {
+        assert!(AREAS.is_sorted_by(|(a, _), (b, _)| a < b));
+        for (area, name) in AREAS {
+            let postcode: Postcode = format!("{area}1 1AA").parse().unwrap();
+            assert_eq!((postcode.area(), postcode.area_name()), (area, name));
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_typed_is_refused_or_reads_back(text in ".{0,20}", code in "[A-Z0-9 ]{5,8}") {
+            for text in [text, code] {
+                let _ = Postcode::suggestion(&text);
+                if let Ok(postcode) = text.parse::<Postcode>() {
+                    proptest::prop_assert_eq!(postcode.to_string().parse(), Ok(postcode));
+                }
+            }
+        }
+    }
+}
