@@ -2,6 +2,7 @@
 //! connections and what the name server says.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::clock::{Clock, Moment};
@@ -9,8 +10,7 @@ use common::ids::ClusterId;
 use common::names::Record;
 use common::replication::{GroupConfig, GroupName};
 use common::rpc::limits::REPLICA;
-use common::rpc::transport::{CallError, within};
-use std::sync::Arc;
+use common::rpc::transport::{CallError, remaining, within};
 use tarpc::client::RpcError;
 use tarpc::context::Context;
 use tokio::sync::watch;
@@ -67,10 +67,8 @@ impl Courier {
 
     /// The moment until which a call with this context is worth carrying.
     pub fn deadline(&self, context: &Context) -> Moment {
-        let origin = self.clock.instant(Moment::ORIGIN).into_std();
-        let deadline = Moment::after_origin(context.deadline.saturating_duration_since(origin));
-        let left = deadline.since(self.clock.now());
-        deadline - ANSWER_MARGIN.min(left / 10)
+        let left = remaining(context);
+        self.clock.now() + (left - ANSWER_MARGIN.min(left / 10))
     }
 
     /// Carries one call to whichever replica answers it, until `deadline`.

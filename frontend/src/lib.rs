@@ -3,9 +3,12 @@
 pub mod config;
 pub mod courier;
 pub mod failure;
+#[cfg(test)]
+mod fixtures;
 pub mod group;
 pub mod http;
 pub mod outside;
 pub mod pool;
+pub mod process;
 pub mod router;
 pub mod server;

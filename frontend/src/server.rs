@@ -155,3 +155,6 @@ impl<P: PostcodeCheck + 'static> Frontend for Desk<P> {
         self.0.query(context, &service, prev, consistency, payload).await
     }
 }
+
+#[cfg(test)]
+mod tests;

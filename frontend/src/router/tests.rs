@@ -2,33 +2,19 @@ use std::sync::Arc;
 
 use common::clock::Timestamp;
 use common::ids::{ClusterId, InstanceId};
-use common::names::{
-    Address, ContractName, Lifetime, NameEpoch, ObjectName, Readiness, Record, Revision, Sharing, Standing,
-    Tags, Target as NameTarget, Weight,
-};
-use common::replication::{Epoch, InSyncSet, Member, ReplicaId, RequestId};
+use common::names::{Address, Record};
+use common::replication::{Member, RequestId};
 use common::rpc::replica::{QueryError, SubmitError};
 use common::rpc::transport::CallError;
 
 use super::*;
 use crate::failure::Reading;
+use crate::fixtures::{food, id, led_by, member, name};
 
 const DEADLINE: Moment = Moment::after_origin(Duration::from_secs(5));
 
-fn service() -> GroupName {
-    "just.hungry".parse().unwrap()
-}
-
 fn at(millis: u64) -> Moment {
     Moment::after_origin(Duration::from_millis(millis))
-}
-
-fn id(number: u128) -> ReplicaId {
-    ReplicaId::from_u128(number)
-}
-
-fn member(number: u128) -> Member {
-    Member { id: id(number), boot: InstanceId::from_u128(number) }
 }
 
 /// Replica `number` listens on port 4000 + `number`.
@@ -37,41 +23,12 @@ fn port(number: u16) -> Address {
 }
 
 fn replica(number: u16) -> Target {
-    Target { id: id(number.into()), address: port(number) }
-}
-
-fn name(number: u16, revision: u64, address: Address) -> Arc<Record> {
-    Arc::new(Record {
-        name: format!("replica.{number}").parse().unwrap(),
-        sharing: Sharing::Exclusive,
-        instance: InstanceId::from_u128(number.into()),
-        epoch: NameEpoch(Revision(revision)),
-        target: NameTarget::Service {
-            address,
-            object: ObjectName::new("").unwrap(),
-            contract: ContractName::new("replica").unwrap(),
-        },
-        tags: Tags::new([format!("id.just.hungry={}", id(number.into()))]).unwrap(),
-        readiness: Readiness::Up,
-        standing: Standing::Confirmed,
-        weight: Weight::default(),
-        lifetime: Lifetime::Permanent,
-        changed: Revision(revision),
-    })
-}
-
-fn led_by(primary: u128, epoch: u64, in_sync: &[u128]) -> GroupConfig {
-    GroupConfig {
-        version: common::replication::ConfigVersion(epoch),
-        epoch: Epoch(epoch),
-        in_sync: InSyncSet::new(in_sync.iter().map(|&number| id(number))),
-        ..GroupConfig::first(ClusterId::from_bytes([1; 16]), service(), member(primary), 1)
-    }
+    Target { id: id(number), address: port(number) }
 }
 
 /// Three replicas in sync, the first leads.
 fn three() -> Group {
-    let mut group = Group::unknown(service());
+    let mut group = Group::unknown(food());
     group.learn(&led_by(1, 1, &[1, 2, 3]));
     group.name_places(&[name(1, 1, port(1)), name(2, 2, port(2)), name(3, 3, port(3))]);
     group
@@ -186,7 +143,7 @@ fn a_busy_replica_is_asked_again_when_it_says() {
 
 #[test]
 fn an_unknown_group_is_waited_for_until_the_deadline() {
-    let (mut group, mut journey) = (Group::unknown(service()), Journey::new(at(0), DEADLINE));
+    let (mut group, mut journey) = (Group::unknown(food()), Journey::new(at(0), DEADLINE));
     assert_eq!(journey.step(at(0), &group), Step::Wait { until: DEADLINE });
     group.learn(&led_by(1, 1, &[1]));
     assert_eq!(journey.step(at(1), &group), Step::Wait { until: DEADLINE }, "nobody knows where it listens");
@@ -234,12 +191,12 @@ fn nobody_reachable_until_the_deadline_is_no_primary_only_if_no_try_had_an_effec
         journey.failed(at(0), &setback, &group);
     }
     let how = journey.given_up(DEADLINE);
-    assert_eq!(SubmitError::given_up(&service(), &how), SubmitError::NoPrimary { service: service() });
+    assert_eq!(SubmitError::given_up(&food(), &how), SubmitError::NoPrimary { service: food() });
     journey.failed(at(0), &Setback::Lost, &group);
     journey.failed(at(0), &Setback::Away, &group);
     let how = journey.given_up(DEADLINE);
     assert_eq!(
-        SubmitError::given_up(&service(), &how),
+        SubmitError::given_up(&food(), &how),
         SubmitError::Unacknowledged { waited: Duration::from_secs(5) }
     );
 }
@@ -250,8 +207,8 @@ fn a_replica_that_stays_busy_until_the_deadline_is_named_so() {
     let retry_in = Duration::from_millis(20);
     journey.failed(at(0), &Setback::Busy { retry_in }, &group);
     let how = journey.given_up(DEADLINE);
-    assert_eq!(SubmitError::given_up(&service(), &how), SubmitError::Busy { retry_in });
-    assert_eq!(QueryError::given_up(&service(), &how), QueryError::Busy { retry_in });
+    assert_eq!(SubmitError::given_up(&food(), &how), SubmitError::Busy { retry_in });
+    assert_eq!(QueryError::given_up(&food(), &how), QueryError::Busy { retry_in });
 }
 
 #[test]
@@ -263,11 +220,11 @@ fn an_unknown_outcome_is_never_turned_into_no_effect() {
         SubmitError::TooLarge { limit: 1 },
     ];
     for error in no_effect.clone() {
-        assert_eq!(journey.conclude(at(1), &service(), error.clone()), error);
+        assert_eq!(journey.conclude(at(1), &food(), error.clone()), error);
     }
     journey.failed(at(0), &Setback::Lost, &group);
     for error in no_effect {
-        let told = journey.conclude(at(1), &service(), error);
+        let told = journey.conclude(at(1), &food(), error);
         assert_eq!(told.outcome(), Outcome::Unknown, "{told}");
     }
 }
@@ -283,7 +240,7 @@ fn expired_reused_and_refused_at_the_door_are_final_even_after_a_lost_try() {
     journey.failed(at(0), &Setback::Lost, &group);
     for error in finals {
         assert_eq!(error.clone().read(), Reading::Final(error.clone()));
-        assert_eq!(journey.conclude(at(1), &service(), error.clone()), error);
+        assert_eq!(journey.conclude(at(1), &food(), error.clone()), error);
     }
     let door = SubmitError::AtTheDoor { reply: bytes::Bytes::new() };
     assert_eq!(door.clone().read(), Reading::Final(door));
