@@ -31,6 +31,8 @@ use crate::rpc::limits::{Contract, IDLE_TIME_CLIENT, PREAMBLE_TIME};
 pub(super) const FAREWELL: u64 = u64::MAX;
 /// After this long without a byte, TCP asks whether the other machine still lives.
 const KEEPALIVE: Duration = Duration::from_secs(30);
+/// And asks again so often, three times in all, before it gives up.
+const KEEPALIVE_AGAIN: Duration = Duration::from_secs(10);
 /// When to try again at a server that is full or stopping.
 const UNWELCOME_RETRY: Duration = Duration::from_millis(500);
 
@@ -99,7 +101,10 @@ where
     ) -> Result<Self, CallError> {
         let ask = Ask::new(contract, cluster);
         match timeout(PREAMBLE_TIME, preamble::introduce(&mut socket, &ask)).await {
-            Ok(Ok(_)) => Ok(Self::start(socket, address.clone(), contract)),
+            Ok(Ok(answer)) => match answer.misfit(&ask) {
+                None => Ok(Self::start(socket, address.clone(), contract)),
+                Some(why) => Err(CallError::Incompatible { why: format!("{address} {why}") }),
+            },
             Ok(Err(Unwelcome::Refused(answer))) => Err(match answer.verdict {
                 Verdict::Full | Verdict::Draining => CallError::Busy { retry_in: UNWELCOME_RETRY },
                 _ => CallError::Incompatible { why: format!("{address} says: {}", answer.text) },
@@ -331,7 +336,8 @@ async fn open(address: &Address) -> io::Result<TcpStream> {
 /// What both ends want of a socket.
 pub(super) fn prepare(socket: &TcpStream) -> io::Result<()> {
     socket.set_nodelay(true)?;
-    SockRef::from(socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE_AGAIN).with_retries(3);
+    SockRef::from(socket).set_tcp_keepalive(&keepalive)
 }
 
 fn no_answer(within: Duration) -> io::Error {

@@ -102,3 +102,46 @@ impl From<RpcError> for CallError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tarpc::{ChannelError, ServerError};
+
+    use super::*;
+
+    #[test]
+    fn each_failure_tells_whether_it_may_have_had_an_effect() {
+        let unreachable = CallError::Unreachable {
+            address: "127.0.0.1:1".parse().unwrap(),
+            why: "connection refused".to_owned(),
+            refused: true,
+        };
+        let said = |kind| RpcError::Server(ServerError::new(kind, "why".to_owned()));
+        let broken = Arc::new(FrameError::Short);
+        let internal = CallError::Internal { why: "why".to_owned() };
+        for (failure, expected, outcome) in [
+            (RpcError::from(Unsent(unreachable.clone())), unreachable, Outcome::NoEffect),
+            (
+                RpcError::Send(Box::new(FrameError::TooLarge { limit: 9 })),
+                CallError::TooLarge { limit: 9 },
+                Outcome::NoEffect,
+            ),
+            (
+                RpcError::Send("why".into()),
+                CallError::Incompatible { why: "why".to_owned() },
+                Outcome::NoEffect,
+            ),
+            (said(io::ErrorKind::WouldBlock), CallError::busy(), Outcome::NoEffect),
+            (RpcError::Shutdown, CallError::ConnectionLost, Outcome::Unknown),
+            (RpcError::Channel(ChannelError::Read(broken)), CallError::ConnectionLost, Outcome::Unknown),
+            (RpcError::DeadlineExceeded, CallError::Unacknowledged, Outcome::Unknown),
+            (said(io::ErrorKind::Other), internal.clone(), Outcome::Unknown),
+            (said(io::ErrorKind::InvalidData), internal, Outcome::Unknown),
+        ] {
+            let error = CallError::from(failure);
+            assert_eq!((&error, error.outcome()), (&expected, outcome));
+        }
+    }
+}

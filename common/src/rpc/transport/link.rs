@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use futures::{Sink, SinkExt as _, Stream, StreamExt as _};
-use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 use tokio_util::codec::Framed;
 
-use super::codec::{FrameError, Incoming, Wire};
+use super::codec::{FrameError, Incoming, Outbound, Wire};
 use crate::clock::{Clock, Moment};
 use crate::rpc::limits::{FRAME_TIME, Limits, WRITE_TIME};
 
@@ -33,7 +32,7 @@ pub(super) const LINGER_BYTES: usize = 64 * 1024;
 /// What differs between the two ends of a connection.
 pub(super) trait Side: Unpin {
     type In: Incoming;
-    type Out: Serialize;
+    type Out: Outbound;
     /// With nothing in flight, the connection ends after this long.
     const IDLE: Duration;
     /// Whether a close waits for the other end to have read it.
@@ -238,6 +237,8 @@ impl<Io: Socket, S: Side> Sink<S::Out> for Link<Io, S> {
         let this = self.get_mut();
         if let Some(farewell) = this.side.farewell() {
             this.encode(farewell)?;
+            // The reader counts the silence from now on.
+            cx.waker().wake_by_ref();
         }
         let before = this.framed.write_buffer().len();
         let flushed = this.framed.poll_flush_unpin(cx)?;

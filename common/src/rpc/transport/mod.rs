@@ -19,10 +19,13 @@ mod error;
 mod guarded;
 mod link;
 mod preamble;
+mod rarely;
 mod reconnecting;
 mod seats;
 mod serve;
 mod server_side;
+#[cfg(test)]
+mod tests;
 
 pub use client::Connection;
 pub use codec::FrameError;

@@ -157,14 +157,25 @@ impl Answer {
         to.flush().await
     }
 
+    /// Why a welcome does not fit what was asked for.
+    pub(super) fn misfit(&self, ask: &Ask) -> Option<String> {
+        let both_stated = self.cluster != ClusterId::UNSTATED && ask.cluster != ClusterId::UNSTATED;
+        if both_stated && self.cluster != ask.cluster {
+            return Some(format!("belongs to cluster {}, not {}", self.cluster, ask.cluster));
+        }
+        let spoken = ask.lowest..=ask.highest;
+        (!spoken.contains(&self.chosen)).then(|| format!("chose version {} of {spoken:?}", self.chosen))
+    }
+
     async fn read(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Self> {
         let mut head = [0; HEAD];
         from.read_exact(&mut head).await?;
-        let verdict = Verdict::ALL.get(usize::from(head[4]));
+        // One that is newer than this program is a refusal all the same; the text says which.
+        let verdict = Verdict::ALL.get(usize::from(head[4])).copied().unwrap_or(Verdict::Forbidden);
         let length = usize::from(two(&head, 30));
-        let (Some(&verdict), true, true) = (verdict, head[..4] == MAGIC, length <= TEXT_MAX) else {
+        if head[..4] != MAGIC || length > TEXT_MAX {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "it speaks another protocol"));
-        };
+        }
         let mut text = vec![0; length];
         from.read_exact(&mut text).await?;
         let mut cluster = [0; 16];
@@ -198,4 +209,61 @@ where
 
 fn two(head: &[u8; HEAD], at: usize) -> u16 {
     u16::from_be_bytes([head[at], head[at + 1]])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rpc::limits::REPLICA;
+
+    fn cluster() -> ClusterId {
+        "dev".parse().unwrap()
+    }
+
+    /// What a client says, after the magic that was read already.
+    async fn read(bytes: &[u8]) -> io::Result<Result<Ask, &'static str>> {
+        Ask::read(&mut &bytes[MAGIC.len()..]).await
+    }
+
+    #[tokio::test]
+    async fn a_clients_preamble_has_these_bytes() {
+        let ask = Ask::new(REPLICA, cluster());
+        let golden =
+            b"\x8A\x4A\x48\x0A\x01\x07\x00\x01\x00\x01\x00\x00dev\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0replica";
+        assert_eq!(ask.to_bytes(), golden);
+        assert_eq!(read(golden).await.unwrap(), Ok(ask));
+    }
+
+    #[tokio::test]
+    async fn a_servers_preamble_has_these_bytes() {
+        let text = "no".to_owned();
+        let answer =
+            Answer { verdict: Verdict::Version, chosen: 0, lowest: 2, highest: 3, cluster: cluster(), text };
+        let golden = b"\x8A\x4A\x48\x0A\x03\0\0\0\0\0\0\x02dev\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x03\0\x02no";
+        assert_eq!(answer.to_bytes(), golden);
+        assert_eq!(Answer::read(&mut &golden[..]).await.unwrap(), answer);
+    }
+
+    #[tokio::test]
+    async fn every_damaged_byte_of_the_head_is_refused_or_seen() {
+        let golden = Ask::new(REPLICA, cluster()).to_bytes();
+        for at in MAGIC.len()..golden.len() {
+            let mut bytes = golden.clone();
+            bytes[at] ^= 0x80;
+            let heard = read(&bytes).await;
+            assert!(!matches!(heard, Ok(Ok(ask)) if ask == Ask::new(REPLICA, cluster())), "byte {at}");
+        }
+        for end in MAGIC.len()..golden.len() {
+            assert!(read(&golden[..end]).await.is_err(), "cut at {end}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_sentence_cannot_move_a_persons_cursor_and_is_cut_to_its_bound() {
+        let text = format!("\x1b[2J{}", "\u{e4}".repeat(600));
+        let said =
+            Answer { verdict: Verdict::Full, chosen: 0, lowest: 0, highest: 0, cluster: cluster(), text };
+        let heard = Answer::read(&mut &said.to_bytes()[..]).await.unwrap();
+        assert!(heard.text.starts_with("[2J\u{e4}") && heard.text.len() <= TEXT_MAX, "{:?}", heard.text);
+    }
 }

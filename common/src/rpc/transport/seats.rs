@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use tokio::task::AbortHandle;
 
+use super::rarely::Rarely;
 use crate::rpc::limits::{Contract, HELD_MAX, PER_ADDRESS_MAX, UNDECIDED_MAX};
 
 /// All connections of a listener.
@@ -21,6 +22,7 @@ pub(super) struct Seats {
     /// Bytes held by each; those that hold none are absent.
     held: RefCell<BTreeMap<u64, usize>>,
     held_in_all: Cell<usize>,
+    log: Rarely,
 }
 
 /// One connection's place; given back when dropped.
@@ -29,6 +31,7 @@ pub(super) struct Seat {
     pub(super) id: u64,
     address: IpAddr,
     contract: Cell<Option<&'static str>>,
+    held: Cell<usize>,
 }
 
 impl Seats {
@@ -41,6 +44,7 @@ impl Seats {
             per_contract: RefCell::default(),
             held: RefCell::default(),
             held_in_all: Cell::new(0),
+            log: Rarely::default(),
         })
     }
 
@@ -63,7 +67,7 @@ impl Seats {
         }
         self.taken.borrow_mut().insert(id, None);
         self.undecided.borrow_mut().insert(id);
-        Ok(Seat { seats: self.clone(), id, address, contract: Cell::new(None) })
+        Ok(Seat { seats: self.clone(), id, address, contract: Cell::new(None), held: Cell::new(0) })
     }
 
     /// Tells which task sits on a place. Ends the oldest that has not said yet what it wants, when there are too many.
@@ -109,18 +113,27 @@ impl Seat {
 
     /// Notes how many bytes the connection holds. When all together hold too many, the one with most is closed.
     pub(super) fn holds(&self, bytes: usize) {
+        let before = self.held.replace(bytes);
+        if before == bytes {
+            return;
+        }
         let seats = &self.seats;
         let mut held = seats.held.borrow_mut();
-        let before = if bytes == 0 { held.remove(&self.id) } else { held.insert(self.id, bytes) };
-        let in_all = seats.held_in_all.get() + bytes - before.unwrap_or(0);
+        if bytes == 0 {
+            held.remove(&self.id);
+        } else {
+            held.insert(self.id, bytes);
+        }
+        let in_all = seats.held_in_all.get() + bytes - before;
         seats.held_in_all.set(in_all);
         if in_all > HELD_MAX
             && let Some((&most, _)) = held.iter().max_by_key(|(_, bytes)| **bytes)
         {
-            tracing::warn!(
-                held = in_all,
-                "connections hold too much memory; closing the one that holds most"
-            );
+            // Its bytes count until its task has ended; it is not chosen twice.
+            held.remove(&most);
+            if seats.log.is_due() {
+                tracing::warn!(held = in_all, "connections hold too much; the one that holds most is closed");
+            }
             seats.end(most);
         }
     }

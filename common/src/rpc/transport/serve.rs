@@ -28,9 +28,9 @@ use super::codec::FrameError;
 use super::guarded::Guarded;
 use super::link::{LINGER_BYTES, Link, Socket};
 use super::preamble::{Answer, Ask, MAGIC, Verdict};
+use super::rarely::Rarely;
 use super::seats::{Seat, Seats};
 use super::server_side::{Leaving, ServerSide};
-use crate::clock::{Clock, Moment};
 use crate::ids::ClusterId;
 use crate::rpc::limits::{Contract, DESCRIPTORS_KEPT, PREAMBLE_TIME, STOP_TIME};
 
@@ -45,8 +45,6 @@ const ACCEPT_WAIT_FIRST: Duration = Duration::from_millis(50);
 const ACCEPT_WAIT_MAX: Duration = Duration::from_millis(200);
 /// With no descriptor left, a caller is refused on the spare one, and gone by then.
 const SPARE_TIME: Duration = Duration::from_millis(20);
-/// One line per kind of trouble and this long.
-const LOG_EVERY: Duration = Duration::from_secs(1);
 
 /// Who called: given to a route's factory once per connection.
 #[derive(Clone, Copy, Debug)]
@@ -132,7 +130,9 @@ pub async fn serve(listener: TcpListener, routes: Vec<Route>, options: ServeOpti
             // The caller changed its mind.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                port.log.warn(&error, "cannot accept");
+                if port.accept_log.is_due() {
+                    tracing::warn!(%error, "cannot accept connections");
+                }
                 if spare.take().is_some() {
                     let _ = timeout(SPARE_TIME, port.refuse_next(&listener)).await;
                 }
@@ -186,7 +186,8 @@ pub(super) struct Port {
     refusals: Rc<()>,
     /// Refusals so far, by verdict.
     verdicts: [Cell<u64>; Verdict::ALL.len()],
-    log: Rc<Rarely>,
+    rules_log: Rc<Rarely>,
+    accept_log: Rarely,
 }
 
 impl Port {
@@ -198,7 +199,8 @@ impl Port {
             seats: Seats::new(options.connections_max.min(descriptors)),
             refusals: Rc::new(()),
             verdicts: Default::default(),
-            log: Rc::new(Rarely::new()),
+            rules_log: Rc::default(),
+            accept_log: Rarely::default(),
         }
     }
 
@@ -232,8 +234,15 @@ impl Port {
         }
     }
 
+    /// Serves one connection that is no listener's.
+    #[cfg(test)]
+    pub(super) async fn serve_one(self: Rc<Self>, socket: impl Socket, peer: SocketAddr) {
+        let seat = self.seats.take(0, peer.ip()).expect("the first connection has a place");
+        self.receive(socket, peer, seat).await;
+    }
+
     /// One connection's life.
-    pub(super) async fn receive(self: Rc<Self>, mut socket: impl Socket, peer: SocketAddr, seat: Seat) {
+    async fn receive(self: Rc<Self>, mut socket: impl Socket, peer: SocketAddr, seat: Seat) {
         let heard = tokio::select! { biased;
             () = self.stop.cancelled() => Ok(Ok(Heard::Other(Verdict::Draining, "the server is stopping"))),
             heard = timeout(PREAMBLE_TIME, listen(&mut socket)) => heard,
@@ -263,7 +272,7 @@ impl Port {
         }
         let caller = Caller { peer, cluster: ask.cluster, connection: seat.id };
         let conversation =
-            Conversation { seat: Rc::new(seat), stop: self.stop.clone(), log: self.log.clone() };
+            Conversation { seat: Rc::new(seat), stop: self.stop.clone(), log: self.rules_log.clone() };
         (route.converse)(Box::new(socket), caller, conversation).await;
     }
 
@@ -414,26 +423,9 @@ fn note_end(log: &Rarely, contract: Contract, error: &ChannelError<FrameError>) 
     | ChannelError::Close(why)) = error;
     match &**why {
         FrameError::Io(error) => tracing::debug!(service = contract.name, %error, "connection broken"),
-        error => log.warn(error, "connection closed: its peer breaks the rules"),
-    }
-}
-
-/// A log line per kind and second, however hostile the world.
-struct Rarely {
-    clock: Clock,
-    last: Cell<Option<Moment>>,
-}
-
-impl Rarely {
-    fn new() -> Self {
-        Self { clock: Clock::start(), last: Cell::new(None) }
-    }
-
-    fn warn(&self, error: &dyn std::error::Error, what: &'static str) {
-        let now = self.clock.now();
-        if self.last.get().is_none_or(|last| last + LOG_EVERY <= now) {
-            self.last.set(Some(now));
-            tracing::warn!(%error, what, "trouble at the port");
+        error if log.is_due() => {
+            tracing::warn!(service = contract.name, %error, "connection closed: its peer breaks the rules");
         }
+        _ => {}
     }
 }
