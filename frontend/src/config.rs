@@ -19,7 +19,7 @@ use crate::outside::Policy;
     after_help = "Examples:\n  frontend\n  frontend --name-server 10.0.0.5:9090 --http off\n  frontend --strict-postcode"
 )]
 pub struct Config {
-    /// Name servers, the first that answers counts [default: PYRO_NS_HOST and PYRO_NS_PORT, else 127.0.0.1:9090]
+    /// Name servers, the first that answers counts [default: `PYRO_NS_HOST` and `PYRO_NS_PORT`, else 127.0.0.1:9090]
     #[arg(short, long, env = "NAME_SERVER", value_name = "HOST:PORT", value_delimiter = ',')]
     pub name_server: Vec<Address>,
 
@@ -179,7 +179,7 @@ fn ttl(text: &str) -> Result<Duration, String> {
 
 /// What the name server grants.
 const TTL_MIN: Duration = Duration::from_millis(100);
-const TTL_MAX: Duration = Duration::from_secs(24 * 3600);
+const TTL_MAX: Duration = Duration::from_hours(24);
 
 #[cfg(test)]
 mod tests {
@@ -214,7 +214,7 @@ mod tests {
     #[test]
     fn a_ttl_has_a_unit_and_bounds() {
         assert_eq!(ttl("300ms"), Ok(Duration::from_millis(300)));
-        assert_eq!(ttl("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(ttl("2m"), Ok(Duration::from_mins(2)));
         for text in
             ["", "3", "s", "99ms", "25h", "-3s", "1.5s", "99999999999999999999h", "18446744073709551615h"]
         {

@@ -68,7 +68,7 @@ impl Courier {
     /// The moment until which a call with this context is worth carrying.
     pub fn deadline(&self, context: &Context) -> Moment {
         let left = remaining(context);
-        self.clock.now() + (left - ANSWER_MARGIN.min(left / 10))
+        self.clock.now() + left.saturating_sub(ANSWER_MARGIN.min(left / 10))
     }
 
     /// Carries one call to whichever replica answers it, until `deadline`.

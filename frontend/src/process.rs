@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, spawn_local};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -34,8 +34,6 @@ use crate::outside::Door;
 use crate::outside::postcodes::{Offline, PostcodeCheck};
 use crate::server::Server;
 
-/// A name server that is there answers sooner; then it is said once what is waited for.
-const PATIENCE: Duration = Duration::from_secs(1);
 /// To tell the name server that we are stopping; a courtesy, so it may fail.
 const DRAINING_TIME: Duration = Duration::from_millis(300);
 /// For the calls under way. With the second for giving the lease back it stays below the 5 s promised.
@@ -125,7 +123,7 @@ impl Running {
             [] => Names::from_env("frontend")?,
             servers => Names::new(servers.to_vec(), "frontend"),
         };
-        let cluster = said_if_slow(&names, names.cluster()).await;
+        let cluster = names.cluster().await;
 
         let groups = TABLE.iter().map(|served| served.name.parse().expect("the table holds good names"));
         let courier = Courier::new(Clock::start(), cluster, groups);
@@ -144,7 +142,7 @@ impl Running {
 
         let keeper = names.keep(config.ttl, InstanceId::random(), None);
         let running = Self { address, http, services, keeper, stop, serving };
-        said_if_slow(&names, running.register()).await?;
+        running.register().await?;
         Ok(running)
     }
 
@@ -210,19 +208,6 @@ async fn bind(addresses: &[SocketAddr]) -> Result<(TcpListener, SocketAddr), Fai
         }
     }
     Err(failed.unwrap_or_else(|| io::Error::other("no address to listen at").into()))
-}
-
-/// Waits as long as it takes, and says once what for.
-async fn said_if_slow<T>(names: &Names, wait: impl Future<Output = T>) -> T {
-    tokio::pin!(wait);
-    tokio::select! {
-        biased;
-        done = &mut wait => return done,
-        () = sleep(PATIENCE) => {}
-    }
-    let servers: Vec<String> = names.servers().iter().map(ToString::to_string).collect();
-    info!(address = servers.join(","), "waiting for a name server");
-    wait.await
 }
 
 /// Keeps what the server knows of groups and replicas as new as the name server's word; as it was, while there is
