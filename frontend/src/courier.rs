@@ -14,7 +14,7 @@ use common::rpc::transport::{CallError, remaining, within};
 use tarpc::client::RpcError;
 use tarpc::context::Context;
 use tokio::sync::watch;
-use tracing::debug;
+use tracing::{debug, info};
 
 use crate::failure::{Failure, Reading};
 use crate::group::{Group, Target};
@@ -51,7 +51,7 @@ impl Courier {
     /// Takes in a group's record.
     pub fn learn(&self, config: &GroupConfig) {
         if let Some(group) = self.groups.get(&config.group) {
-            group.send_if_modified(|group| group.learn(config));
+            learn(group, config);
         }
     }
 
@@ -111,13 +111,20 @@ impl Courier {
             };
             debug!(%service, replica = %target.id, address = %target.address, ?setback, "a try failed");
             if let Setback::NotPrimary { config: Some(config), address } = &setback {
-                group.send_if_modified(|group| {
-                    let learned = group.learn(config);
-                    address.is_some_and(|address| group.hear(config, address)) || learned
-                });
+                learn(group, config);
+                if let Some(address) = *address {
+                    group.send_if_modified(|group| group.hear(config, address));
+                }
             }
             journey.failed(self.clock.now(), &setback, &known.borrow());
         }
+    }
+}
+
+fn learn(group: &watch::Sender<Group>, config: &GroupConfig) {
+    if group.send_if_modified(|group| group.learn(config)) {
+        let GroupConfig { group, version, epoch, primary, in_sync, .. } = config;
+        info!(%group, %version, %epoch, replica = %primary.id, in_sync = in_sync.len(), "the group changed");
     }
 }
 

@@ -14,7 +14,8 @@ pub struct Group {
     config: Option<GroupConfig>,
     /// By the names: what counts.
     named: BTreeMap<ReplicaId, Place>,
-    /// By a replica's word, for a primary that no name tells of (yet).
+    /// Where else in-sync members may be: by a replica's word, or by a name that is gone. A name can die of the
+    /// name server's distance alone, and asking in vain does no harm.
     heard: BTreeMap<ReplicaId, Address>,
 }
 
@@ -93,7 +94,12 @@ impl Group {
             }
         }
         let news = named != self.named;
-        self.named = named;
+        let in_sync = self.config.as_ref().map(|config| &config.in_sync);
+        for (id, place) in std::mem::replace(&mut self.named, named) {
+            if !self.named.contains_key(&id) && in_sync.is_some_and(|in_sync| in_sync.contains(id)) {
+                self.heard.insert(id, place.address);
+            }
+        }
         news
     }
 

@@ -172,8 +172,30 @@ fn of_two_names_for_one_disk_the_later_registration_counts() {
 }
 
 #[test]
-fn a_primary_without_a_name_is_found_by_a_replicas_word() {
+fn an_in_sync_member_whose_name_is_gone_is_still_asked_where_it_was() {
     let mut group = three();
+    group.learn(&led_by(1, 2, &[1, 2]));
+    group.name_places(&[]);
+    let asked: Vec<Target> = group.members().collect();
+    assert_eq!(asked, [replica(1), replica(2)]);
+    // Replica 3 is nobody to ask any more, and its connection need not be kept.
+    assert_eq!(group.addresses().count(), 2);
+    group.learn(&led_by(2, 3, &[2]));
+    assert_eq!(group.addresses().collect::<Vec<_>>(), [&port(2)]);
+}
+
+#[test]
+fn a_stopping_primary_is_left_for_the_others_like_a_dead_one() {
+    let (group, mut journey) = (three(), Journey::new(at(0), DEADLINE));
+    journey.step(at(0), &group);
+    let Reading::Setback(setback) = SubmitError::Draining.read() else { panic!("the journey ended") };
+    journey.failed(at(0), &setback, &group);
+    assert_eq!(journey.step(at(0), &group), Step::Ask(replica(2)));
+}
+
+#[test]
+fn a_primary_without_a_name_is_found_by_a_replicas_word() {
+    let mut group = Group::unknown(food());
     let record = led_by(2, 2, &[2, 3]);
     group.learn(&record);
     group.name_places(&[name(3, 3, port(3))]);
