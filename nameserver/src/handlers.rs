@@ -37,6 +37,8 @@ const HOLD_MARGIN: Duration = Duration::from_secs(1);
 pub(crate) const QUERIES_MAX: usize = 256;
 /// Polls waiting on one connection, of its 64 requests under way.
 pub(crate) const POLLS_MAX: u32 = 16;
+/// While warming up, a name that is not known may come at any moment.
+const WARMING_RETRY_MAX: Duration = Duration::from_millis(500);
 /// Records of one page.
 const PAGE_MAX: u16 = 1_000;
 
@@ -308,7 +310,7 @@ impl Handlers {
 
     fn warming(&self) -> Option<Duration> {
         let left = self.shared.warm_at.get().since(self.shared.clock.now());
-        (left > Duration::ZERO).then_some(left)
+        (left > Duration::ZERO).then_some(left.min(WARMING_RETRY_MAX))
     }
 
     fn absent(&self) -> LookupError {

@@ -47,6 +47,9 @@ pub enum ServerError {
     /// The store cannot be written.
     #[error("the store cannot be written: {0}")]
     Disk(String),
+    /// Our fault.
+    #[error("the writer failed: {0:?}")]
+    Writer(Option<tokio::task::JoinError>),
     /// Something of the system's failed.
     #[error(transparent)]
     System(#[from] io::Error),
@@ -59,7 +62,7 @@ impl ServerError {
             Self::Bind { .. } | Self::Store(OpenError::OtherCluster { .. }) => 2,
             Self::Store(OpenError::InUse { .. }) => 75,
             Self::Store(OpenError::Damaged { .. } | OpenError::Io { .. }) | Self::Disk(_) => 74,
-            Self::System(_) => 1,
+            Self::Writer(_) | Self::System(_) => 1,
         }
     }
 }
@@ -105,7 +108,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), ServerEr
     let names = registry.names();
     let (mailbox, messages) = mpsc::channel(MAILBOX);
     let writer = Writer::new(Rc::clone(&shared), registry, leases, groups, committer, store_name);
-    let writer = tokio::task::spawn_local(writer.run(messages, reports));
+    let mut writer = tokio::task::spawn_local(writer.run(messages, reports));
 
     announce(address, store_name, cluster, boot, names)?;
     let (to_writer, ending) = (mailbox.clone(), stop.clone());
@@ -113,14 +116,17 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), ServerEr
         let (shared, mailbox, stop) = (Rc::clone(&shared), mailbox.clone(), ending.clone());
         Handlers { shared, mailbox, caller, stop, polls: Rc::default() }.serve()
     });
-    serve(listener, vec![route], ServeOptions { cluster, connections_max: config.connections_max, stop })
-        .await;
-
+    let options = ServeOptions { cluster, connections_max: config.connections_max, stop };
+    tokio::select! {
+        () = serve(listener, vec![route], options) => {}
+        // It ends before it is told to only by a panic: what it left behind is not served on.
+        ended = &mut writer => return Err(ServerError::Writer(ended.err())),
+    }
     info!("stopping");
-    // A writer that is gone has panicked, and said so.
-    drop(to_writer.send(Message::Close).await);
-    writer.await.map_err(io::Error::other)?;
-    Ok(())
+    match to_writer.send(Message::Close).await {
+        Ok(()) => writer.await.map_err(|error| ServerError::Writer(Some(error))),
+        Err(_) => Err(ServerError::Writer(None)),
+    }
 }
 
 /// What a store's image becomes at a start.
@@ -211,4 +217,80 @@ pub fn stop_on_signals(stop: CancellationToken) -> io::Result<impl Future<Output
             stop.cancel();
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use common::names::LeaseId;
+    use common::replication::ConfigVersion;
+
+    use super::*;
+    use crate::groups::GroupRow;
+
+    const TTL: Duration = Duration::from_millis(500);
+
+    fn image() -> Image {
+        let row = LeaseRow {
+            ttl: TTL,
+            instance: InstanceId::from_u128(1),
+            owner: None,
+            heard: Heard::In(BootCount(1)),
+        };
+        Image {
+            cluster: ClusterId::from_bytes([1; 16]),
+            boot: BootCount(1),
+            reserved: Revision(10_000),
+            alive: Duration::ZERO,
+            leases: vec![(LeaseId::from_random(1), row)],
+            names: Vec::new(),
+            groups: Vec::new(),
+        }
+    }
+
+    /// What the store holds after these writes.
+    fn apply(image: &mut Image, writes: Vec<Write>) {
+        for write in writes {
+            match write {
+                Write::Boot(boot) => image.boot = boot,
+                Write::Reserved(rev) => image.reserved = rev,
+                Write::Alive(alive) => image.alive = alive,
+                Write::Lease { lease, row } => {
+                    image.leases.retain(|(id, _)| *id != lease);
+                    image.leases.extend(row.map(|row| (lease, row)));
+                }
+                Write::Group(_) | Write::Name { .. } => unreachable!("there are none"),
+            }
+        }
+    }
+
+    /// Field failure: a name server that was killed again and again gave the dead a whole time-to-live each time.
+    /// Here it serves half of one in each life; the lease has ended in the third.
+    #[test]
+    fn f02_restarts_do_not_immortalise() {
+        let mut image = image();
+        for life in 1..=10 {
+            let Restored { mut leases, writes, .. } = restore(Moment::ORIGIN, image.clone());
+            apply(&mut image, writes);
+            let mut ended = 0;
+            for tick in 1..=25 {
+                leases.tick(Moment::after_origin(Duration::from_millis(tick * 10)));
+                ended += leases.sweep(usize::MAX).len();
+            }
+            apply(&mut image, vec![Write::Alive(TTL / 2)]);
+            assert_eq!(ended, usize::from(life >= 2), "in life {life}");
+        }
+    }
+
+    #[test]
+    fn revisions_go_on_past_the_mark_and_groups_come_back() {
+        let group =
+            GroupRow { group: "g".parse().expect("a good name"), standing: None, seen: ConfigVersion(3) };
+        let image = Image { groups: vec![group], ..image() };
+        let Restored { registry, writes, boot, mut groups, .. } = restore(Moment::ORIGIN, image);
+        assert_eq!((boot, registry.shelf().stamp().rev), (BootCount(2), Revision(10_000)));
+        assert!(writes.contains(&Write::Reserved(Revision(20_000))));
+        assert!(groups.read(&"g".parse().expect("a good name"), None).is_err(), "it stays frozen");
+    }
 }

@@ -32,8 +32,10 @@ use crate::watch::{RING_EVENTS, Ring};
 pub(crate) const MAILBOX: usize = 1_024;
 /// Messages handled before the writer looks at the clock again: a few milliseconds.
 const BATCH: usize = 256;
-/// Leases ended before others get the thread.
-const SLICE: usize = 2_000;
+/// Leases looked at before others get the thread: well below a millisecond, so that lookups notice nothing of it.
+const SLICE: usize = 64;
+/// Rows of ended leases in one commit; registrations wait for the one under way.
+const LAZY_WRITES: usize = 256;
 /// Expiries and confirmations wait this long at most for a commit to go with.
 const LAZY: Duration = Duration::from_secs(1);
 /// How often the store hears that we live, while somebody has not been heard since the restart. What a crash
@@ -162,6 +164,7 @@ struct Books {
     durable: Token,
     /// Why the store takes nothing at the moment.
     down: Option<Fault>,
+    began_at: Moment,
     flushed_at: Moment,
     alive_at: Moment,
 }
@@ -175,7 +178,8 @@ impl Writer {
         committer: Committer,
         store_name: &'static str,
     ) -> Self {
-        Self { shared, registry, leases, groups, committer, store_name, books: Books::default() }
+        let books = Books { began_at: shared.clock.now(), ..Books::default() };
+        Self { shared, registry, leases, groups, committer, store_name, books }
     }
 
     /// Works until told to [`Message::Close`].
@@ -223,11 +227,14 @@ impl Writer {
                 self.publish(step);
                 info!(instance = %cell.instance, names, "lease ran out");
             }
+            if self.books.batch.len() >= LAZY_WRITES {
+                self.flush(now);
+            }
             tokio::task::yield_now().await;
         }
         if self.leases.unconfirmed() > 0 && now.since(self.books.alive_at) >= ALIVE_EVERY {
             self.books.alive_at = now;
-            self.books.batch.push(Write::Alive(now.since_origin()));
+            self.books.batch.push(Write::Alive(now.since(self.books.began_at)));
             self.flush(now);
         } else if !self.books.batch.is_empty() && now.since(self.books.flushed_at) >= LAZY {
             self.flush(now);
@@ -497,3 +504,6 @@ fn refuse<T, E>(to: To<T, E>, error: E) {
     // A caller that is gone does not need its answer.
     drop(to.send(Err(error)));
 }
+
+#[cfg(test)]
+mod tests;

@@ -293,6 +293,33 @@ async fn signals_end_it_cleanly_even_with_a_poll_waiting() {
     }
 }
 
+#[tokio::test]
+async fn one_connection_takes_sixteen_polls_and_no_more() {
+    let server = Server::start(&["--store", "memory", "--warm-up", "0s"]);
+    let names = server.client();
+    let listed =
+        names.list(soon(), Query::by_name(Names::Any), Page { after: None, limit: 1 }).await.unwrap();
+    let since = listed.unwrap().stamp;
+    let poll = |queries: u32, hold| {
+        let queries = (0..queries).map(|n| (WatchId(n), Query::by_name(Names::Any))).collect();
+        let names = names.clone();
+        async move { names.watch(soon(), queries, since, hold).await.unwrap() }
+    };
+    let waiting: Vec<_> = (0..16).map(|_| tokio::spawn(poll(1, Duration::from_secs(8)))).collect();
+    while names.status(soon()).await.unwrap().watchers < 16 {}
+    assert_eq!(poll(1, Duration::ZERO).await, Err(WatchError::TooMany));
+    // Whoever else comes is not bothered, and they all hear of what happens.
+    let other = server.client();
+    assert!(other.watch(soon(), vec![], since, Duration::ZERO).await.unwrap().is_ok());
+    register(&other, Duration::from_mins(1)).await;
+    for poll in waiting {
+        assert_eq!(poll.await.unwrap().unwrap().value.len(), 1);
+    }
+    assert_eq!(poll(257, Duration::ZERO).await, Err(WatchError::TooMany));
+    let many = other.lookup_many(soon(), vec![name("a"); 1025]).await.unwrap().value;
+    assert_eq!((many.len(), many[0].clone()), (1025, Err(LookupError::TooMany)));
+}
+
 #[test]
 fn a_second_process_on_the_same_store_is_told_who_has_it() {
     let directory = tempfile::tempdir().unwrap();

@@ -73,8 +73,8 @@ impl Committer {
         self.last = Token(self.last.0 + 1);
         let job = Job { token: self.last, writes, alone };
         match &self.thread {
-            // A thread that is gone has panicked: its callers wait until their deadlines, and learn nothing false.
-            Some((jobs, _)) => drop(jobs.send(job)),
+            // A thread that panicked takes the process with it: nobody is told anything false.
+            Some((jobs, _)) => jobs.send(job).expect("the commit thread lives as long as its queue"),
             // The receiver is gone only when nobody waits any more.
             None => drop(self.reports.send(Report::Durable(self.last))),
         }
@@ -171,34 +171,12 @@ impl<S: Store> Worker<S> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
 
     use common::names::BootCount;
 
+    use super::super::flaky::Flaky;
     use super::*;
-
-    /// Fails as often as told, and notes what it was given.
-    #[derive(Clone, Default)]
-    struct Flaky {
-        failures: Arc<Mutex<u32>>,
-        commits: Arc<Mutex<Vec<Vec<Write>>>>,
-    }
-
-    impl Store for Flaky {
-        fn commit(&mut self, writes: &[Write]) -> Result<(), Fault> {
-            let mut failures = self.failures.lock().unwrap();
-            if *failures > 0 {
-                *failures -= 1;
-                return Err(Fault("no space".into()));
-            }
-            self.commits.lock().unwrap().push(writes.to_vec());
-            Ok(())
-        }
-
-        fn reopen(&mut self) -> Result<(), Fault> {
-            Ok(())
-        }
-    }
 
     fn write(n: u64) -> Vec<Write> {
         vec![Write::Boot(BootCount(n))]

@@ -126,3 +126,33 @@ impl From<&Fault> for StoreError {
         Self::Down { why: fault.0.clone(), retry_in: RETRY_EVERY }
     }
 }
+
+/// A store that fails as often as told, and notes what it was given.
+#[cfg(test)]
+pub(crate) mod flaky {
+    use std::sync::{Arc, Mutex};
+
+    use super::{Fault, Store, Write};
+
+    #[derive(Clone, Default)]
+    pub(crate) struct Flaky {
+        pub(crate) failures: Arc<Mutex<u32>>,
+        pub(crate) commits: Arc<Mutex<Vec<Vec<Write>>>>,
+    }
+
+    impl Store for Flaky {
+        fn commit(&mut self, writes: &[Write]) -> Result<(), Fault> {
+            let mut failures = self.failures.lock().unwrap();
+            if *failures > 0 {
+                *failures -= 1;
+                return Err(Fault("no space".into()));
+            }
+            self.commits.lock().unwrap().push(writes.to_vec());
+            Ok(())
+        }
+
+        fn reopen(&mut self) -> Result<(), Fault> {
+            Ok(())
+        }
+    }
+}
