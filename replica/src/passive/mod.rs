@@ -13,7 +13,7 @@
 //! 3. `primary`: admitting, feeding, the commit rule with its barrier (Vertical Paxos II: an epoch is active only
 //!    once its first entry is everywhere).
 //! 4. `in_sync_set`: who must have an entry before it is committed; shrink and expand by compare-and-set.
-//! 5. `confirmation`: linearizable reads without a clock (Ongaro 2014, §6.4, ReadIndex).
+//! 5. `confirmation`: linearizable reads without a clock (Ongaro 2014, §6.4).
 //! 6. `election`: suspicion, candidacy (with `heard_primary` in the place of §9.6's pre-vote), boot rule.
 //! 7. `record`: following the group's record; creation; `learner`: joining and snapshots.
 //!
@@ -74,6 +74,8 @@ const APPEND_WITHIN: Duration = Duration::from_secs(3);
 const ASK_WITHIN: Duration = Duration::from_millis(300);
 /// Bytes of entries in one append or one disk batch: small beside a frame, large beside a group commit.
 const BATCH_BYTES_MAX: usize = 512 * 1024;
+/// A tick this late, of those due every 100 ms at least, means that this process was stopped, not the others.
+const STALLED: Duration = Duration::from_millis(200);
 /// Peers remembered: more than the members of a group and their former disks that come back in a boot.
 const MET_MAX: usize = 64;
 /// Before a failed question to the name server is asked again.
@@ -127,6 +129,7 @@ pub struct Core {
     stopping: Option<Moment>,
     stopped: bool,
     disk_full: bool,
+    last_step: Moment,
 }
 
 /// What a peer's hello said.
@@ -205,6 +208,7 @@ impl Core {
             tickets: 0,
             stopping: None,
             disk_full: false,
+            last_step: now.at,
             setup,
             log,
             state,
@@ -216,6 +220,10 @@ impl Core {
         if self.standing == Standing::GivenUp {
             return;
         }
+        if now.at.since(self.last_step) >= STALLED {
+            self.forgive(now);
+        }
+        self.last_step = now.at;
         match event {
             Event::Execute { waiter, request, facts, payload, deadline } => {
                 self.execute(now, waiter, request, facts, payload, deadline, effects);
