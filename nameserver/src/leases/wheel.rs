@@ -73,3 +73,42 @@ fn slot(level: u32, tick: u64) -> usize {
     let index = (tick >> (8 * level)) % SLOTS as u64;
     level as usize * SLOTS + usize::try_from(index).expect("below 256")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// Through all levels and past the end of the last one; who is visited early is inserted again.
+    #[test]
+    fn everybody_is_visited_at_their_tick_however_far_it_lies() {
+        let mut wheel = Wheel::new(77);
+        let dues = [78, 79, 332, 333, 334, 65_612, 65_613, 70_000, 131_071, 131_072, 400_000];
+        let dues: BTreeMap<_, _> = (1..).map(LeaseId::from_random).zip(dues).collect();
+        for (lease, due) in &dues {
+            wheel.insert(*lease, *due);
+        }
+        let mut arrived = BTreeMap::new();
+        for tick in 78..=400_001 {
+            for lease in wheel.advance(tick) {
+                if dues[&lease] > tick {
+                    wheel.insert(lease, dues[&lease]);
+                } else {
+                    arrived.insert(lease, tick);
+                }
+            }
+        }
+        assert_eq!(arrived, dues);
+        assert_eq!(wheel.held, 0);
+    }
+
+    #[test]
+    fn who_left_is_not_visited() {
+        let mut wheel = Wheel::new(0);
+        let lease = LeaseId::from_random(1);
+        let place = wheel.insert(lease, 300);
+        wheel.remove(lease, place);
+        assert_eq!(wheel.advance(1_000), []);
+    }
+}
