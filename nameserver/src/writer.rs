@@ -243,74 +243,26 @@ impl Writer {
 
     fn handle(&mut self, now: Moment, message: Message) {
         match message {
-            Message::Grant { ttl, instance, owner, to } => {
+            Message::Grant { ttl, instance, owner, to } => self.change(to, |this| {
                 let id = LeaseId::from_random(rand::random());
-                match self
-                    .up()
-                    .map_err(GrantError::from)
-                    .and_then(|()| self.leases.grant(now, id, ttl, instance, owner))
-                {
-                    Ok(cell) => {
-                        let row = self.registry.lease_row(&cell);
-                        self.books.batch.push(row);
-                        self.answer(to, Granted { lease: id, ttl });
-                    }
-                    Err(error) => refuse(to, error),
-                }
-            }
-            Message::Revoke { lease, to } => match self.up() {
-                Ok(()) => {
-                    let names = self.revoke(lease);
-                    self.answer(to, names);
-                }
-                Err(error) => refuse(to, error),
-            },
+                let cell = this.leases.grant(now, id, ttl, instance, owner)?;
+                this.books.batch.push(this.registry.lease_row(&cell));
+                Ok((Granted { lease: id, ttl }, None))
+            }),
+            Message::Revoke { lease, to } => self.change(to, |this| Ok(this.revoke(lease))),
             Message::Register { request, to } => {
-                match self
-                    .up()
-                    .map_err(RegisterError::from)
-                    .and_then(|()| self.registry.register(now, &self.leases, *request))
-                {
-                    Ok((registered, step)) => {
-                        if let Some(step) = step {
-                            self.publish(step);
-                        }
-                        self.answer(to, registered);
-                    }
-                    Err(error) => refuse(to, error),
-                }
+                self.change(to, |this| this.registry.register(now, &this.leases, *request));
             }
             Message::Update { caller, holder, name, patch, to } => {
-                match self
-                    .up()
-                    .map_err(UpdateError::from)
-                    .and_then(|()| self.registry.update(caller, holder, &name, &patch))
-                {
-                    Ok((registered, step)) => {
-                        if let Some(step) = step {
-                            self.publish(step);
-                        }
-                        self.answer(to, registered);
-                    }
-                    Err(error) => refuse(to, error),
-                }
+                self.change(to, |this| this.registry.update(caller, holder, &name, &patch));
             }
-            Message::Unregister { caller, holder, name, to } => {
-                match self
-                    .up()
-                    .map_err(UpdateError::from)
-                    .and_then(|()| self.registry.unregister(&self.leases, caller, holder, &name))
-                {
-                    Ok((epoch, step)) => {
-                        if holder == Holder::Operator {
-                            warn!(%name, peer = %caller, "an operator removed a name");
-                        }
-                        self.publish(step);
-                        self.answer(to, epoch);
-                    }
-                    Err(error) => refuse(to, error),
+            Message::Unregister { caller, holder, name, to } => self.change(to, |this| {
+                let (epoch, step) = this.registry.unregister(&this.leases, caller, holder, &name)?;
+                if holder == Holder::Operator {
+                    warn!(%name, peer = %caller, "an operator removed a name");
                 }
-            }
+                Ok((epoch, Some(step)))
+            }),
             Message::Heard { lease } => self.confirm(lease),
             Message::Seen { stamp, to } => drop(to.send(self.seen(now, stamp))),
             Message::ReadGroup { group, known, to } => {
@@ -325,12 +277,28 @@ impl Writer {
         }
     }
 
-    fn revoke(&mut self, lease: LeaseId) -> u32 {
-        let Some(cell) = self.leases.revoke(lease) else { return 0 };
+    /// Has a core make a change, shows it, and answers when it is durable.
+    fn change<T: 'static, E: From<StoreError> + 'static>(
+        &mut self,
+        to: To<T, E>,
+        make: impl FnOnce(&mut Self) -> Result<(T, Option<Step>), E>,
+    ) {
+        match self.up().map_err(E::from).and_then(|()| make(self)) {
+            Ok((value, step)) => {
+                if let Some(step) = step {
+                    self.publish(step);
+                }
+                self.answer(to, value);
+            }
+            Err(error) => refuse(to, error),
+        }
+    }
+
+    fn revoke(&mut self, lease: LeaseId) -> (u32, Option<Step>) {
+        let Some(cell) = self.leases.revoke(lease) else { return (0, None) };
         let (names, step) = self.registry.end_lease(&self.leases, lease, Removal::Revoked);
-        self.publish(step);
         info!(instance = %cell.instance, names, "lease given back");
-        names
+        (names, Some(step))
     }
 
     fn confirm(&mut self, lease: LeaseId) {
