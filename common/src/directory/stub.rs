@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use tarpc::ServerError;
 use tarpc::client::RpcError;
 use tarpc::client::stub::Stub;
@@ -19,7 +20,7 @@ use crate::ids::ClusterId;
 use crate::names::{Address, Stamp};
 use crate::rpc::limits::NAME_SERVICE;
 use crate::rpc::name_service::{Hello, NameServiceRequest, NameServiceResponse, Welcome};
-use crate::rpc::transport::{CallError, Connection, within};
+use crate::rpc::transport::{CallError, Connection, Unsent, within};
 
 /// To connect and agree: the next address of the list should have its turn within a call's deadline.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -292,18 +293,12 @@ impl Stub for NameServerStub {
                 Err(error) => CallError::from(error),
             };
             attempts -= 1;
-            match &error {
-                CallError::Unreachable { .. } => {
-                    inner.let_go(live.number);
-                    if attempts > 0 {
-                        continue;
-                    }
+            let silent = error == CallError::Unacknowledged && inner.clock.now().since(begun) >= SILENT;
+            if silent || live.line.closed().now_or_never().is_some() {
+                inner.let_go(live.number);
+                if matches!(error, CallError::Unreachable { .. }) && attempts > 0 {
+                    continue;
                 }
-                CallError::ConnectionLost => inner.let_go(live.number),
-                CallError::Unacknowledged if inner.clock.now().since(begun) >= SILENT => {
-                    inner.let_go(live.number);
-                }
-                _ => {}
             }
             return Err(as_rpc_error(error));
         }
@@ -356,7 +351,7 @@ fn as_rpc_error(error: CallError) -> RpcError {
         CallError::ConnectionLost => RpcError::Shutdown,
         CallError::Unacknowledged => RpcError::DeadlineExceeded,
         CallError::Internal { why } => RpcError::Server(ServerError::new(std::io::ErrorKind::Other, why)),
-        none => RpcError::Send(Box::new(none)),
+        none => Unsent(none).into(),
     }
 }
 
