@@ -28,8 +28,8 @@ const CONNECT: Duration = Duration::from_secs(1);
 const HELLO: Duration = Duration::from_secs(1);
 /// Somebody else listens there, or another version: that does not change by the second.
 const INCOMPATIBLE: Duration = Duration::from_secs(10);
-/// Who has not answered for this long may be cut off without a word: the next call takes a new connection. Longer
-/// than a busy disk's fsync, shorter than any plain call's deadline.
+/// A connection on which calls went unanswered for this long may be cut off without a word: the next call takes a new
+/// one. Longer than a busy disk's fsync, shorter than a lease.
 const SILENT: Duration = Duration::from_millis(400);
 
 /// A request is shared between attempts, not copied.
@@ -55,6 +55,8 @@ struct Inner {
 struct Live {
     number: u64,
     line: Line,
+    /// When the first call left that was not answered, of those since the last that was.
+    silent_since: Arc<Mutex<Option<Moment>>>,
 }
 
 struct Dialling {
@@ -199,7 +201,7 @@ impl NameServerStub {
                     let place = &mut dialling.places[place];
                     place.backoff.succeeded();
                     place.failed = None;
-                    let live = Live { number: dialling.number, line };
+                    let live = Live { number: dialling.number, line, silent_since: Arc::default() };
                     *inner.live.lock().unwrap_or_else(PoisonError::into_inner) = Some(live.clone());
                     if inner.known.waiting.swap(false, Ordering::Relaxed) {
                         info!(%address, "a name server answers");
@@ -222,6 +224,18 @@ impl NameServerStub {
             }
         }
         Err(all_failed(&inner.servers, dialling.places.iter().map(|place| place.failed.as_ref())))
+    }
+}
+
+impl Live {
+    fn heard(&self) {
+        *self.silent_since.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Notes that a call that left at `begun` was not answered; returns how long none was.
+    fn not_heard(&self, begun: Moment, now: Moment) -> Duration {
+        let mut since = self.silent_since.lock().unwrap_or_else(PoisonError::into_inner);
+        now.since(*since.get_or_insert(begun))
     }
 }
 
@@ -278,13 +292,14 @@ impl Stub for NameServerStub {
         let inner = &*self.0;
         let request = Arc::new(request);
         let deadline = deadline_of(&ctx);
-        let begun = inner.clock.now();
         // A connection that is gone, then each address once.
         let mut attempts = 1 + inner.servers.len();
         loop {
             let live = self.line(deadline).await.map_err(as_rpc_error)?;
+            let begun = inner.clock.now();
             let error = match live.line.call(ctx, Arc::clone(&request)).await {
                 Ok(answer) => {
+                    live.heard();
                     if let Some(stamp) = stamp_of(&answer) {
                         inner.known.note(stamp);
                     }
@@ -293,7 +308,8 @@ impl Stub for NameServerStub {
                 Err(error) => CallError::from(error),
             };
             attempts -= 1;
-            let silent = error == CallError::Unacknowledged && inner.clock.now().since(begun) >= SILENT;
+            let silent =
+                error == CallError::Unacknowledged && live.not_heard(begun, inner.clock.now()) >= SILENT;
             if silent || live.line.closed().now_or_never().is_some() {
                 inner.let_go(live.number);
                 if matches!(error, CallError::Unreachable { .. }) && attempts > 0 {

@@ -35,7 +35,9 @@ pub(crate) struct State {
     pub(crate) config: Option<Config>,
     /// Cannot tell yet what there is.
     pub(crate) warming: bool,
-    /// How often it said so.
+    /// Answers no lookup.
+    pub(crate) mute: bool,
+    /// How often it said that it is warming.
     pub(crate) warned: u32,
     /// Changes up to here are forgotten.
     pub(crate) compacted: Revision,
@@ -83,6 +85,7 @@ impl Fake {
             config: None,
             warming: false,
             warned: 0,
+            mute: false,
             compacted: Revision(0),
             greeted: Vec::new(),
             history: Vec::new(),
@@ -306,6 +309,10 @@ impl NameService for Desk {
     }
 
     async fn lookup(self, _: Context, name: AnyName) -> Result<Stamped<Arc<[Record]>>, LookupError> {
+        let mute = self.state().mute;
+        if mute {
+            std::future::pending::<()>().await;
+        }
         let state = self.state();
         let found = state.records.values().filter(|record| record.name == name);
         let found: Arc<[Record]> = found.map(|record| Record::clone(record)).collect();

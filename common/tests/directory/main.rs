@@ -176,6 +176,21 @@ async fn a_silent_name_server_leaves_time_for_the_next_within_one_call() {
     assert_eq!(names.find("a".parse().unwrap(), PATIENCE).await.unwrap().len(), 1);
 }
 
+/// Each of them too short to tell a dead connection from a slow one.
+#[tokio::test]
+async fn a_connection_on_which_calls_go_unanswered_is_replaced() {
+    let fake = Fake::open();
+    fake.state().mute = true;
+    let names = names(&[fake.address]);
+    let replaced = async {
+        while fake.state().greeted.len() < 2 {
+            let error = names.find("a".parse().unwrap(), Duration::from_millis(50)).await.unwrap_err();
+            assert!(matches!(error, NameError::Call(_)), "{error:?}");
+        }
+    };
+    timeout(LONG, replaced).await.expect("it is replaced");
+}
+
 #[tokio::test]
 async fn who_waits_for_a_name_server_says_so_once_and_names_all_addresses() {
     let log = Log::default();
