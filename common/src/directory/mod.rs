@@ -78,7 +78,8 @@ pub type NameServer = NameServiceClient<NameServerStub>;
 pub struct View {
     /// The records that match, in the order of names; empty before the first answer.
     pub records: Arc<[Arc<Record>]>,
-    /// When that was true; `None` before the first answer.
+    /// When that was the whole truth; `None` before the first listing (a name server that warms up gives none, and
+    /// what registers meanwhile is shown all the same).
     pub stamp: Option<Stamp>,
 }
 

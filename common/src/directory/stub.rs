@@ -140,6 +140,11 @@ impl NameServerStub {
         Self::new(Arc::clone(&self.0.servers), self.0.program, Arc::clone(&self.0.known))
     }
 
+    /// The newest stamp that any answer bore.
+    pub(super) fn seen(&self) -> Option<Stamp> {
+        self.0.known.seen()
+    }
+
     /// Connects if there is no connection.
     pub(super) async fn greet(&self) -> Result<(), CallError> {
         self.line(deadline_of(&within(NAME_SERVICE, CONNECT + HELLO))).await.map(drop)

@@ -86,7 +86,7 @@ impl Fake {
             warming: false,
             warned: 0,
             mute: false,
-            compacted: Revision(0),
+            compacted: stamp.rev,
             greeted: Vec::new(),
             history: Vec::new(),
         };
