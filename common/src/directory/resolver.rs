@@ -109,10 +109,7 @@ impl Resolver {
             };
             match outcome {
                 Ok(()) => backoff.succeeded(),
-                Err(Trouble::Call(error)) => self.stub.wait_after(&error, &mut backoff).await,
-                Err(Trouble::Later { retry_in }) => {
-                    tokio::time::sleep(retry_in.min(Backoff::CAP).max(backoff.failed(rand::random()))).await;
-                }
+                Err(error) => self.stub.wait_after(&error, &mut backoff).await,
             }
         }
     }
@@ -135,14 +132,14 @@ impl Resolver {
     }
 
     /// Reads all pages of one query.
-    async fn list(&self, server: &NameServer, id: WatchId, query: Query) -> Result<(), Trouble> {
+    async fn list(&self, server: &NameServer, id: WatchId, query: Query) -> Result<(), CallError> {
         let mut records: Vec<Arc<Record>> = Vec::new();
         let mut begun: Option<Stamp> = None;
         let mut after = None;
         loop {
             let page = Page { after, limit: PAGE };
             let answer = server.list(within(NAME_SERVICE, PATIENCE), query.clone(), page).await;
-            let answer = match answer.map_err(|error| Trouble::Call(CallError::from(error)))? {
+            let answer = match answer.map_err(CallError::from)? {
                 Ok(answer) => answer,
                 Err(ListError::Warming { retry_in }) => {
                     self.warms_up(id, retry_in);
@@ -157,7 +154,7 @@ impl Resolver {
             // Pages of different lives of the name server are no listing.
             let first = *begun.get_or_insert(answer.stamp);
             if (first.cluster, first.boot) != (answer.stamp.cluster, answer.stamp.boot) {
-                return Err(Trouble::Later { retry_in: Duration::ZERO });
+                return Err(CallError::Busy { retry_in: Duration::ZERO });
             }
             records.extend(answer.value.records);
             after = answer.value.next;
@@ -187,7 +184,7 @@ impl Resolver {
     }
 
     /// Waits for changes of any query, for a while, or until one is added or may be listed.
-    async fn poll(&self, server: &NameServer) -> Result<(), Trouble> {
+    async fn poll(&self, server: &NameServer) -> Result<(), CallError> {
         let asked: Vec<(WatchId, Query, Stamp)> = {
             let queries = self.queries();
             let since = |live: &Live| Some((live.id, live.query.query().clone(), live.query.since()?));
@@ -205,7 +202,7 @@ impl Resolver {
             }
         };
         let answer = tokio::select! {
-            answer = poll => answer.map_err(|error| Trouble::Call(CallError::from(error)))?,
+            answer = poll => answer.map_err(CallError::from)?,
             // The poll is dropped, and asked again from the same stamp once there is a listing.
             () = self.added.notified() => return Ok(()),
             () = self.listing_is_due() => return Ok(()),
@@ -216,15 +213,15 @@ impl Resolver {
                 Ok(())
             }
             Err(WatchError::Compacted { oldest }) => {
-                self.resume_from(oldest);
+                self.resume_from(oldest, |since| since.boot == oldest.boot && since.covers(oldest));
                 Ok(())
             }
             Err(WatchError::Rebooted { now }) => {
-                self.resume_from(Stamp { rev: Revision(0), ..now });
+                self.resume_from(Stamp { rev: Revision(0), ..now }, |_| false);
                 Ok(())
             }
             Err(refused @ (WatchError::BadRegex { .. } | WatchError::TooMany)) => {
-                Err(Trouble::Call(CallError::Internal { why: refused.to_string() }))
+                Err(CallError::Internal { why: refused.to_string() })
             }
         }
     }
@@ -243,9 +240,9 @@ impl Resolver {
     }
 
     /// Changes before `oldest` cannot be had: who misses any is listed again.
-    fn resume_from(&self, oldest: Stamp) {
+    fn resume_from(&self, oldest: Stamp, misses_none: impl Fn(Stamp) -> bool) {
         for live in &mut self.queries().live {
-            if live.query.since().is_some_and(|since| since.boot == oldest.boot && since.covers(oldest)) {
+            if live.query.since().is_some_and(&misses_none) {
                 continue;
             }
             debug!(query = ?live.query.query(), "changes were missed; it is listed again");
@@ -280,12 +277,4 @@ impl fmt::Debug for Resolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Resolver").field("queries", &self.queries().live.len()).finish_non_exhaustive()
     }
-}
-
-/// Why a round brought nothing.
-enum Trouble {
-    /// On the way.
-    Call(CallError),
-    /// The name server asks for patience.
-    Later { retry_in: Duration },
 }
