@@ -180,9 +180,7 @@ impl JustHungry {
 
     /// Puts an order into the book; the answer is its number among all.
     pub(super) fn place(&mut self, order: Order) -> Result<u64, Refusal> {
-        if self.orders.len() >= ORDERS_MAX {
-            return Err(Refusal::Full { what: Store::Orders, limit: ORDERS_MAX as u64 });
-        }
+        check_room(Store::Orders, self.orders.len(), ORDERS_MAX)?;
         self.customer(order.user.clone())?.last_no = order.no;
         let id = self.orders.len() as u64 + 1;
         self.index.insert(id, &order);
@@ -251,8 +249,8 @@ impl JustHungry {
 
     /// The customer, who may be new.
     fn customer(&mut self, user: UserCode) -> Result<&mut Customer, Refusal> {
-        if self.customers.len() >= CUSTOMERS_MAX && !self.customers.contains_key(&user) {
-            return Err(Refusal::Full { what: Store::Customers, limit: CUSTOMERS_MAX as u64 });
+        if !self.customers.contains_key(&user) {
+            check_room(Store::Customers, self.customers.len(), CUSTOMERS_MAX)?;
         }
         Ok(self.customers.entry(user).or_default())
     }
@@ -272,6 +270,11 @@ pub(super) fn read_postcode(typed: &str) -> Result<Postcode, Refusal> {
     typed
         .parse()
         .map_err(|_| Refusal::PostcodeMalformed { text: typed.chars().take(INPUT_CHARS_MAX + 1).collect() })
+}
+
+/// Whether one more fits.
+pub(super) fn check_room(what: Store, count: usize, limit: usize) -> Result<(), Refusal> {
+    if count < limit { Ok(()) } else { Err(Refusal::Full { what, limit: limit as u64 }) }
 }
 
 fn read(field: Field, typed: &str, max: u32) -> Result<String, Refusal> {

@@ -166,8 +166,10 @@ impl FromStr for Postcode {
 impl TryFrom<String> for Postcode {
     type Error = BadPostcode;
 
+    /// Only the form that is shown: what two processes tell each other has one spelling.
     fn try_from(text: String) -> Result<Self, BadPostcode> {
-        text.parse()
+        let postcode: Self = text.parse()?;
+        if postcode.as_str() == text { Ok(postcode) } else { Err(BadPostcode::Form) }
     }
 }
 
@@ -296,6 +298,14 @@ mod tests {
         for (area, name) in AREAS {
             let postcode: Postcode = format!("{area}1 1AA").parse().unwrap();
             assert_eq!((postcode.area(), postcode.area_name()), (area, name));
+        }
+    }
+
+    #[test]
+    fn processes_spell_a_postcode_in_one_way() {
+        assert!(Postcode::try_from(String::from("DH1 3LE")).is_ok());
+        for text in ["dh1 3le", "DH13LE", " DH1 3LE"] {
+            assert_eq!(Postcode::try_from(String::from(text)), Err(BadPostcode::Form));
         }
     }
 
