@@ -1,0 +1,4 @@
+//! The transport over real sockets: the plain path, failures of the other end, and hostile callers.
+
+mod house;
+mod plain;
