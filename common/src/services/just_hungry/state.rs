@@ -16,7 +16,7 @@ use super::refusal::{Field, Refusal, Store, Why};
 use crate::clock::Timestamp;
 use crate::services::Applied;
 use crate::services::money::Pence;
-use crate::services::postcode::{INPUT_CHARS_MAX, Postcode};
+use crate::services::postcode::Postcode;
 use crate::services::text;
 use crate::services::user_code::UserCode;
 
@@ -267,9 +267,7 @@ pub(super) fn read_user(typed: &str) -> Result<UserCode, Refusal> {
 
 /// A postcode as somebody typed it.
 pub(super) fn read_postcode(typed: &str) -> Result<Postcode, Refusal> {
-    typed
-        .parse()
-        .map_err(|_| Refusal::PostcodeMalformed { text: typed.chars().take(INPUT_CHARS_MAX + 1).collect() })
+    typed.parse().map_err(|_| Refusal::postcode_malformed(typed))
 }
 
 /// Whether one more fits.
