@@ -126,10 +126,10 @@ fn the_longest_refusals_fit_into_a_remembered_reply() {
     let wide = |count: usize| "🍕".repeat(count);
     let user = wide(64);
     let products =
-        (0..10).map(|n| product(&format!("{} {n}a", wide(37)), 1_000_000, Stock::Counted(98))).collect();
+        (0..10).map(|n| product(&format!("{} soup {n}a", wide(32)), 1_000_000, Stock::Counted(98))).collect();
     shop.set_catalogue(products).unwrap();
-    let first = format!("{} 0a", wide(37));
-    let unknown = format!("{} 11", wide(37));
+    let first = format!("{} soup 0a", wide(32));
+    let unknown = format!("{} soup", wide(35));
     let nowhere = Wish { postcode: None, ..wish(&[(&first, 1)]) };
     let refusals = [
         shop.place(&user, nowhere).unwrap_err(),
