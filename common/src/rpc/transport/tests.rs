@@ -101,13 +101,26 @@ impl Since {
     }
 }
 
-/// A request with ten seconds, of at most 250 bytes of text.
+/// A request with ten seconds.
 fn request(id: u8, text: &str) -> Vec<u8> {
     let mut body = vec![0, 10, 0];
-    body.extend([0; 16]);
-    body.extend([0, 1, id, u8::try_from(text.len()).unwrap()]);
+    body.extend([0; 17]); // trace and span
+    body.extend([1, id, 252]); // unsampled; the text's length follows as four bytes
+    body.extend(u32::try_from(text.len()).unwrap().to_le_bytes());
     body.extend(text.as_bytes());
     [&u32::try_from(body.len()).unwrap().to_be_bytes()[..], &body].concat()
+}
+
+fn cancel(id: u8) -> Vec<u8> {
+    let mut body = vec![1];
+    body.extend([0; 17]);
+    body.extend([1, id]);
+    [&u32::try_from(body.len()).unwrap().to_be_bytes()[..], &body].concat()
+}
+
+/// A text so long that five of it are more than a connection may have unanswered.
+fn large(first: &str) -> String {
+    format!("{first} {}", "x".repeat(900_000))
 }
 
 fn assert_at(ended: Duration, expected: Duration) {
@@ -182,23 +195,103 @@ async fn a_client_lets_go_of_an_idle_connection_before_the_server_does() {
 async fn a_peer_that_never_reads_is_read_no_further_and_then_left() {
     in_set(async {
         let mut far = Far::welcomed(16 * 1024).await;
-        let flood = request(1, &"x".repeat(200));
         let mut taken = 0;
-        let flooding = async {
-            loop {
-                let id = u8::try_from(taken / flood.len() % 250).unwrap();
-                let frame = request(id, &"x".repeat(200));
-                match timeout(Duration::from_secs(1), far.socket.write_all(&frame)).await {
-                    Ok(Ok(())) => taken += frame.len(),
-                    _ => break,
-                }
+        for id in (0..250).cycle() {
+            let frame = request(id, &"x".repeat(200));
+            match timeout(Duration::from_secs(1), far.socket.write_all(&frame)).await {
+                Ok(Ok(())) => taken += frame.len(),
+                _ => break,
             }
-        };
-        flooding.await;
+        }
         // The pipe, the buffers of both directions, and what 64 requests in flight hold.
         assert!(taken < 128 * 1024, "{taken} bytes were taken of a peer that reads nothing");
         let ended = far.ended().await;
         assert!(ended >= WRITE_TIME && ended <= WRITE_TIME + Duration::from_secs(1), "ended after {ended:?}");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn reading_goes_on_as_soon_as_the_answers_have_gone() {
+    in_set(async {
+        let mut far = Far::welcomed(256 * 1024).await;
+        far.say(1, &"x".repeat(400_000)).await;
+        // Time moves when nobody has anything to do: now the answer fills the pipe, and more than 64 KiB wait.
+        sleep(GRAIN).await;
+        far.say(2, "hi").await;
+        assert_eq!(far.hear().await.unwrap().0, 1);
+        assert_eq!(far.hear().await.unwrap().0, 2);
+        assert_at(far.clock.now().since_origin(), GRAIN);
+        far.task.abort();
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_of_many_bytes_wait_until_earlier_ones_are_answered() {
+    in_set(async {
+        let mut far = Far::welcomed(16 * 1024).await;
+        let mut taken = 0;
+        for id in 0..10 {
+            let frame = request(id, &large("3000"));
+            match timeout(Duration::from_secs(1), far.socket.write_all(&frame)).await {
+                Ok(written) => written.unwrap(),
+                Err(_) => break,
+            }
+            taken += 1;
+        }
+        assert_eq!(taken, 5, "4.5 MB are in flight, and no more is read");
+        for _ in 0..taken {
+            assert_eq!(far.hear().await.unwrap().1.len(), large("3000").len() + 6);
+        }
+        far.task.abort();
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_request_counts_no_more() {
+    in_set(async {
+        let mut far = Far::welcomed(16 * 1024).await;
+        for id in 0..20 {
+            far.socket.write_all(&request(id, &large("3000"))).await.unwrap();
+            far.socket.write_all(&cancel(id)).await.unwrap();
+        }
+        far.say(100, "hi").await;
+        assert_eq!(far.hear().await.unwrap().0, 100);
+        assert!(far.clock.now().since_origin() <= GRAIN);
+        far.task.abort();
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_caller_may_go_on_talking_for_a_while() {
+    in_set(async {
+        let mut far = connect(1024);
+        far.socket.write_all(&vec![0; 40 * 1024]).await.expect("what is said is thrown away, not broken off");
+        let mut said = Vec::new();
+        far.socket.read_to_end(&mut said).await.unwrap();
+        assert_eq!(said[4], 1, "the verdict");
+        let Far { socket, task, .. } = far;
+        drop(socket);
+        task.await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopping_server_waits_no_longer_than_for_silence() {
+    in_set(async {
+        let mut far = Far::welcomed(1024).await;
+        far.say(1, "hi").await;
+        far.hear().await.unwrap();
+        far.stop.cancel();
+        assert_eq!(far.hear().await.unwrap().0, u64::MAX);
+        assert!(far.hear().await.is_none());
+        assert_at(far.clock.now().since_origin(), Duration::from_millis(200));
+        drop(far.socket);
+        far.task.await.unwrap();
     })
     .await;
 }
