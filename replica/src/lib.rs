@@ -1,1 +1,3 @@
-//! Skeleton.
+//! Hosts one member of each replicated service.
+
+pub mod passive;

@@ -59,7 +59,7 @@ pub struct Limits {
 impl Default for Limits {
     /// A retry window of `min(24 h, capacity / rate)`: 50 s at 20,000 updates a second, a day for a shop.
     fn default() -> Self {
-        Self { capacity: 1_000_000, age: Duration::from_secs(24 * 3600), ahead: Duration::from_secs(600) }
+        Self { capacity: 1_000_000, age: Duration::from_hours(24), ahead: Duration::from_mins(10) }
     }
 }
 
@@ -94,13 +94,15 @@ impl Entry {
 }
 
 fn checksum(before: u32, index: LogIndex, epoch: Epoch, at: Timestamp, kind: &EntryKind) -> u32 {
-    let fold = |crc: u32, parts: &[&[u8]]| parts.iter().fold(crc, |crc, part| crc32c::crc32c_append(crc, part));
+    let fold =
+        |crc: u32, parts: &[&[u8]]| parts.iter().fold(crc, |crc, part| crc32c::crc32c_append(crc, part));
     let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
     let head = [index.0, epoch.0, at.millis()].map(u64::to_be_bytes).concat();
     let crc = fold(before, &[&head]);
     match kind {
         EntryKind::Genesis { limits, start } => {
-            let limits = [limits.capacity, millis(limits.age), millis(limits.ahead)].map(u64::to_be_bytes).concat();
+            let limits =
+                [limits.capacity, millis(limits.age), millis(limits.ahead)].map(u64::to_be_bytes).concat();
             fold(crc, &[&[0], &limits, start])
         }
         EntryKind::Barrier => fold(crc, &[&[1]]),

@@ -1,0 +1,268 @@
+//! What goes into the core and what comes out of it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::clock::{Moment, Timestamp};
+use common::ids::ClusterId;
+use common::names::LogicalName;
+use common::replication::{
+    ConfigVersion, Entry, Epoch, GroupConfig, GroupName, Limits, LogIndex, LogPoint, Member, ReplicaId,
+    RequestId,
+};
+use common::rpc::peer::{Hello, Message, Reply};
+use common::rpc::replica::{Answer, Consistency, Done, QueryError, SubmitError};
+use common::services::Served;
+
+use super::LogBase;
+
+/// The time of an event: the monotonic clock for waiting, the wall clock for stamping.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// On the monotonic clock.
+    pub at: Moment,
+    /// On the wall clock.
+    pub wall: Timestamp,
+}
+
+/// Somebody who waits for an answer; the shell knows who.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Waiter(pub u64);
+
+/// A message under way to a peer; its reply bears the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SendTicket(pub u64);
+
+/// A batch on its way to the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event {
+    /// A front end sends a command. Answered by [`Effect::Submitted`].
+    Execute {
+        /// Who waits.
+        waiter: Waiter,
+        /// Which command.
+        request: RequestId,
+        /// What the front end found out.
+        facts: Bytes,
+        /// The client's bytes.
+        payload: Bytes,
+        /// When nobody waits any more.
+        deadline: Moment,
+    },
+    /// A front end asks. Answered by [`Effect::Queried`].
+    Query {
+        /// Who waits.
+        waiter: Waiter,
+        /// How fresh the answer must be.
+        consistency: Consistency,
+        /// The client's bytes.
+        payload: Bytes,
+        /// When nobody waits any more.
+        deadline: Moment,
+    },
+    /// A peer says something. Answered by [`Effect::Reply`]. The shell has checked that the sender is who it says.
+    Peer {
+        /// Who waits.
+        waiter: Waiter,
+        /// What it says.
+        message: Message,
+    },
+    /// A new connection to a peer is up, and this is how it answered our hello.
+    Met(Hello),
+    /// A peer's reply to what was sent; `None` when there will be none.
+    PeerReply {
+        /// To what.
+        ticket: SendTicket,
+        /// What it said.
+        reply: Option<Reply>,
+    },
+    /// A peer's socket refuses connections: that process is gone.
+    PeerRefused(Member),
+    /// A batch is on the disk.
+    Durable(Ticket),
+    /// The group's record as the name server has it; `None`: it knows no such group.
+    Record(Option<GroupConfig>),
+    /// The name server could not be asked, or did not answer: the outcome of a compare-and-set is unknown.
+    NoRecord,
+    /// The name server's record is older than one that we have seen.
+    RecordRegressed,
+    /// The disk has too little room for more entries, or has room again.
+    DiskFull(bool),
+    /// Time has passed.
+    Tick,
+    /// Hand over and stop. Answered by [`Effect::Stopped`].
+    Stop,
+}
+
+/// What must happen.
+#[derive(Debug)]
+pub enum Effect {
+    /// Send this to a peer, and report its reply.
+    Send {
+        /// Whom.
+        to: ReplicaId,
+        /// For the reply.
+        ticket: SendTicket,
+        /// What.
+        message: Message,
+        /// How long to wait for the reply.
+        within: Duration,
+    },
+    /// Answer a peer.
+    Reply {
+        /// Who waits.
+        waiter: Waiter,
+        /// What to say.
+        reply: Reply,
+    },
+    /// Answer a command.
+    Submitted {
+        /// Who waits.
+        waiter: Waiter,
+        /// What came of it.
+        result: Result<Done, SubmitError>,
+    },
+    /// Answer a query.
+    Queried {
+        /// Who waits.
+        waiter: Waiter,
+        /// What came of it.
+        result: Result<Answer, QueryError>,
+    },
+    /// Write this in one transaction, fsync, and report.
+    Persist(WriteBatch, Ticket),
+    /// Ask the name server for the group's record.
+    ReadRecord {
+        /// The newest version seen here.
+        known: Option<ConfigVersion>,
+    },
+    /// Ask the name server to put `next` in the place of the version before it (of nothing, when it is the first).
+    Cas {
+        /// What should stand.
+        next: GroupConfig,
+    },
+    /// See at once whether this peer's socket still accepts.
+    Look(Member),
+    /// Give this disk's identity up: put its file aside (or delete it, when it holds nothing but our own Genesis),
+    /// format a new one, start again.
+    FormatAnew {
+        /// Whether the old file may hold entries that nobody else has.
+        keep: bool,
+    },
+    /// Everything that stopping asked for is done.
+    Stopped,
+}
+
+/// What goes to the disk in one transaction, in the order of the fields.
+#[derive(Clone, Debug, Default)]
+pub struct WriteBatch {
+    /// Remove the entries from here on.
+    pub truncate_from: Option<LogIndex>,
+    /// Remove the entries up to here, and remember what the log now stands on.
+    pub base: Option<LogBase>,
+    /// Add these at the end.
+    pub append: Vec<Arc<Entry>>,
+    /// Replace the snapshot by this one.
+    pub snapshot: Option<Bytes>,
+    /// The newest configuration seen.
+    pub config: Option<GroupConfig>,
+}
+
+impl WriteBatch {
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.truncate_from.is_none()
+            && self.base.is_none()
+            && self.append.is_empty()
+            && self.snapshot.is_none()
+            && self.config.is_none()
+    }
+}
+
+/// What was found on the disk.
+#[derive(Debug, Default)]
+pub struct Stored {
+    /// The newest configuration seen.
+    pub config: Option<GroupConfig>,
+    /// The snapshot, as a [`WriteBatch`] gave it.
+    pub snapshot: Option<Bytes>,
+    /// What the log stands on.
+    pub base: LogBase,
+    /// The log.
+    pub entries: Vec<Entry>,
+}
+
+/// Who a replica is, and what it may do.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The cluster it belongs to.
+    pub cluster: ClusterId,
+    /// The group.
+    pub group: GroupName,
+    /// This disk, this boot.
+    pub me: Member,
+    /// The name it is registered under.
+    pub name: LogicalName,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The service it hosts.
+    pub service: Served,
+    /// How to create the group, when there is none and this replica may.
+    pub first: Option<First>,
+    /// When a snapshot is taken.
+    pub snapshots: SnapshotAfter,
+}
+
+/// When a snapshot is taken: once the log behind the last one is this long, and as long as that one.
+#[derive(Clone, Copy, Debug)]
+pub struct SnapshotAfter {
+    /// Only at such places: all replicas take theirs at the same ones, so that they can be compared.
+    pub multiples_of: u64,
+    /// Entries behind the last one.
+    pub entries: u64,
+    /// Or bytes.
+    pub bytes: usize,
+}
+
+impl Default for SnapshotAfter {
+    /// A restart replays at most about twice this much: a fraction of a second.
+    fn default() -> Self {
+        Self { multiples_of: 1024, entries: 65_536, bytes: 64 * 1024 * 1024 }
+    }
+}
+
+/// How a group begins.
+#[derive(Clone, Debug)]
+pub struct First {
+    /// What decides which requests it knows.
+    pub limits: Limits,
+    /// The service's first state.
+    pub start: Bytes,
+    /// How many members must be in sync for an answer.
+    pub min_in_sync: u8,
+}
+
+/// Where a replica is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The epoch it is in.
+    pub epoch: Epoch,
+    /// The last entry of its log.
+    pub last: LogPoint,
+    /// Up to where it knows entries to be committed.
+    pub committed: LogIndex,
+    /// Up to where it applied them.
+    pub applied: LogIndex,
+    /// Up to where they are on its disk.
+    pub durable: LogIndex,
+    /// Chained hash of what it applied.
+    pub state_hash: u64,
+    /// Requests up to this one are forgotten.
+    pub floor: RequestId,
+}

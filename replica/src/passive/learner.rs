@@ -1,0 +1,138 @@
+//! Joining a group, and taking in a snapshot of it.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use common::clock::Moment;
+use common::replication::{LogIndex, LogPoint};
+use common::rpc::peer::{Message, ReplyBody};
+
+use super::state::State;
+use super::{ASK_WITHIN, Core, Effect, Now, SUSPECT_AFTER, SendTicket, Standing, Taken, Waiter, WriteBatch};
+
+/// Between two requests to be fed.
+const JOIN_EVERY: Duration = Duration::from_millis(200);
+/// The largest snapshot that is taken in: 10 M orders, at about 100 bytes, and as much again.
+const SNAPSHOT_BYTES_MAX: usize = 2 << 30;
+
+/// What a learner waits for.
+#[derive(Debug, Default)]
+pub(super) struct Joining {
+    ask_at: Option<Moment>,
+    incoming: Option<Incoming>,
+}
+
+/// A snapshot of which pieces have come.
+#[derive(Debug)]
+struct Incoming {
+    last: LogPoint,
+    bytes: BytesMut,
+}
+
+impl Joining {
+    pub(super) fn at_once(&mut self, now: Moment) {
+        self.ask_at = Some(now);
+    }
+
+    /// Another epoch: its primary begins anew.
+    pub(super) fn forget(&mut self) {
+        self.incoming = None;
+    }
+
+    pub(super) fn wake_at(&self) -> Option<Moment> {
+        self.ask_at
+    }
+}
+
+impl Core {
+    /// Asks the primary to be fed, while this replica is outside the in-sync set and hears nothing from it.
+    pub(super) fn join(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let Some(config) = &self.config else { return };
+        let outside = !config.in_sync.contains(self.me());
+        if !outside || self.standing != Standing::Known || self.leading.is_some() || self.stopping.is_some() {
+            self.joining.ask_at = None;
+            return;
+        }
+        if self.joining.ask_at.is_some_and(|at| at > now.at) {
+            return;
+        }
+        self.joining.ask_at = Some(now.at + JOIN_EVERY);
+        if self.heard.is_some_and(|heard| now.at.since(heard) < SUSPECT_AFTER) {
+            return;
+        }
+        let (to, me, last) = (config.primary.id, self.setup.me, self.log.last());
+        let ticket = SendTicket(self.next_ticket());
+        effects.push(Effect::Send { to, ticket, message: Message::Join { me, last }, within: ASK_WITHIN });
+    }
+
+    /// Takes in a piece of a snapshot; installs it with the last one.
+    #[expect(clippy::too_many_arguments, reason = "the fields of one message")]
+    pub(super) fn take_chunk(
+        &mut self,
+        waiter: Waiter,
+        last: LogPoint,
+        offset: u64,
+        bytes: &Bytes,
+        crc: u32,
+        is_last: bool,
+        effects: &mut Vec<Effect>,
+    ) {
+        if last.index <= self.committed {
+            // We have all that it holds, and it is the same.
+            self.joining.incoming = None;
+            self.matched = self.matched.max(last.index);
+            return self.unacknowledged.push((waiter, last.index));
+        }
+        let fresh = || Incoming { last, bytes: BytesMut::new() };
+        let mut incoming =
+            self.joining.incoming.take().filter(|incoming| incoming.last == last).unwrap_or_else(fresh);
+        let have = incoming.bytes.len();
+        let fits =
+            offset == have as u64 && crc32c::crc32c(bytes) == crc && have + bytes.len() <= SNAPSHOT_BYTES_MAX;
+        if fits {
+            incoming.bytes.extend_from_slice(bytes);
+        }
+        if fits && is_last {
+            return match self.install(last, incoming.bytes.freeze()) {
+                Ok(()) => self.unacknowledged.push((waiter, last.index)),
+                Err(why) => self.reply(waiter, ReplyBody::Refused { why }, effects),
+            };
+        }
+        let offset = incoming.bytes.len() as u64;
+        self.joining.incoming = Some(incoming);
+        self.reply(waiter, ReplyBody::Next { offset }, effects);
+    }
+
+    /// Replaces the state by the snapshot's, in one transaction with what that means for the log.
+    fn install(&mut self, last: LogPoint, bytes: Bytes) -> Result<(), String> {
+        let state = State::restore(&self.setup.service, &bytes)?;
+        if state.applied() != last {
+            return Err(format!("the snapshot ends at {}, not at {last}", state.applied()));
+        }
+        if self.log.epoch_at(last.index) == Some(last.epoch) {
+            // The log holds the same entry, so the same prefix; what follows it stays.
+            let mut next = self.state.applied().index.next();
+            while next <= last.index {
+                if let Some(entry) = self.log.get(next).cloned() {
+                    self.log.applied(&entry);
+                }
+                next = next.next();
+            }
+        } else {
+            self.log.reset(state.base());
+            self.unsaved = WriteBatch {
+                truncate_from: Some(LogIndex(1)),
+                base: Some(state.base()),
+                config: self.unsaved.config.take(),
+                ..WriteBatch::default()
+            };
+        }
+        self.state = state;
+        self.committed = last.index;
+        self.matched = self.matched.max(last.index);
+        self.trim_to = self.log.base().point.index;
+        self.unsaved.snapshot = Some(bytes.clone());
+        self.snapshot = Some(Taken { last, bytes });
+        Ok(())
+    }
+}

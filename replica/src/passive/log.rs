@@ -1,0 +1,213 @@
+//! The log as it is in memory, and how much of it is on the disk.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use common::clock::Timestamp;
+use common::replication::{Entry, EntryKind, Epoch, LogIndex, LogPoint, RequestId};
+use serde::{Deserialize, Serialize};
+
+/// What a log stands on: the last entry that is no longer in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogBase {
+    /// Which entry.
+    pub point: LogPoint,
+    /// Its checksum, which the next one's continues.
+    pub crc: u32,
+    /// Its time, before which no later one lies.
+    pub at: Timestamp,
+}
+
+/// Entries from the one after the base on, without a gap.
+#[derive(Debug)]
+pub(super) struct Log {
+    base: LogBase,
+    entries: VecDeque<Arc<Entry>>,
+    /// Bytes of all entries before each: `weights[i]` is where entry i ends, counted from the log's beginning of time.
+    ends: VecDeque<usize>,
+    /// The last entry that is on the disk.
+    durable: LogIndex,
+    /// The last entry of the batch that is on its way there.
+    saving: LogIndex,
+    /// Requests in entries above the applied one, to which a second copy is attached.
+    requests: BTreeMap<RequestId, LogIndex>,
+}
+
+impl Log {
+    pub(super) fn load(base: LogBase, entries: Vec<Entry>) -> Result<Self, String> {
+        let mut log = Self {
+            base,
+            entries: VecDeque::new(),
+            ends: VecDeque::new(),
+            durable: base.point.index,
+            saving: base.point.index,
+            requests: BTreeMap::new(),
+        };
+        for entry in entries {
+            if entry.index != log.last().index.next() || !entry.follows(log.last_crc()) {
+                return Err(format!("entry {} does not follow {}", entry.point(), log.last()));
+            }
+            log.push(Arc::new(entry));
+        }
+        log.durable = log.last().index;
+        log.saving = log.durable;
+        Ok(log)
+    }
+
+    pub(super) fn base(&self) -> LogBase {
+        self.base
+    }
+
+    pub(super) fn last(&self) -> LogPoint {
+        self.entries.back().map_or(self.base.point, |entry| entry.point())
+    }
+
+    /// The time of the last entry; none lies before it.
+    pub(super) fn last_at(&self) -> Timestamp {
+        self.entries.back().map_or(self.base.at, |entry| entry.at)
+    }
+
+    pub(super) fn last_crc(&self) -> u32 {
+        self.entries.back().map_or(self.base.crc, |entry| entry.crc)
+    }
+
+    pub(super) fn durable(&self) -> LogIndex {
+        self.durable
+    }
+
+    pub(super) fn get(&self, index: LogIndex) -> Option<&Arc<Entry>> {
+        let place = index.0.checked_sub(self.base.point.index.0 + 1)?;
+        self.entries.get(usize::try_from(place).ok()?)
+    }
+
+    /// The epoch of the entry at `index`; of the base, too.
+    pub(super) fn epoch_at(&self, index: LogIndex) -> Option<Epoch> {
+        if index == self.base.point.index {
+            Some(self.base.point.epoch)
+        } else {
+            self.get(index).map(|entry| entry.epoch)
+        }
+    }
+
+    /// What a log would stand on that held nothing up to and including `index`.
+    pub(super) fn base_at(&self, index: LogIndex) -> Option<LogBase> {
+        if index == self.base.point.index {
+            return Some(self.base);
+        }
+        self.get(index).map(|entry| LogBase { point: entry.point(), crc: entry.crc, at: entry.at })
+    }
+
+    /// The first entry of the run of one epoch that `index` lies in.
+    pub(super) fn epoch_begins_at(&self, index: LogIndex) -> LogIndex {
+        let epoch = self.epoch_at(index);
+        let mut first = index;
+        while first > self.base.point.index.next() && self.epoch_at(first.prev()) == epoch {
+            first = first.prev();
+        }
+        first
+    }
+
+    /// Entries from `from` on, as many as fit into `bytes`, but at least one if there is one.
+    pub(super) fn batch_from(&self, from: LogIndex, bytes: usize) -> Vec<Arc<Entry>> {
+        let mut left = bytes;
+        let mut batch: Vec<Arc<Entry>> = Vec::new();
+        let mut next = from;
+        while let Some(entry) = self.get(next) {
+            if !batch.is_empty() && entry.weight() > left {
+                break;
+            }
+            left = left.saturating_sub(entry.weight());
+            batch.push(entry.clone());
+            next = next.next();
+        }
+        batch
+    }
+
+    /// Bytes of the entries after `index`.
+    pub(super) fn bytes_after(&self, index: LogIndex) -> usize {
+        let end = self.ends.back().copied().unwrap_or(0);
+        let place = index.0.saturating_sub(self.base.point.index.0);
+        let until = match usize::try_from(place).ok().and_then(|place| place.checked_sub(1)) {
+            Some(before) => self.ends.get(before).copied().unwrap_or(end),
+            None => {
+                self.ends.front().zip(self.entries.front()).map_or(0, |(end, entry)| end - entry.weight())
+            }
+        };
+        end - until
+    }
+
+    /// Adds an entry that was seen to follow the last one.
+    pub(super) fn push(&mut self, entry: Arc<Entry>) {
+        assert!(entry.index == self.last().index.next(), "{} after {}", entry.point(), self.last());
+        assert!(entry.epoch >= self.last().epoch, "{} after {}", entry.point(), self.last());
+        if let EntryKind::Update { request, .. } = &entry.kind {
+            // The first copy counts: apply gives a second one the reply of the first.
+            self.requests.entry(*request).or_insert(entry.index);
+        }
+        self.ends.push_back(self.ends.back().copied().unwrap_or(0) + entry.weight());
+        self.entries.push_back(entry);
+    }
+
+    /// Removes the entries from `from` on.
+    pub(super) fn truncate(&mut self, from: LogIndex) {
+        assert!(from > self.base.point.index, "truncation at {from}, the log stands on {}", self.base.point);
+        while self.last().index >= from {
+            self.ends.pop_back();
+            if let Some(entry) = self.entries.pop_back()
+                && let EntryKind::Update { request, .. } = &entry.kind
+                && self.requests.get(request) == Some(&entry.index)
+            {
+                self.requests.remove(request);
+            }
+        }
+        self.durable = self.durable.min(from.prev());
+        self.saving = self.saving.min(from.prev());
+    }
+
+    /// Removes everything, and stands on `base` from now on.
+    pub(super) fn reset(&mut self, base: LogBase) {
+        *self = Self {
+            base,
+            entries: VecDeque::new(),
+            ends: VecDeque::new(),
+            durable: LogIndex(0),
+            saving: LogIndex(0),
+            requests: BTreeMap::new(),
+        };
+    }
+
+    /// Removes the entries up to `upto`; gives the new base when that changed anything.
+    pub(super) fn trim(&mut self, upto: LogIndex) -> Option<LogBase> {
+        let base = self.base_at(upto).filter(|_| upto > self.base.point.index)?;
+        while self.entries.front().is_some_and(|entry| entry.index <= upto) {
+            self.entries.pop_front();
+            self.ends.pop_front();
+        }
+        self.base = base;
+        Some(base)
+    }
+
+    /// A batch up to `upto` is on its way to the disk (none: one without entries).
+    pub(super) fn saving(&mut self, upto: Option<LogIndex>) {
+        self.saving = upto.unwrap_or(self.durable).max(self.base.point.index);
+    }
+
+    /// That batch is on the disk.
+    pub(super) fn saved(&mut self) {
+        self.durable = self.durable.max(self.saving);
+    }
+
+    /// Where the request stands, in an entry not applied yet.
+    pub(super) fn waiting(&self, request: RequestId) -> Option<LogIndex> {
+        self.requests.get(&request).copied()
+    }
+
+    /// The entry was applied: the request table knows its request now.
+    pub(super) fn applied(&mut self, entry: &Entry) {
+        if let EntryKind::Update { request, .. } = &entry.kind
+            && self.requests.get(request) == Some(&entry.index)
+        {
+            self.requests.remove(request);
+        }
+    }
+}

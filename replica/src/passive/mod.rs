@@ -1,0 +1,407 @@
+//! Passive replication: one primary orders, every in-sync replica's disk holds, and a compare-and-set record at the
+//! name server says who that is.
+//!
+//! # What it promises
+//! An acknowledged update is on the fsynced log of every member of the recorded in-sync set, and survives as long as
+//! one of those disks does. Updates and reads are linearizable; a request takes effect once. No clock takes part in
+//! that: timeouts decide only *when* somebody tries something.
+//!
+//! # Reading order
+//! 0. `event`: what goes in and what comes out.
+//! 1. `log`, `request_table`, `state`: what a replica has: entries, replies remembered, the service's state.
+//! 2. `backup`: the epoch rule, and how a log follows its primary's (PacificA §2.1; Raft's `prev` check).
+//! 3. `primary`: admitting, feeding, the commit rule with its barrier (Vertical Paxos II: an epoch is active only
+//!    once its first entry is everywhere).
+//! 4. `in_sync_set`: who must have an entry before it is committed; shrink and expand by compare-and-set.
+//! 5. `confirmation`: linearizable reads without a clock (Ongaro 2014, §6.4).
+//! 6. `election`: suspicion, candidacy (with `heard_primary` in the place of §9.6's pre-vote), boot rule.
+//! 7. `record`: following the group's record; creation; `learner`: joining and snapshots.
+//!
+//! # Where we differ
+//! From PacificA: reads are confirmed by the members instead of covered by leases, and a winner keeps its *whole*
+//! log. Its §2.3 reconciliation is the ordinary feeding of logs that differ. From Raft: all in-sync members must have
+//! an entry, not a majority, so the last one alone can go on; and votes are one compare-and-set at the authority.
+//!
+//! # How it is driven
+//! [`Core::step`] takes what happened and pushes what must happen. It names no clock, socket, task, random source or
+//! unordered map: time comes in as [`Now`]. The shell (`driver.rs`) carries effects out in order.
+//!
+//! # Sources
+//! W. Lin et al., *PacificA*, MSR-TR-2008-25, §2 · L. Lamport, D. Malkhi, L. Zhou, *Vertical Paxos and Primary-Backup
+//! Replication*, PODC 2009 · D. Ongaro, *Consensus: Bridging Theory and Practice*, 2014, §5.4.2, §6.3, §6.4, §9.6.
+
+mod backup;
+mod confirmation;
+mod election;
+mod event;
+mod in_sync_set;
+mod learner;
+mod log;
+mod primary;
+mod record;
+mod request_table;
+mod state;
+#[cfg(test)]
+mod walk;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::clock::{Moment, Timestamp};
+use common::replication::{ConfigVersion, Epoch, GroupConfig, LogIndex, LogPoint, Member, ReplicaId};
+use common::rpc::peer::{Hello, Reply, ReplyBody};
+use common::rpc::replica::Role;
+
+pub use self::event::{
+    Effect, Event, First, Now, Progress, SendTicket, Setup, SnapshotAfter, Stored, Ticket, Waiter, WriteBatch,
+};
+use self::log::Log;
+pub use self::log::LogBase;
+use self::primary::Primary;
+use self::state::State;
+
+/// Silence after which a primary drops a peer: below [`SUSPECT_AFTER`], so that a primary that still reaches the
+/// name server wins that race.
+pub const SHRINK_AFTER: Duration = Duration::from_millis(400);
+/// Silence after which a member doubts its primary: five beacons.
+pub const SUSPECT_AFTER: Duration = Duration::from_millis(500);
+/// Between two beacons of a primary.
+const BEACON_EVERY: Duration = Duration::from_millis(100);
+/// How long a peer has for an append, whose answer waits for its disk.
+const APPEND_WITHIN: Duration = Duration::from_secs(3);
+/// How long a peer has for what it answers from memory.
+const ASK_WITHIN: Duration = Duration::from_millis(300);
+/// Bytes of entries in one append or one disk batch: small beside a frame, large beside a group commit.
+const BATCH_BYTES_MAX: usize = 512 * 1024;
+/// A tick this late, of those due every 100 ms at least, means that this process was stopped, not the others.
+const STALLED: Duration = Duration::from_millis(200);
+/// Peers remembered: more than the members of a group and their former disks that come back in a boot.
+const MET_MAX: usize = 64;
+/// Before a failed question to the name server is asked again.
+const RECORD_RETRY: Duration = Duration::from_millis(50);
+
+/// One member of one group.
+pub struct Core {
+    setup: Setup,
+    log: Log,
+    state: State,
+    /// The newest snapshot, as it is on the disk or on its way there.
+    snapshot: Option<Taken>,
+    /// Where the snapshot before it ended: the log is kept from there on, for peers that are a little behind.
+    trim_to: LogIndex,
+    /// max(last log epoch, epochs met since).
+    epoch: Epoch,
+    /// The last epoch that this boot led: none is led twice.
+    led: Epoch,
+    /// Who fed us last in this epoch.
+    following: Option<ReplicaId>,
+    /// When the primary of this epoch was last heard.
+    heard: Option<Moment>,
+    /// Prefix verified against this epoch's primary.
+    matched: LogIndex,
+    /// Up to where entries are known to be committed.
+    committed: LogIndex,
+    /// The newest record that is on this disk, and acted on.
+    config: Option<GroupConfig>,
+    /// A newer one, on its way to the disk.
+    adopting: Option<GroupConfig>,
+    /// The one compare-and-set whose outcome we do not know.
+    pending_cas: Option<GroupConfig>,
+    /// When to ask the name server again.
+    ask_again_at: Option<Moment>,
+    standing: Standing,
+    /// How each peer last presented itself.
+    met: BTreeMap<ReplicaId, Met>,
+    leading: Option<Primary>,
+    /// What a primary that stepped down still owes.
+    deposed: Option<Primary>,
+    candidacy: election::Suspicion,
+    joining: learner::Joining,
+    /// Appends received whose entries are not on the disk yet.
+    unacknowledged: Vec<(Waiter, LogIndex)>,
+    /// What must go to the disk next.
+    unsaved: WriteBatch,
+    /// What is on its way there.
+    saving: Option<Ticket>,
+    saving_config: Option<GroupConfig>,
+    tickets: u64,
+    stopping: Option<Moment>,
+    stopped: bool,
+    disk_full: bool,
+    last_step: Moment,
+}
+
+/// What a peer's hello said.
+#[derive(Clone, Copy, Debug)]
+struct Met {
+    member: Member,
+    last: LogIndex,
+    config_version: ConfigVersion,
+}
+
+/// A snapshot that was taken or received.
+#[derive(Clone, Debug)]
+struct Taken {
+    last: LogPoint,
+    bytes: Bytes,
+}
+
+/// What keeps a replica from taking part, if anything does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// It has not read the record since its start.
+    Unread,
+    /// There is no group, and it may not create one.
+    NoGroup,
+    /// Its Genesis entry is on the way to the disk; then it proposes the first record.
+    Creating,
+    /// The group is there.
+    Known,
+    /// The name server knows nothing of a group that this disk belongs to, or an older record than this disk.
+    Estranged,
+    /// This disk's identity is given up; nothing is done any more.
+    GivenUp,
+}
+
+impl Core {
+    /// A replica as it was found on its disk.
+    ///
+    /// # Errors
+    /// When the disk's contents are damaged.
+    pub fn new(now: Now, setup: Setup, stored: Stored) -> Result<Self, String> {
+        let log = Log::load(stored.base, stored.entries)?;
+        let state = match &stored.snapshot {
+            Some(bytes) => State::restore(&setup.service, bytes)?,
+            None => State::empty(&setup.service),
+        };
+        let applied = state.applied();
+        if applied.index < log.base().point.index
+            || (applied.index > LogIndex(0) && log.epoch_at(applied.index) != Some(applied.epoch))
+        {
+            return Err(format!("the snapshot ends at {applied}, the log does not hold that"));
+        }
+        Ok(Self {
+            epoch: log.last().epoch,
+            led: Epoch(0),
+            committed: applied.index,
+            trim_to: log.base().point.index,
+            snapshot: stored.snapshot.map(|bytes| Taken { last: applied, bytes }),
+            deposed: None,
+            stopped: false,
+            following: None,
+            heard: None,
+            matched: LogIndex(0),
+            config: stored.config,
+            adopting: None,
+            pending_cas: None,
+            ask_again_at: Some(now.at),
+            standing: Standing::Unread,
+            met: BTreeMap::new(),
+            leading: None,
+            candidacy: election::Suspicion::after_start(now.at),
+            joining: learner::Joining::default(),
+            unacknowledged: Vec::new(),
+            unsaved: WriteBatch::default(),
+            saving: None,
+            saving_config: None,
+            tickets: 0,
+            stopping: None,
+            disk_full: false,
+            last_step: now.at,
+            setup,
+            log,
+            state,
+        })
+    }
+
+    /// Takes in what happened at `now`, and adds to `effects` what must happen, in order.
+    pub fn step(&mut self, now: Now, event: Event, effects: &mut Vec<Effect>) {
+        if self.standing == Standing::GivenUp {
+            return;
+        }
+        if now.at.since(self.last_step) >= STALLED {
+            self.forgive(now);
+        }
+        self.last_step = now.at;
+        match event {
+            Event::Execute { waiter, request, facts, payload, deadline } => {
+                self.execute(now, waiter, request, facts, payload, deadline, effects);
+            }
+            Event::Query { waiter, consistency, payload, deadline } => {
+                self.query(now, waiter, consistency, payload, deadline, effects);
+            }
+            Event::Peer { waiter, message } => self.hear(now, waiter, message, effects),
+            Event::Met(hello) => self.meet(now, &hello),
+            Event::PeerReply { ticket, reply } => self.peer_replied(now, ticket, reply, effects),
+            Event::PeerRefused(member) => self.peer_refused(now, member),
+            Event::Durable(ticket) => self.durable(now, ticket, effects),
+            Event::Record(record) => self.record_read(now, record, effects),
+            Event::NoRecord => self.ask_again_at = Some(now.at + RECORD_RETRY),
+            Event::RecordRegressed => self.estranged(),
+            Event::DiskFull(full) => self.disk_full = full,
+            Event::Tick => {}
+            Event::Stop => self.stopping = self.stopping.or(Some(now.at)),
+        }
+        self.settle(now, effects);
+    }
+
+    /// Does what has become due or possible, whatever the event was.
+    fn settle(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        self.ask_for_record(now, effects);
+        self.suspect(now, effects);
+        self.join(now, effects);
+        self.lead(now, effects);
+        self.hand_over(now, effects);
+        self.settle_deposed(now, effects);
+        self.acknowledge(effects);
+        self.take_snapshot();
+        self.persist(effects);
+    }
+
+    /// When to call again, with [`Event::Tick`], if nothing else happens.
+    pub fn wake_at(&self, now: Moment) -> Moment {
+        /// Something slow is always due: suspicion, a silent peer.
+        const AT_LEAST_EVERY: Duration = Duration::from_millis(100);
+        let mut wake = now + AT_LEAST_EVERY;
+        let due = [
+            self.ask_again_at,
+            self.candidacy.wake_at(),
+            self.joining.wake_at(),
+            self.leading.as_ref().and_then(Primary::wake_at),
+        ];
+        for at in due.into_iter().flatten() {
+            wake = wake.min(at);
+        }
+        wake
+    }
+
+    /// How this replica presents itself.
+    pub fn hello(&self, wall: Timestamp) -> Hello {
+        Hello {
+            cluster: self.setup.cluster,
+            me: self.setup.me,
+            name: self.setup.name.clone(),
+            address: self.setup.address,
+            last: self.log.last(),
+            wall,
+            config_version: self.config.as_ref().map_or(ConfigVersion(0), |config| config.version),
+        }
+    }
+
+    /// What this replica is at the moment.
+    pub fn role(&self) -> Role {
+        match &self.config {
+            _ if self.leading.is_some() => Role::Primary,
+            Some(config) if self.standing == Standing::Known => {
+                if config.in_sync.contains(self.me()) {
+                    Role::Backup
+                } else {
+                    Role::Learner
+                }
+            }
+            _ => Role::Waiting,
+        }
+    }
+
+    /// Why it does not take part, in words; empty when it does.
+    pub fn trouble(&self) -> &'static str {
+        match self.standing {
+            Standing::Unread => "waiting for the name server",
+            Standing::NoGroup => "no group yet: start one replica with --first",
+            Standing::Creating => "creating the group",
+            Standing::Known if self.disk_full => "the disk is full",
+            Standing::Known => "",
+            Standing::Estranged => {
+                "the name server's record of the group is older than this disk's, or missing: nothing was touched"
+            }
+            Standing::GivenUp => "this disk's identity was given up",
+        }
+    }
+
+    /// Where this replica is: last entry, committed, applied, durable.
+    pub fn progress(&self) -> Progress {
+        Progress {
+            epoch: self.epoch,
+            last: self.log.last(),
+            committed: self.committed,
+            applied: self.state.applied().index,
+            durable: self.log.durable(),
+            state_hash: self.state.hash(),
+            floor: self.state.table().floor(),
+        }
+    }
+
+    /// The newest record known here, whether acted on already or not.
+    pub fn newest_config(&self) -> Option<&GroupConfig> {
+        [&self.adopting, &self.config].into_iter().flatten().max_by_key(|config| config.version)
+    }
+
+    fn me(&self) -> ReplicaId {
+        self.setup.me.id
+    }
+
+    fn next_ticket(&mut self) -> u64 {
+        self.tickets += 1;
+        self.tickets
+    }
+
+    fn reply(&self, waiter: Waiter, body: ReplyBody, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Reply { waiter, reply: Reply { epoch: self.epoch, body } });
+    }
+
+    /// Hands what is unsaved to the disk: one batch at a time, so that whatever arrives meanwhile is the next one.
+    fn persist(&mut self, effects: &mut Vec<Effect>) {
+        if self.saving.is_some() || self.unsaved.is_empty() {
+            return;
+        }
+        let mut batch = std::mem::take(&mut self.unsaved);
+        let mut bytes = 0;
+        let fits = batch.append.iter().take_while(|entry| {
+            let before = bytes;
+            bytes += entry.weight();
+            before == 0 || bytes <= BATCH_BYTES_MAX
+        });
+        let fits = fits.count();
+        self.unsaved.append = batch.append.split_off(fits);
+        let upto = batch.append.last().map(|entry| entry.index);
+        self.log.saving(upto);
+        self.saving_config.clone_from(&batch.config);
+        let ticket = Ticket(self.next_ticket());
+        self.saving = Some(ticket);
+        effects.push(Effect::Persist(batch, ticket));
+    }
+
+    fn durable(&mut self, now: Now, ticket: Ticket, effects: &mut Vec<Effect>) {
+        assert!(self.saving == Some(ticket), "the disk answered {ticket:?}, {:?} was asked", self.saving);
+        self.saving = None;
+        self.log.saved();
+        if let Some(config) = self.saving_config.take() {
+            self.act_on(now, config, effects);
+        }
+    }
+
+    /// Takes a snapshot of the applied state when the log behind the last one has become long.
+    fn take_snapshot(&mut self) {
+        let after = self.setup.snapshots;
+        let applied = self.state.applied();
+        let (behind, before) =
+            self.snapshot.as_ref().map_or((LogIndex(0), 0), |taken| (taken.last.index, taken.bytes.len()));
+        let long = applied.index.0 - behind.0 >= after.entries || self.log.bytes_after(behind) >= after.bytes;
+        if !long || !applied.index.0.is_multiple_of(after.multiples_of) || self.unsaved.snapshot.is_some() {
+            return;
+        }
+        // A large state is not rewritten for every little log.
+        if self.log.bytes_after(behind) < before {
+            return;
+        }
+        let bytes = self.state.snapshot();
+        self.snapshot = Some(Taken { last: applied, bytes: bytes.clone() });
+        self.unsaved.snapshot = Some(bytes);
+        // The log is kept from the snapshot before: a peer that is a little behind needs no snapshot then.
+        let trim_to = std::mem::replace(&mut self.trim_to, applied.index).min(self.log.durable());
+        if let Some(base) = self.log.trim(trim_to) {
+            self.unsaved.base = Some(base);
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Exactly once: which requests took effect, and what was answered.
+//!
+//! *Every executed id is in `answered` or not above `floor`* holds at the start, is kept by [`RequestTable::admit`]
+//! and [`RequestTable::remember`], travels in the snapshot, and `floor` never falls. So a second copy, wherever it
+//! lies in the log, meets its stored reply or `Expired`. (Ongaro 2014, §6.3; ids instead of sessions, so that any
+//! process may repeat a request.)
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use common::clock::Timestamp;
+use common::replication::{Limits, RequestId};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+/// The first 8 bytes of SHA-256 of the client's payload; a front end's facts do not count.
+pub(super) fn digest(payload: &[u8]) -> u64 {
+    let hash = Sha256::digest(payload);
+    u64::from_be_bytes(*hash.first_chunk().expect("SHA-256 has 32 bytes"))
+}
+
+/// The replies remembered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct RequestTable {
+    floor: RequestId,
+    answered: BTreeMap<RequestId, Answered>,
+    limits: Limits,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Answered {
+    reply: Bytes,
+    at: Timestamp,
+    digest: u64,
+}
+
+/// What is to be done with a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// Nobody has seen it.
+    Fresh,
+    /// It took effect, and this was answered.
+    Answered(Bytes),
+    /// Its id belongs to another command.
+    Reused,
+    /// It is too old to be told apart.
+    Expired,
+    /// It is dated too far ahead.
+    FromTheFuture,
+}
+
+impl RequestTable {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self { floor: RequestId::LEAST, answered: BTreeMap::new(), limits }
+    }
+
+    /// Ids up to this one are forgotten.
+    pub(super) fn floor(&self) -> RequestId {
+        self.floor
+    }
+
+    /// Judges a request that would be logged at `at`.
+    pub(super) fn admit(&self, id: RequestId, digest: u64, at: Timestamp) -> Admission {
+        if id <= self.floor {
+            return Admission::Expired;
+        }
+        match self.answered.get(&id) {
+            Some(first) if first.digest != digest => Admission::Reused,
+            Some(first) => Admission::Answered(first.reply.clone()),
+            None if id.time() > at.plus(self.limits.ahead) => Admission::FromTheFuture,
+            None => Admission::Fresh,
+        }
+    }
+
+    /// Remembers the reply to a fresh request that was logged at `at`, and forgets the smallest ids beyond the limits.
+    pub(super) fn remember(&mut self, id: RequestId, digest: u64, at: Timestamp, reply: Bytes) {
+        let before = self.answered.insert(id, Answered { reply, at, digest });
+        assert!(before.is_none() && id > self.floor, "request {id} took effect twice");
+        while let Some((&id, smallest)) = self.answered.first_key_value() {
+            let old = smallest.at.plus(self.limits.age) < at;
+            if !old && self.answered.len() as u64 <= self.limits.capacity {
+                break;
+            }
+            self.answered.remove(&id);
+            self.floor = id;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn id(ms: u64) -> RequestId {
+        RequestId::from_parts(Timestamp::from_millis(ms), 0, 0)
+    }
+
+    fn at(ms: u64) -> Timestamp {
+        Timestamp::from_millis(ms)
+    }
+
+    fn table(capacity: u64) -> RequestTable {
+        RequestTable::new(Limits { capacity, age: Duration::from_secs(10), ahead: Duration::from_secs(1) })
+    }
+
+    #[test]
+    fn a_second_copy_gets_the_first_reply() {
+        let mut table = table(9);
+        assert_eq!(table.admit(id(5), 1, at(5)), Admission::Fresh);
+        table.remember(id(5), 1, at(5), Bytes::from_static(b"done"));
+        assert_eq!(table.admit(id(5), 1, at(6)), Admission::Answered(Bytes::from_static(b"done")));
+        assert_eq!(table.admit(id(5), 2, at(6)), Admission::Reused);
+    }
+
+    #[test]
+    fn what_is_forgotten_is_expired_for_ever() {
+        let mut table = table(2);
+        for ms in [5, 7, 6] {
+            table.remember(id(ms), 1, at(7), Bytes::new());
+        }
+        assert_eq!(table.floor(), id(5));
+        assert_eq!(table.admit(id(5), 1, at(8)), Admission::Expired);
+        assert_eq!(table.admit(id(4), 1, at(8)), Admission::Expired);
+        assert!(matches!(table.admit(id(6), 1, at(8)), Admission::Answered(_)));
+    }
+
+    #[test]
+    fn age_is_counted_in_the_logs_time() {
+        let mut table = table(9);
+        table.remember(id(5), 1, at(5), Bytes::new());
+        table.remember(id(10_004), 1, at(10_005), Bytes::new());
+        assert_eq!(table.floor(), RequestId::LEAST);
+        table.remember(id(10_006), 1, at(10_006), Bytes::new());
+        assert_eq!(table.floor(), id(5));
+    }
+
+    #[test]
+    fn an_id_from_the_future_is_neither_run_nor_remembered() {
+        let table = table(9);
+        assert_eq!(table.admit(id(2_000), 1, at(999)), Admission::FromTheFuture);
+        assert_eq!(table.admit(id(2_000), 1, at(1_000)), Admission::Fresh);
+    }
+}

@@ -1,0 +1,149 @@
+//! What applying the log makes: the service's state, the request table, the chained hash. And all of it as a
+//! snapshot.
+
+use bytes::Bytes;
+use common::replication::{Entry, EntryKind, LogPoint};
+use common::services::{Applied, Machine, Served};
+use serde::{Deserialize, Serialize};
+
+use super::log::LogBase;
+use super::request_table::{Admission, RequestTable, digest};
+
+/// The applied state.
+pub(super) struct State {
+    service: Served,
+    /// `None` before the Genesis entry.
+    machine: Option<Box<dyn Machine>>,
+    table: RequestTable,
+    /// The last entry applied.
+    base: LogBase,
+    hash: u64,
+}
+
+/// A snapshot's contents. Append-only: a new form is a new variant.
+#[derive(Serialize, Deserialize)]
+enum Snapshot<Table> {
+    V1 { base: LogBase, hash: u64, table: Table, machine: Option<Bytes> },
+}
+
+/// What came of an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Effected {
+    /// It was no command.
+    Nothing,
+    /// The command was judged so; `Fresh` never comes out: then it was run and `Answered` is what it said.
+    Command { digest: u64, admission: Admission },
+}
+
+impl State {
+    pub(super) fn empty(service: &Served) -> Self {
+        Self {
+            service: *service,
+            machine: None,
+            table: RequestTable::new(common::replication::Limits::default()),
+            base: LogBase::default(),
+            hash: 0,
+        }
+    }
+
+    /// The last entry applied.
+    pub(super) fn applied(&self) -> LogPoint {
+        self.base.point
+    }
+
+    /// That entry, as a log's base.
+    pub(super) fn base(&self) -> LogBase {
+        self.base
+    }
+
+    /// Chained hash over entries and replies.
+    pub(super) fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    pub(super) fn table(&self) -> &RequestTable {
+        &self.table
+    }
+
+    pub(super) fn query(&self, payload: &[u8]) -> Option<Bytes> {
+        self.machine.as_ref().map(|machine| machine.query(payload))
+    }
+
+    /// Applies the next entry. A function of the state and the entry alone.
+    ///
+    /// # Errors
+    /// When a Genesis entry does not describe a first state.
+    pub(super) fn apply(&mut self, entry: &Entry) -> Result<Effected, String> {
+        assert!(
+            entry.index == self.base.point.index.next(),
+            "{} applied after {}",
+            entry.point(),
+            self.base.point
+        );
+        self.base = LogBase { point: entry.point(), crc: entry.crc, at: entry.at };
+        let (effected, said) = match &entry.kind {
+            EntryKind::Genesis { limits, start } => {
+                self.table = RequestTable::new(*limits);
+                self.machine =
+                    Some((self.service.start)(entry.at, start).map_err(|error| error.to_string())?);
+                (Effected::Nothing, Bytes::new())
+            }
+            EntryKind::Barrier => (Effected::Nothing, Bytes::new()),
+            EntryKind::Update { request, facts, payload } => {
+                let (request, digest) = (*request, digest(payload));
+                let mut admission = self.table.admit(request, digest, entry.at);
+                if admission == Admission::Fresh {
+                    let machine = self.machine.as_mut().expect("entry 1 of every log is Genesis");
+                    let reply =
+                        machine.apply(Applied { at: entry.point(), time: entry.at, request }, facts, payload);
+                    self.table.remember(request, digest, entry.at, reply.clone());
+                    admission = Admission::Answered(reply);
+                }
+                let said =
+                    if let Admission::Answered(reply) = &admission { reply.clone() } else { Bytes::new() };
+                (Effected::Command { digest, admission }, said)
+            }
+        };
+        self.hash = chained(self.hash, entry.crc, &said);
+        Ok(effected)
+    }
+
+    /// The whole state, canonically: equal states at equal places have equal bytes.
+    pub(super) fn snapshot(&self) -> Bytes {
+        let machine = self.machine.as_ref().map(|machine| machine.snapshot());
+        common::services::encode(&Snapshot::V1 {
+            base: self.base,
+            hash: self.hash,
+            table: &self.table,
+            machine,
+        })
+    }
+
+    /// The state of a snapshot's bytes.
+    ///
+    /// # Errors
+    /// In words, when they are not a snapshot of this service.
+    pub(super) fn restore(service: &Served, bytes: &[u8]) -> Result<Self, String> {
+        // Made by ourselves or by a primary, and checked by CRC before: no limit but what it is.
+        let config = bincode::config::standard();
+        let (Snapshot::<RequestTable>::V1 { base, hash, table, machine }, read) =
+            bincode::serde::decode_from_slice(bytes, config).map_err(|error| format!("snapshot: {error}"))?;
+        if read != bytes.len() {
+            return Err(format!("snapshot: {} bytes left over", bytes.len() - read));
+        }
+        let machine = match machine {
+            Some(bytes) => Some((service.restore)(&bytes).map_err(|error| error.to_string())?),
+            None => None,
+        };
+        Ok(Self { service: *service, machine, table, base, hash })
+    }
+}
+
+/// The next link of the hash chain. CRC-32C twice, over different openings: this compares honest replicas, it keeps
+/// out no enemy.
+fn chained(before: u64, entry_crc: u32, reply: &[u8]) -> u64 {
+    let head = [before.to_be_bytes().as_slice(), &entry_crc.to_be_bytes()].concat();
+    let low = crc32c::crc32c_append(crc32c::crc32c(&head), reply);
+    let high = crc32c::crc32c_append(crc32c::crc32c_append(low, &[1]), &head);
+    u64::from(high) << 32 | u64::from(low)
+}
