@@ -1,4 +1,5 @@
 //! T5 at the limit of open files. Alone in its process, which has that limit.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
 
 #[allow(dead_code, reason = "shared with the other tests of the transport")]
 #[path = "transport/house.rs"]
@@ -37,7 +38,7 @@ fn t05_with_no_descriptor_left_callers_are_told_so_and_it_passes() {
 
     drop((hoard, callers));
     let mut late = Raw::connect(house.address);
-    late.say(&preamble(b"echo", [1, 1], cluster()));
+    late.say(&preamble(*b"echo", [1, 1], cluster()));
     assert_eq!(late.verdict().0, 0, "as soon as there are descriptors, there is room");
 }
 
