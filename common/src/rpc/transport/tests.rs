@@ -8,21 +8,23 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use tarpc::ServerError;
+use tarpc::client::stub::Stub;
 use tarpc::server::serve as answer_by;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::client::Connection;
 use super::preamble::{Ask, introduce};
-use super::serve::{Port, Route, ServeOptions};
+use super::serve::{Port, Route, ServeOptions, serve};
 use super::{CallError, within};
 use crate::clock::Clock;
 use crate::ids::ClusterId;
 use crate::names::Address;
 use crate::rpc::limits::{
-    Contract, FRAME_TIME, IDLE_TIME, IDLE_TIME_CLIENT, OTHERS, PREAMBLE_TIME, WRITE_TIME,
+    Contract, FRAME_TIME, IDLE_TIME, IDLE_TIME_CLIENT, OTHERS, PREAMBLE_TIME, STOP_TIME, WRITE_TIME,
 };
 
 const ECHO: Contract = Contract { name: "echo", lowest: 1, highest: 1, limits: OTHERS };
@@ -38,19 +40,26 @@ struct Far {
     clock: Clock,
 }
 
-fn connect(pipe: usize) -> Far {
-    let (near, socket) = duplex(pipe);
-    let stop = CancellationToken::new();
-    let options = ServeOptions { cluster: ClusterId::UNSTATED, connections_max: 1, stop: stop.clone() };
-    let route = Route::new(ECHO, |_| {
+/// Waits as many milliseconds as the text says, and says it.
+fn route() -> Route {
+    Route::new(ECHO, |_| {
         answer_by(|_, text: String| async move {
             if let Some(millis) = text.split(' ').next().and_then(|millis| millis.parse().ok()) {
                 sleep(Duration::from_millis(millis)).await;
             }
             Ok::<_, ServerError>(text)
         })
-    });
-    let port = Rc::new(Port::new(vec![route], options, 1));
+    })
+}
+
+fn options(stop: &CancellationToken) -> ServeOptions {
+    ServeOptions { cluster: ClusterId::UNSTATED, connections_max: 1, stop: stop.clone() }
+}
+
+fn connect(pipe: usize) -> Far {
+    let (near, socket) = duplex(pipe);
+    let stop = CancellationToken::new();
+    let port = Rc::new(Port::new(vec![route()], options(&stop), 1));
     let task = spawn_local(port.serve_one(near, PEER));
     Far { socket, task, stop, clock: Clock::start() }
 }
@@ -319,6 +328,27 @@ async fn a_stopping_server_says_farewell_and_answers_what_still_comes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stop_takes_no_longer_than_its_bound_whatever_is_under_way() {
+    in_set(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = Address::from(listener.local_addr().unwrap());
+        let stop = CancellationToken::new();
+        let serving = spawn_local(serve(listener, vec![route()], options(&stop)));
+        let dialed = Connection::dial(&address, ECHO, ClusterId::UNSTATED, Duration::from_secs(1)).await;
+        let connection: Connection<String, String> = dialed.unwrap();
+        let ctx = within(ECHO, Duration::from_secs(50));
+        let call = spawn_local(async move { Stub::call(&connection, ctx, "40000 ms".to_owned()).await });
+        sleep(Duration::from_secs(1)).await;
+        let clock = Clock::start();
+        stop.cancel();
+        serving.await.unwrap();
+        assert_at(clock.now().since_origin(), STOP_TIME);
+        assert_eq!(CallError::from(call.await.unwrap().unwrap_err()), CallError::ConnectionLost);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_opens_no_call_after_a_farewell_and_lets_go() {
     in_set(async {
         let far = connect(1024);
@@ -326,13 +356,13 @@ async fn a_client_opens_no_call_after_a_farewell_and_lets_go() {
         let clock = far.clock;
         let (connection, since) = far.client().await;
         let ctx = within(ECHO, Duration::from_secs(5));
-        let mut call = pin!(tarpc::client::stub::Stub::call(&connection, ctx, "100 ms".to_owned()));
+        let mut call = pin!(Stub::call(&connection, ctx, "100 ms".to_owned()));
         assert!((&mut call).now_or_never().is_none());
         sleep(Duration::from_millis(1)).await;
         stop.cancel();
         connection.closed().await;
         assert!(clock.now().since_origin() < Duration::from_millis(10), "the farewell was not understood");
-        let refused = tarpc::client::stub::Stub::call(&connection, ctx, "new".to_owned()).await.unwrap_err();
+        let refused = Stub::call(&connection, ctx, "new".to_owned()).await.unwrap_err();
         assert!(matches!(CallError::from(refused), CallError::Unreachable { refused: false, .. }));
         assert_eq!(call.await.unwrap(), "100 ms");
         since.ended().await;
@@ -344,11 +374,7 @@ async fn a_client_opens_no_call_after_a_farewell_and_lets_go() {
 async fn a_call_that_nobody_answers_ends_at_its_deadline() {
     in_set(async {
         let (connection, _since) = connect(1024).client().await;
-        let call = tarpc::client::stub::Stub::call(
-            &connection,
-            within(ECHO, Duration::from_millis(30)),
-            "9000 ms".to_owned(),
-        );
+        let call = Stub::call(&connection, within(ECHO, Duration::from_millis(30)), "9000 ms".to_owned());
         assert_eq!(CallError::from(call.await.unwrap_err()), CallError::Unacknowledged);
     })
     .await;
