@@ -48,7 +48,7 @@ fn seconds(value: u64) -> Vec<u8> {
 fn a_refusal_is_an_answer() {
     let house = House::open();
     let good = Good::of(&house);
-    let welcome = preamble(b"echo", [1, 2], cluster());
+    let welcome = preamble(*b"echo", [1, 2], cluster());
     let changed = |at: usize, to: u8| {
         let mut bytes = welcome.clone();
         bytes[at] = to;
@@ -62,15 +62,15 @@ fn a_refusal_is_an_answer() {
         (changed(11, 1), 2, "reserved bits are set in the preamble"),
         (changed(31, 1), 2, "reserved bits are set in the preamble"),
         (changed(32, b'E'), 2, "a contract's name is made of a to z, 0 to 9, dot and hyphen"),
-        (preamble(b"echo", [2, 1], cluster()), 2, "the lowest version stated is 0 or above the highest"),
+        (preamble(*b"echo", [2, 1], cluster()), 2, "the lowest version stated is 0 or above the highest"),
         (
-            preamble(b"echo", [3, 9], cluster()),
+            preamble(*b"echo", [3, 9], cluster()),
             3,
             "this is echo, versions 1\u{2013}2; you asked for versions 3\u{2013}9",
         ),
-        (preamble(b"shop", [1, 1], cluster()), 4, "this is echo, you asked for shop"),
+        (preamble(*b"shop", [1, 1], cluster()), 4, "this is echo, you asked for shop"),
         (
-            preamble(b"echo", [1, 1], "prod".parse().unwrap()),
+            preamble(*b"echo", [1, 1], "prod".parse().unwrap()),
             5,
             "this is cluster test, you asked for cluster prod",
         ),
@@ -78,7 +78,7 @@ fn a_refusal_is_an_answer() {
         let mut raw = Raw::connect(house.address);
         raw.say(&said);
         // What is sent beyond must not eat the sentence by a reset.
-        let _ = raw.0.write_all(&[0xFF; 20_000]);
+        let _ = raw.0.write_all(&vec![0xFF; 20_000]);
         assert_eq!(raw.verdict(), (verdict, sentence.to_owned()));
         assert!(raw.rest().is_empty());
     }
@@ -246,7 +246,7 @@ fn connections_beyond_the_most_are_told_so_and_a_place_given_back_is_taken_again
     // The server notices on its own time.
     let mut raw = loop {
         let mut raw = Raw::connect(house.address);
-        raw.say(&preamble(b"echo", [1, 1], cluster()));
+        raw.say(&preamble(*b"echo", [1, 1], cluster()));
         if raw.verdict().0 == 0 {
             break raw;
         }

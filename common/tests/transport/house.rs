@@ -60,7 +60,7 @@ impl Echo for Server {
 }
 
 /// What a client says first, of a contract of 4 letters.
-pub(crate) fn preamble(contract: &[u8; 4], versions: [u8; 2], cluster: ClusterId) -> Vec<u8> {
+pub(crate) fn preamble(contract: [u8; 4], versions: [u8; 2], cluster: ClusterId) -> Vec<u8> {
     let mut bytes = vec![0x8A, 0x4A, 0x48, 0x0A, 1, 4, 0, versions[0], 0, versions[1], 0, 0];
     bytes.extend(cluster.to_bytes());
     bytes.extend([0; 4]);
@@ -109,7 +109,7 @@ impl Raw {
 
     pub(crate) fn welcomed(address: SocketAddr) -> Self {
         let mut raw = Self::connect(address);
-        raw.say(&preamble(b"echo", [1, 2], cluster()));
+        raw.say(&preamble(*b"echo", [1, 2], cluster()));
         assert_eq!(raw.verdict(), (0, String::new()));
         raw
     }
