@@ -1,3 +1,4 @@
 //! Hosts one member of each replicated service.
 
+pub mod disk;
 pub mod passive;
