@@ -25,10 +25,12 @@ pub enum LogFormat {
 /// # Errors
 /// A sentence, when `filter` is not a filter or logging was started before.
 pub fn start(filter: &str, format: LogFormat) -> Result<(), String> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| format!("not a log filter: {filter:?} ({error})"))?;
+    let filter =
+        EnvFilter::try_new(filter).map_err(|error| format!("not a log filter: {filter:?} ({error})"))?;
     // Not a terminal: no colour, so that a log file stays text.
     let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none();
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi);
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi);
     match format {
         LogFormat::Text => builder.finish().try_init(),
         LogFormat::Json => builder.json().finish().try_init(),

@@ -19,8 +19,8 @@ pub use lease::{LeaseId, OwnerKey};
 pub use name::{AnyName, BadName, LogicalName};
 pub use query::{Change, Cursor, Names, Page, Query, Removal, TagMatch, WatchId, What};
 pub use record::{
-    ContractName, Entry, Expect, Holder, Lifetime, NameEpoch, ObjectName, Patch, PyroUri, Readiness, Record, Sharing,
-    Standing, Target, Tenure, Weight,
+    ContractName, Entry, Expect, Holder, Lifetime, NameEpoch, ObjectName, Patch, PyroUri, Readiness, Record,
+    Sharing, Standing, Target, Tenure, Weight,
 };
 pub use stamp::{BootCount, Revision, Stamp, Stamped};
 pub use tags::{BadTags, Tags};

@@ -94,13 +94,15 @@ impl Entry {
 }
 
 fn checksum(before: u32, index: LogIndex, epoch: Epoch, at: Timestamp, kind: &EntryKind) -> u32 {
-    let fold = |crc: u32, parts: &[&[u8]]| parts.iter().fold(crc, |crc, part| crc32c::crc32c_append(crc, part));
+    let fold =
+        |crc: u32, parts: &[&[u8]]| parts.iter().fold(crc, |crc, part| crc32c::crc32c_append(crc, part));
     let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
     let head = [index.0, epoch.0, at.millis()].map(u64::to_be_bytes).concat();
     let crc = fold(before, &[&head]);
     match kind {
         EntryKind::Genesis { limits, start } => {
-            let limits = [limits.capacity, millis(limits.age), millis(limits.ahead)].map(u64::to_be_bytes).concat();
+            let limits =
+                [limits.capacity, millis(limits.age), millis(limits.ahead)].map(u64::to_be_bytes).concat();
             fold(crc, &[&[0], &limits, start])
         }
         EntryKind::Barrier => fold(crc, &[&[1]]),

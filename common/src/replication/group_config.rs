@@ -199,7 +199,9 @@ impl GroupConfig {
         // It elects itself. A restarted primary that does so removes nobody.
         match () {
             () if next.primary != by => Err(ConfigError::NotYours),
-            () if next.in_sync != self.in_sync.without(self.primary.id).with(by.id) => Err(ConfigError::BadMove),
+            () if next.in_sync != self.in_sync.without(self.primary.id).with(by.id) => {
+                Err(ConfigError::BadMove)
+            }
             () => Ok(()),
         }
     }
@@ -234,7 +236,8 @@ mod tests {
     }
 
     fn three() -> GroupConfig {
-        let first = GroupConfig::first(ClusterId::from_bytes([1; 16]), "g".parse().unwrap(), member(1, 10), 1);
+        let first =
+            GroupConfig::first(ClusterId::from_bytes([1; 16]), "g".parse().unwrap(), member(1, 10), 1);
         GroupConfig { in_sync: InSyncSet::new([1, 2, 3].map(ReplicaId::from_u128)), ..first }
     }
 
@@ -315,14 +318,24 @@ mod tests {
             ..old.clone()
         };
         assert_eq!(old.allows(Proposer::Operator, &next), Ok(()));
-        assert_eq!(old.allows(Proposer::Operator, &GroupConfig { primary: member(2, 20), ..next }), Err(ConfigError::NotYours));
+        assert_eq!(
+            old.allows(Proposer::Operator, &GroupConfig { primary: member(2, 20), ..next }),
+            Err(ConfigError::NotYours)
+        );
     }
 
     #[test]
     fn the_first_record_names_its_proposer_alone() {
-        let first = GroupConfig::first(ClusterId::from_bytes([1; 16]), "g".parse().unwrap(), member(1, 10), 1);
+        let first =
+            GroupConfig::first(ClusterId::from_bytes([1; 16]), "g".parse().unwrap(), member(1, 10), 1);
         assert_eq!(GroupConfig::allows_first(Proposer::Member(member(1, 10)), &first), Ok(()));
-        assert_eq!(GroupConfig::allows_first(Proposer::Member(member(2, 10)), &first), Err(ConfigError::NotYours));
-        assert_eq!(GroupConfig::allows_first(Proposer::Member(member(1, 10)), &three()), Err(ConfigError::BadMove));
+        assert_eq!(
+            GroupConfig::allows_first(Proposer::Member(member(2, 10)), &first),
+            Err(ConfigError::NotYours)
+        );
+        assert_eq!(
+            GroupConfig::allows_first(Proposer::Member(member(1, 10)), &three()),
+            Err(ConfigError::BadMove)
+        );
     }
 }

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::ids::{ClusterId, InstanceId};
 use crate::names::{
-    Address, AnyName, Change, Cursor, Entry, Expect, Holder, LeaseId, LogicalName, NameEpoch, OwnerKey, Page, Patch,
-    Query, Record, Sharing, Stamp, Stamped, Tenure, WatchId,
+    Address, AnyName, Change, Cursor, Entry, Expect, Holder, LeaseId, LogicalName, NameEpoch, OwnerKey, Page,
+    Patch, Query, Record, Sharing, Stamp, Stamped, Tenure, WatchId,
 };
 use crate::replication::{ConfigError, ConfigVersion, GroupConfig, GroupName, Proposer};
 
@@ -53,7 +53,10 @@ pub trait NameService {
         hold: Duration,
     ) -> Result<Stamped<Vec<Change>>, WatchError>;
     /// The configuration of `group`; `None` when it has none. `known` is the newest version the caller has seen.
-    async fn group(group: GroupName, known: Option<ConfigVersion>) -> Result<Stamped<Option<Config>>, GroupError>;
+    async fn group(
+        group: GroupName,
+        known: Option<ConfigVersion>,
+    ) -> Result<Stamped<Option<Config>>, GroupError>;
     /// Puts a configuration in place of the one expected. Durable before the answer.
     async fn change_group(change: GroupChange) -> Result<Stamped<Config>, GroupError>;
     /// Waits until the configuration of `group` is newer than `after`, or `hold` passed (then the one that stands).

@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::ids::ClusterId;
 use crate::names::LogicalName;
-use crate::replication::{ConfigVersion, Entry, Epoch, GroupConfig, GroupName, LogIndex, LogPoint, Member, ReplicaId};
+use crate::replication::{
+    ConfigVersion, Entry, Epoch, GroupConfig, GroupName, LogIndex, LogPoint, Member, ReplicaId,
+};
 
 /// What replicas say to each other.
 #[tarpc::service]

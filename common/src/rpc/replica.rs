@@ -180,9 +180,10 @@ impl SubmitError {
             | Self::FromTheFuture { .. }
             | Self::Reused
             | Self::AtTheDoor { .. } => Outcome::NoEffect,
-            Self::Expired { .. } | Self::TooFewInSync { .. } | Self::Unacknowledged { .. } | Self::Internal { .. } => {
-                Outcome::Unknown
-            }
+            Self::Expired { .. }
+            | Self::TooFewInSync { .. }
+            | Self::Unacknowledged { .. }
+            | Self::Internal { .. } => Outcome::Unknown,
         }
     }
 }

@@ -77,7 +77,7 @@ impl CallError {
 /// A call that provably never left; how a [`CallError`] without effect passes through tarpc's [`RpcError`].
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
-pub(super) struct Unsent(pub(super) CallError);
+pub(crate) struct Unsent(pub(crate) CallError);
 
 impl From<Unsent> for RpcError {
     fn from(unsent: Unsent) -> Self {

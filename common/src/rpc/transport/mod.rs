@@ -31,5 +31,6 @@ pub use client::Connection;
 pub use codec::FrameError;
 pub use deadline::{remaining, within};
 pub use error::CallError;
+pub(crate) use error::Unsent;
 pub use reconnecting::Reconnecting;
 pub use serve::{Caller, Route, ServeOptions, raise_fd_limit, serve};
