@@ -8,10 +8,16 @@
 
 pub mod just_hungry;
 pub mod laws;
+pub mod matching;
+pub mod money;
+pub mod phone;
+pub mod postcode;
+pub mod text;
+pub mod user_code;
 
 use bytes::Bytes;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::replication::{LogPoint, RequestId};
@@ -25,6 +31,15 @@ pub struct Applied {
     pub time: Timestamp,
     /// Its client's id.
     pub request: RequestId,
+}
+
+/// What came of a command that was ordered: applied either way, remembered, and given again to a repeat.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome<D, R> {
+    /// It did this.
+    Done(D),
+    /// It changed nothing, because of this.
+    Refused(R),
 }
 
 /// Bytes that no state can be made of.
@@ -45,7 +60,7 @@ pub trait StateMachine: Sized + Send + 'static {
     type Facts: Serialize + DeserializeOwned + Default;
     /// What changes the state.
     type Command: Serialize + DeserializeOwned;
-    /// What comes of a command; at most 256 bytes encoded, since it is remembered.
+    /// What comes of a command; at most [`REPLY_BYTES_MAX`] encoded, since it is remembered.
     type Reply: Serialize + DeserializeOwned;
     /// What asks about the state.
     type Query: Serialize + DeserializeOwned;
@@ -140,6 +155,9 @@ impl Served {
 
 /// Every service there is.
 pub const TABLE: &[Served] = &[Served::passive::<just_hungry::JustHungry>(just_hungry::NAME)];
+
+/// The most bytes of a reply, since a group remembers a million of them.
+pub const REPLY_BYTES_MAX: usize = 256;
 
 /// Recursive types are not on the wire and collections are bounded by the payload, so this only bounds a lie about
 /// a length: sixteen times the largest payload.

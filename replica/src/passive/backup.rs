@@ -5,7 +5,7 @@ use std::sync::Arc;
 use common::replication::{ConfigVersion, Entry, Epoch, GroupConfig, LogIndex, LogPoint, ReplicaId};
 use common::rpc::peer::{Hello, Message, Reply, ReplyBody};
 
-use super::{Core, Effect, Now, Standing, Waiter};
+use super::{Core, Effect, MET_MAX, Met, Now, Standing, Waiter};
 
 impl Core {
     /// Takes in what a peer says.
@@ -82,8 +82,12 @@ impl Core {
             // The process that the record names is gone: this is another one on its disk.
             self.suspect_hard(now);
         }
+        let met = Met { member: hello.me, last: hello.last.index, config_version: hello.config_version };
+        if self.met.len() < MET_MAX || self.met.contains_key(&hello.me.id) {
+            self.met.insert(hello.me.id, met);
+        }
         if let Some(primary) = &mut self.leading {
-            primary.met(now, hello, self.log.last().index);
+            primary.met(now, met);
         }
     }
 

@@ -215,6 +215,26 @@ pub struct Setup {
     pub service: Served,
     /// How to create the group, when there is none and this replica may.
     pub first: Option<First>,
+    /// When a snapshot is taken.
+    pub snapshots: SnapshotAfter,
+}
+
+/// When a snapshot is taken: once the log behind the last one is this long, and as long as that one.
+#[derive(Clone, Copy, Debug)]
+pub struct SnapshotAfter {
+    /// Only at such places: all replicas take theirs at the same ones, so that they can be compared.
+    pub multiples_of: u64,
+    /// Entries behind the last one.
+    pub entries: u64,
+    /// Or bytes.
+    pub bytes: usize,
+}
+
+impl Default for SnapshotAfter {
+    /// A restart replays at most about twice this much: a fraction of a second.
+    fn default() -> Self {
+        Self { multiples_of: 1024, entries: 65_536, bytes: 64 * 1024 * 1024 }
+    }
 }
 
 /// How a group begins.

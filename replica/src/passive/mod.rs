@@ -41,17 +41,20 @@ mod primary;
 mod record;
 mod request_table;
 mod state;
+#[cfg(test)]
+mod walk;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use common::clock::{Moment, Timestamp};
-use common::replication::{ConfigVersion, Epoch, GroupConfig, LogIndex, LogPoint, ReplicaId};
+use common::replication::{ConfigVersion, Epoch, GroupConfig, LogIndex, LogPoint, Member, ReplicaId};
 use common::rpc::peer::{Hello, Reply, ReplyBody};
 use common::rpc::replica::Role;
 
 pub use self::event::{
-    Effect, Event, First, Now, Progress, SendTicket, Setup, Stored, Ticket, Waiter, WriteBatch,
+    Effect, Event, First, Now, Progress, SendTicket, Setup, SnapshotAfter, Stored, Ticket, Waiter, WriteBatch,
 };
 use self::log::Log;
 pub use self::log::LogBase;
@@ -71,6 +74,8 @@ const APPEND_WITHIN: Duration = Duration::from_secs(3);
 const ASK_WITHIN: Duration = Duration::from_millis(300);
 /// Bytes of entries in one append or one disk batch: small beside a frame, large beside a group commit.
 const BATCH_BYTES_MAX: usize = 512 * 1024;
+/// Peers remembered: more than the members of a group and their former disks that come back in a boot.
+const MET_MAX: usize = 64;
 /// Before a failed question to the name server is asked again.
 const RECORD_RETRY: Duration = Duration::from_millis(50);
 
@@ -104,6 +109,8 @@ pub struct Core {
     /// When to ask the name server again.
     ask_again_at: Option<Moment>,
     standing: Standing,
+    /// How each peer last presented itself.
+    met: BTreeMap<ReplicaId, Met>,
     leading: Option<Primary>,
     /// What a primary that stepped down still owes.
     deposed: Option<Primary>,
@@ -120,6 +127,14 @@ pub struct Core {
     stopping: Option<Moment>,
     stopped: bool,
     disk_full: bool,
+}
+
+/// What a peer's hello said.
+#[derive(Clone, Copy, Debug)]
+struct Met {
+    member: Member,
+    last: LogIndex,
+    config_version: ConfigVersion,
 }
 
 /// A snapshot that was taken or received.
@@ -179,6 +194,7 @@ impl Core {
             pending_cas: None,
             ask_again_at: Some(now.at),
             standing: Standing::Unread,
+            met: BTreeMap::new(),
             leading: None,
             candidacy: election::Suspicion::after_start(now.at),
             joining: learner::Joining::default(),
@@ -359,16 +375,12 @@ impl Core {
 
     /// Takes a snapshot of the applied state when the log behind the last one has become long.
     fn take_snapshot(&mut self) {
-        /// At such an index all replicas take theirs, so that their hashes can be compared.
-        const AT_MULTIPLES_OF: u64 = 1024;
-        /// A restart replays at most about twice this much: a fraction of a second.
-        const AFTER_ENTRIES: u64 = 65_536;
-        const AFTER_BYTES: usize = 64 * 1024 * 1024;
+        let after = self.setup.snapshots;
         let applied = self.state.applied();
         let (behind, before) =
             self.snapshot.as_ref().map_or((LogIndex(0), 0), |taken| (taken.last.index, taken.bytes.len()));
-        let long = applied.index.0 - behind.0 >= AFTER_ENTRIES || self.log.bytes_after(behind) >= AFTER_BYTES;
-        if !long || !applied.index.0.is_multiple_of(AT_MULTIPLES_OF) || self.unsaved.snapshot.is_some() {
+        let long = applied.index.0 - behind.0 >= after.entries || self.log.bytes_after(behind) >= after.bytes;
+        if !long || !applied.index.0.is_multiple_of(after.multiples_of) || self.unsaved.snapshot.is_some() {
             return;
         }
         // A large state is not rewritten for every little log.

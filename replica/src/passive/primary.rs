@@ -9,7 +9,7 @@ use common::clock::Moment;
 use common::replication::{
     ConfigVersion, Entry, EntryKind, LogIndex, LogPoint, Member, ReplicaId, RequestId,
 };
-use common::rpc::peer::{Hello, Message, Reply, ReplyBody};
+use common::rpc::peer::{Message, Reply, ReplyBody};
 use common::rpc::replica::{Done, Position, QueryError, SubmitError};
 
 use super::confirmation::Reads;
@@ -17,8 +17,8 @@ use super::in_sync_set::Membership;
 use super::request_table::{Admission, digest};
 use super::state::Effected;
 use super::{
-    APPEND_WITHIN, ASK_WITHIN, BATCH_BYTES_MAX, BEACON_EVERY, Core, Effect, Now, RECORD_RETRY, SendTicket,
-    Waiter,
+    APPEND_WITHIN, ASK_WITHIN, BATCH_BYTES_MAX, BEACON_EVERY, Core, Effect, Met, Now, RECORD_RETRY,
+    SendTicket, Waiter,
 };
 
 /// What a primary knows beside what every replica knows.
@@ -93,11 +93,12 @@ const BUSY_RETRY: Duration = Duration::from_millis(20);
 const CHUNK_BYTES: usize = 1024 * 1024;
 
 impl Peer {
-    fn new(now: Moment, next: LogIndex) -> Self {
+    /// A peer of which nothing is verified. `next`, or where its own log ends, is tried first.
+    fn new(now: Moment, next: LogIndex, met: Option<Met>) -> Self {
         Self {
-            boot: None,
-            config_version: ConfigVersion(0),
-            next,
+            boot: met.map(|met| met.member),
+            config_version: met.map_or(ConfigVersion(0), |met| met.config_version),
+            next: met.map_or(next, |met| met.last.next().min(next)),
             matched: LogIndex(0),
             in_flight: 0,
             snapshot: None,
@@ -135,17 +136,13 @@ impl Primary {
     }
 
     /// A peer has presented itself: a new process starts from nothing.
-    pub(super) fn met(&mut self, now: Now, hello: &Hello, last: LogIndex) {
-        let Some(peer) = self.peers.get_mut(&hello.me.id) else { return };
-        if peer.boot.is_some_and(|boot| boot != hello.me) {
-            self.sent.retain(|_, (to, _)| *to != hello.me.id);
-            *peer = Peer::new(now.at, LogIndex(0));
+    pub(super) fn met(&mut self, now: Now, met: Met) {
+        let Some(peer) = self.peers.get_mut(&met.member.id) else { return };
+        if peer.boot != Some(met.member) {
+            self.sent.retain(|_, (to, _)| *to != met.member.id);
+            *peer = Peer::new(now.at, peer.next, Some(met));
         }
-        if peer.boot.is_none() {
-            peer.next = hello.last.index.min(last).next();
-        }
-        peer.boot = Some(hello.me);
-        peer.config_version = hello.config_version;
+        peer.config_version = met.config_version;
         peer.retry_at = None;
         peer.heard(now.at);
     }
@@ -160,9 +157,8 @@ impl Core {
         barrier: LogIndex,
     ) {
         let mut primary = Primary::new(now.at, barrier);
-        let next = self.log.last().index;
         for id in in_sync.filter(|&id| id != self.me()) {
-            primary.peers.insert(id, Peer::new(now.at, next));
+            primary.peers.insert(id, Peer::new(now.at, barrier, self.met.get(&id).copied()));
         }
         self.led = self.epoch;
         self.following = None;
@@ -533,13 +529,14 @@ impl Core {
 
     /// Somebody wants to be fed.
     pub(super) fn welcome(&mut self, now: Now, me: Member, last: LogPoint) -> ReplyBody {
-        let own_last = self.log.last().index;
+        let next = self.log.last().index.min(last.index).next();
+        let met = self.met.get(&me.id).copied().filter(|met| met.member == me);
+        let met = met.unwrap_or(Met { member: me, last: last.index, config_version: ConfigVersion(0) });
         let config = self.newest_config().cloned();
         match &mut self.leading {
             Some(primary) if primary.open && me.id != self.setup.me.id => {
-                let fresh = Peer::new(now.at, last.index.min(own_last).next());
-                let peer = primary.peers.entry(me.id).or_insert(fresh);
-                peer.heard(now.at);
+                primary.peers.entry(me.id).or_insert_with(|| Peer::new(now.at, next, Some(met)));
+                primary.met(now, met);
                 ReplyBody::Accepted
             }
             _ => ReplyBody::NotPrimary { config },

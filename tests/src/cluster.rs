@@ -1,0 +1,160 @@
+//! A whole cluster of real programs: a name server, replicas, front ends.
+
+use std::net::SocketAddr;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::process::{PATIENCE, Process, program};
+
+/// What a cluster is started with.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// How many replicas.
+    pub replicas: u8,
+    /// How many front ends.
+    pub front_ends: u8,
+    /// How many in-sync replicas an acknowledgement needs.
+    pub min_in_sync: u8,
+    /// How long a silent process keeps its names.
+    pub ttl: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { replicas: 3, front_ends: 1, min_in_sync: 1, ttl: Duration::from_secs(3) }
+    }
+}
+
+/// A running cluster. Everything of it is gone when it is dropped; after a failed test its logs are shown.
+#[derive(Debug)]
+pub struct Cluster {
+    /// The name server.
+    pub name_server: Process,
+    /// `replica.1` and so on.
+    pub replicas: Vec<Process>,
+    /// The front ends.
+    pub front_ends: Vec<Process>,
+    folder: TempDir,
+}
+
+impl Cluster {
+    /// Starts a cluster, and returns when it serves with all its replicas in sync.
+    ///
+    /// # Errors
+    /// When a process did not become ready, or the cluster not whole.
+    pub fn start(options: Options) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let at = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+        let store = at("nameserver.redb");
+        let args = ["-l", "127.0.0.1:0", "--store", &store].map(str::to_owned).into();
+        let mut name_server = Process::start("nameserver", "nameserver", args, folder.path())?;
+        let address = name_server.address().to_string();
+        // After a restart everybody looks for it where it was.
+        name_server.set("-l", address.clone());
+
+        let ttl = format!("{}ms", options.ttl.as_millis());
+        let common = ["-n", &address, "--ttl", &ttl].map(str::to_owned);
+        let mut replicas = Vec::new();
+        for n in 1..=options.replicas {
+            let name = format!("replica.{n}");
+            let mut args = vec![n.to_string(), "--data-dir".into(), at(&name)];
+            args.extend(common.clone());
+            if n == 1 {
+                args.extend(["--first".into(), "--min-in-sync".into(), options.min_in_sync.to_string()]);
+            }
+            replicas.push(Process::start(&name, "replica", args, folder.path())?);
+        }
+        let mut front_ends = Vec::new();
+        for n in 1..=options.front_ends {
+            let args = common.iter().cloned().chain(["--http".into(), "off".into()]).collect();
+            front_ends.push(Process::start(&format!("frontend.{n}"), "frontend", args, folder.path())?);
+        }
+        let cluster = Self { name_server, replicas, front_ends, folder };
+        cluster.await_whole(options.replicas.into())?;
+        Ok(cluster)
+    }
+
+    /// Runs `client`, with the user's state kept apart from the tester's own.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn client(&self, args: &[&str]) -> Result<Output> {
+        let output = Command::new(program("client"))
+            .args(["-n", &self.name_server.address().to_string()])
+            .args(args)
+            .env("XDG_STATE_HOME", self.folder.path().join("state"))
+            .env_remove("CLIENT_USER")
+            .env_remove("CLIENT_OUTPUT")
+            .output()?;
+        Ok(output)
+    }
+
+    /// Runs `client --json`, and reads its lines.
+    ///
+    /// # Errors
+    /// When it ends with another status than 0, or writes something else.
+    pub fn json(&self, args: &[&str]) -> Result<Vec<Value>> {
+        let output = self.client(&[&["--json"], args].concat())?;
+        let text = String::from_utf8(output.stdout)?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "client {args:?}: {}, {text}{said}", output.status);
+        text.lines().map(|line| serde_json::from_str(line).with_context(|| line.to_owned())).collect()
+    }
+
+    /// Returns when the group serves with this many replicas in sync, and all of them have applied what was committed.
+    ///
+    /// # Errors
+    /// When that takes more than [`PATIENCE`].
+    pub fn await_whole(&self, replicas: usize) -> Result<()> {
+        let (replicas, patience) = (replicas.to_string(), format!("{}s", PATIENCE.as_secs()));
+        self.json(&["cluster", "wait", "--replicas", &replicas, "--timeout", &patience]).map(drop)
+    }
+
+    /// `client cluster status`, as one object.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub fn status(&self) -> Result<Value> {
+        self.json(&["cluster", "status"])?.pop().context("the status is one object")
+    }
+
+    /// The members of `just.hungry`.
+    ///
+    /// # Errors
+    /// As [`Cluster::status`].
+    pub fn members(&self) -> Result<Vec<Value>> {
+        let status = self.status()?;
+        let groups = status["groups"].as_array().context("a status has groups")?;
+        let group = groups
+            .iter()
+            .find(|group| group["service"] == "just.hungry")
+            .context("just.hungry is one of them")?;
+        group["members"].as_array().cloned().context("a group has members")
+    }
+
+    /// Which of the replicas is the primary.
+    ///
+    /// # Errors
+    /// When none is.
+    pub fn primary(&self) -> Result<usize> {
+        let members = self.members()?;
+        let primary =
+            members.iter().find(|member| member["role"] == "primary").context("the group has a primary")?;
+        let named = |replica: &Process| primary["name"] == replica.name();
+        self.replicas.iter().position(named).context("the primary is one of ours")
+    }
+
+    /// Where each replica that runs listens.
+    pub fn replica_addresses(&self) -> Vec<SocketAddr> {
+        self.replicas.iter().filter(|replica| replica.pid().is_some()).map(Process::address).collect()
+    }
+
+    /// Every process.
+    pub fn processes(&mut self) -> impl Iterator<Item = &mut Process> {
+        std::iter::once(&mut self.name_server).chain(&mut self.replicas).chain(&mut self.front_ends)
+    }
+}
