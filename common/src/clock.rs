@@ -62,6 +62,7 @@ impl Timestamp {
     }
 
     /// The time this much later, to whole milliseconds; the end of time when that is past it.
+    #[must_use]
     pub fn plus(self, later: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(later.as_millis()).unwrap_or(u64::MAX)))
     }

@@ -79,7 +79,7 @@ impl fmt::Display for ClusterId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let end = self.0.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
         let text = &self.0[..end];
-        if end > 0 && text.iter().all(|byte| byte.is_ascii_graphic()) {
+        if end > 0 && text.iter().all(u8::is_ascii_graphic) {
             // Every byte is printable ASCII, so this is text.
             return f.write_str(&String::from_utf8_lossy(text));
         }

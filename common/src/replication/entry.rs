@@ -59,7 +59,7 @@ pub struct Limits {
 impl Default for Limits {
     /// A retry window of `min(24 h, capacity / rate)`: 50 s at 20,000 updates a second, a day for a shop.
     fn default() -> Self {
-        Self { capacity: 1_000_000, age: Duration::from_secs(24 * 3600), ahead: Duration::from_secs(600) }
+        Self { capacity: 1_000_000, age: Duration::from_hours(24), ahead: Duration::from_mins(10) }
     }
 }
 

@@ -121,6 +121,7 @@ impl Core {
             return;
         }
         self.step_down(now);
+        self.candidacy.epoch_began(now.at);
         self.epoch = epoch;
         self.matched = LogIndex(0);
         self.following = None;

@@ -21,7 +21,7 @@ const POSTPONED_MAX: u32 = 3;
 /// Between two looks at a primary's socket.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Epochs begun within this time make soft suspicion slower: twice per epoch.
-const FLAPPING_WINDOW: Duration = Duration::from_secs(60);
+const FLAPPING_WINDOW: Duration = Duration::from_mins(1);
 const FLAPPING_DOUBLINGS_MAX: usize = 5;
 
 /// What a replica thinks of its primary.
@@ -74,11 +74,15 @@ impl Suspicion {
         }
     }
 
-    /// Ends a candidacy: another epoch began, or the primary was heard.
+    /// Ends a candidacy: another record stands; silence counts from now.
     pub(super) fn stand_down(&mut self, now: Moment) {
         self.calm_since = now;
         self.drop_candidacy();
         self.postponed = 0;
+    }
+
+    /// Another epoch began.
+    pub(super) fn epoch_began(&mut self, now: Moment) {
         self.began_epochs.retain(|&at| now.since(at) < FLAPPING_WINDOW);
         self.began_epochs.push(now);
         let excess = self.began_epochs.len().saturating_sub(FLAPPING_DOUBLINGS_MAX + 1);

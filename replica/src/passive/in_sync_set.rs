@@ -16,7 +16,7 @@ use super::{Core, Effect, Now, SHRINK_AFTER, SUSPECT_AFTER, Standing};
 const NEARLY_THERE: u64 = 1024;
 /// How long a member that was dropped must be caught up before it is let in again; doubled with each dropping.
 const REJOIN_AFTER: Duration = Duration::from_secs(1);
-const REJOIN_AFTER_MAX: Duration = Duration::from_secs(60);
+const REJOIN_AFTER_MAX: Duration = Duration::from_mins(1);
 
 /// What a primary knows of its set's coming and going.
 #[derive(Debug, Default)]

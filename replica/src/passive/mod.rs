@@ -13,7 +13,7 @@
 //! 3. `primary`: admitting, feeding, the commit rule with its barrier (Vertical Paxos II: an epoch is active only
 //!    once its first entry is everywhere).
 //! 4. `in_sync_set`: who must have an entry before it is committed; shrink and expand by compare-and-set.
-//! 5. `confirmation`: linearizable reads without a clock (Ongaro 2014, §6.4, ReadIndex).
+//! 5. `confirmation`: linearizable reads without a clock (Ongaro 2014, §6.4).
 //! 6. `election`: suspicion, candidacy (with `heard_primary` in the place of §9.6's pre-vote), boot rule.
 //! 7. `record`: following the group's record; creation; `learner`: joining and snapshots.
 //!

@@ -64,9 +64,9 @@ impl Core {
     /// A newer record: to the disk with it, and then act on it. Who wins leads at once, since nothing leaves before
     /// its barrier is on the disk, which goes there with the record.
     fn adopt(&mut self, now: Now, record: GroupConfig) {
-        self.unsaved.config = Some(record.clone());
-        self.adopting = Some(record.clone());
         self.take_the_lead(now, &record);
+        self.unsaved.config = Some(record.clone());
+        self.adopting = Some(record);
     }
 
     /// A record is on this disk: act on it.
@@ -74,10 +74,10 @@ impl Core {
         if self.adopting.as_ref() == Some(&config) {
             self.adopting = None;
         }
-        let epoch = config.epoch;
+        let (epoch, primary) = (config.epoch, config.primary);
         self.standing = Standing::Known;
-        self.config = Some(config.clone());
         self.take_the_lead(now, &config);
+        self.config = Some(config);
         if epoch > self.epoch {
             self.enter(now, epoch);
         }
@@ -86,11 +86,11 @@ impl Core {
         }
         self.candidacy.stand_down(now.at);
         self.joining.at_once(now.at);
-        if config.primary.id == self.me() {
+        if primary.id == self.me() {
             // It names an earlier boot of ours: nobody leads.
             self.suspect_hard(now);
         } else {
-            effects.push(Effect::Look(config.primary));
+            effects.push(Effect::Look(primary));
         }
     }
 
