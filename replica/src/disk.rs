@@ -58,7 +58,7 @@ const ROOM_ENOUGH: u64 = 2 * ROOM_MIN;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 enum Job {
-    Write(WriteBatch, Ticket),
+    Write(Box<WriteBatch>, Ticket),
     Note(Vec<SocketAddr>),
 }
 
@@ -92,7 +92,9 @@ impl CommitThread {
 
 impl Disk for CommitThread {
     fn submit(&self, batch: WriteBatch, ticket: Ticket) {
-        self.jobs.send(Job::Write(batch, ticket)).expect("the thread lives as long as its jobs' sender");
+        self.jobs
+            .send(Job::Write(Box::new(batch), ticket))
+            .expect("the thread lives as long as its jobs' sender");
     }
 
     fn note(&self, addresses: Vec<SocketAddr>) {

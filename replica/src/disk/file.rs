@@ -8,6 +8,7 @@ use std::fs::File;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use common::clock::{Clock, Timestamp};
@@ -96,21 +97,23 @@ pub enum FileError {
 }
 
 /// Where a group's file is: in a directory, or nowhere when all is kept in memory.
-#[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
+#[derive(Clone, Debug)]
+pub struct Place {
     /// `None`: in memory.
-    pub directory: Option<&'a Directory>,
+    pub directory: Option<Arc<Directory>>,
     /// Whose file; a name of the services' table, never a user's text.
-    pub group: &'a GroupName,
+    pub group: GroupName,
 }
 
-impl Place<'_> {
+impl Place {
     fn name(&self) -> String {
         format!("{}.redb", self.group)
     }
 
     fn path(&self) -> PathBuf {
-        self.directory.map_or_else(|| "memory".into(), |directory| directory.path().join(self.name()))
+        self.directory
+            .as_ref()
+            .map_or_else(|| "memory".into(), |directory| directory.path().join(self.name()))
     }
 
     /// Opens and reads what is there.
@@ -129,7 +132,7 @@ impl Place<'_> {
             .map_err(|errno| failed(errno.into()))?;
         let opened = catch_unwind(AssertUnwindSafe(|| {
             let file = GroupFile { database: builder().open(&path)?, path: Some(path.clone()) };
-            let contents = file.read(self.group)?;
+            let contents = file.read(&self.group)?;
             Ok((file, Box::new(contents)))
         }));
         match opened {
@@ -149,22 +152,22 @@ impl Place<'_> {
     pub fn format(&self, identity: Identity) -> Result<GroupFile, FileError> {
         let path = self.path();
         let failed = |error: redb::Error| FileError::Failed { path: path.clone(), why: error.to_string() };
-        let database = match self.directory {
+        let database = match &self.directory {
             None => {
                 let database =
                     builder().create_with_backend(InMemoryBackend::new()).map_err(|e| failed(e.into()))?;
-                stamp(&database, self.group, identity).map_err(failed)?;
+                stamp(&database, &self.group, identity).map_err(failed)?;
                 database
             }
             Some(directory) => {
                 directory.make_file(&self.name(), |file: &mut File| {
                     let database = builder().create_file(file.try_clone()?).map_err(std::io::Error::other)?;
-                    stamp(&database, self.group, identity).map_err(std::io::Error::other)
+                    stamp(&database, &self.group, identity).map_err(std::io::Error::other)
                 })?;
                 builder().open(&path).map_err(|error| failed(error.into()))?
             }
         };
-        Ok(GroupFile { database, path: self.directory.map(|_| path) })
+        Ok(GroupFile { database, path: self.directory.as_ref().map(|_| path) })
     }
 
     /// Puts a damaged file aside as evidence.
@@ -172,7 +175,7 @@ impl Place<'_> {
     /// # Errors
     /// [`FileError::Directory`].
     pub fn put_damaged_aside(&self) -> Result<PathBuf, FileError> {
-        self.put_aside(format!("{}.damaged-{}", self.name(), file_time(Clock::wall())))
+        self.put_aside(&format!("{}.damaged-{}", self.name(), file_time(Clock::wall())))
     }
 
     /// Gives the file's identity up: puts it aside when it may hold entries that nobody else has, else removes it.
@@ -180,11 +183,11 @@ impl Place<'_> {
     /// # Errors
     /// [`FileError::Directory`].
     pub fn give_up(&self, keep: bool) -> Result<(), FileError> {
-        match self.directory {
+        match &self.directory {
             None => {}
             Some(_) if keep => {
                 let aside =
-                    self.put_aside(format!("{}.{}.rolled-back", self.name(), file_time(Clock::wall())))?;
+                    self.put_aside(&format!("{}.{}.rolled-back", self.name(), file_time(Clock::wall())))?;
                 tracing::warn!(group = %self.group, path = %aside.display(), "file put aside, starting anew");
             }
             Some(directory) => directory.remove(&self.name())?,
@@ -192,10 +195,10 @@ impl Place<'_> {
         Ok(())
     }
 
-    fn put_aside(&self, aside: String) -> Result<PathBuf, FileError> {
-        match self.directory {
+    fn put_aside(&self, aside: &str) -> Result<PathBuf, FileError> {
+        match &self.directory {
             None => Ok(self.path()),
-            Some(directory) => Ok(directory.put_aside(&self.name(), &aside)?),
+            Some(directory) => Ok(directory.put_aside(&self.name(), aside)?),
         }
     }
 }

@@ -49,12 +49,16 @@ fn appending(entries: &[Arc<Entry>]) -> WriteBatch {
     WriteBatch { append: entries.to_vec(), ..WriteBatch::default() }
 }
 
-fn place<'a>(directory: &'a Directory, group: &'a GroupName) -> Place<'a> {
-    Place { directory: Some(directory), group }
+fn place(directory: &Arc<Directory>) -> Place {
+    Place { directory: Some(directory.clone()), group: group() }
 }
 
-fn loaded(directory: &Directory) -> (GroupFile, Stored) {
-    match place(directory, &group()).open().unwrap() {
+fn open(path: &Path) -> Arc<Directory> {
+    Arc::new(Directory::open(path).unwrap())
+}
+
+fn loaded(directory: &Arc<Directory>) -> (GroupFile, Stored) {
+    match place(directory).open().unwrap() {
         Found::Member(file, contents) => {
             assert_eq!(contents.identity, IDENTITY);
             (file, contents.stored)
@@ -63,21 +67,21 @@ fn loaded(directory: &Directory) -> (GroupFile, Stored) {
     }
 }
 
-fn damage(directory: &Directory) -> String {
-    match place(directory, &group()).open().unwrap() {
+fn damage(directory: &Arc<Directory>) -> String {
+    match place(directory).open().unwrap() {
         Found::Damaged(why) => why,
         other => panic!("not damaged: {other:?}"),
     }
 }
 
 /// A file with three entries, closed.
-fn three(directory: &Directory) {
-    let file = place(directory, &group()).format(IDENTITY).unwrap();
+fn three(directory: &Arc<Directory>) {
+    let file = place(directory).format(IDENTITY).unwrap();
     file.write(&appending(&entries(None, 1, 3))).unwrap();
 }
 
 /// Writes past [`GroupFile`], as a failing disk would.
-fn tamper(directory: &Directory, change: impl FnOnce(&redb::WriteTransaction)) {
+fn tamper(directory: &Arc<Directory>, change: impl FnOnce(&redb::WriteTransaction)) {
     let database = redb::Database::open(directory.path().join("just.hungry.redb")).unwrap();
     let transaction = database.begin_write().unwrap();
     change(&transaction);
@@ -87,9 +91,9 @@ fn tamper(directory: &Directory, change: impl FnOnce(&redb::WriteTransaction)) {
 #[test]
 fn what_was_reported_durable_is_there_after_a_crash() {
     let (dir, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let directory = Directory::open(dir.path()).unwrap();
+    let directory = open(dir.path());
     let (reports, mut inbox) = mpsc::channel(REPORTS_MAX);
-    let file = place(&directory, &group()).format(IDENTITY).unwrap();
+    let file = place(&directory).format(IDENTITY).unwrap();
     let disk = CommitThread::start(&group(), file, reports).unwrap();
     let written = entries(None, 1, 5);
     let primary = Member { id: IDENTITY.replica, boot: InstanceId::from_u128(1) };
@@ -101,7 +105,7 @@ fn what_was_reported_durable_is_there_after_a_crash() {
     }
     // Copied while it is open: nothing that closing would write is in the copy.
     fs::copy(dir.path().join("just.hungry.redb"), copy.path().join("just.hungry.redb")).unwrap();
-    let (_, stored) = loaded(&Directory::open(copy.path()).unwrap());
+    let (_, stored) = loaded(&open(copy.path()));
     assert_eq!(stored.entries, plain(&written));
     assert_eq!(stored.config, Some(config));
     disk.close();
@@ -110,7 +114,7 @@ fn what_was_reported_durable_is_there_after_a_crash() {
 #[test]
 fn a_conflicting_tail_is_replaced_in_one_batch() {
     let dir = tempfile::tempdir().unwrap();
-    let directory = Directory::open(dir.path()).unwrap();
+    let directory = open(dir.path());
     three(&directory);
     let (file, stored) = loaded(&directory);
     let other = entries(Some(&stored.entries[0]), 2, 4);
@@ -123,7 +127,7 @@ fn a_conflicting_tail_is_replaced_in_one_batch() {
 #[test]
 fn a_snapshot_of_several_chunks_replaces_the_one_before_and_the_log_below_it() {
     let dir = tempfile::tempdir().unwrap();
-    let directory = Directory::open(dir.path()).unwrap();
+    let directory = open(dir.path());
     three(&directory);
     let (file, stored) = loaded(&directory);
     let long = Bytes::from(vec![5; 2_500_000]);
@@ -147,7 +151,7 @@ fn a_snapshot_of_several_chunks_replaces_the_one_before_and_the_log_below_it() {
 fn a_changed_value_is_found_and_named() {
     const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
     let dir = tempfile::tempdir().unwrap();
-    let directory = Directory::open(dir.path()).unwrap();
+    let directory = open(dir.path());
     three(&directory);
     tamper(&directory, |transaction| {
         let mut log = transaction.open_table(LOG).unwrap();
@@ -170,7 +174,7 @@ fn a_changed_value_is_found_and_named() {
 #[test]
 fn a_truncated_file_is_damage_and_never_a_failure() {
     let dir = tempfile::tempdir().unwrap();
-    let directory = Directory::open(dir.path()).unwrap();
+    let directory = open(dir.path());
     three(&directory);
     let path = dir.path().join("just.hungry.redb");
     let whole = fs::read(&path).unwrap();
@@ -183,22 +187,22 @@ fn a_truncated_file_is_damage_and_never_a_failure() {
 #[test]
 fn another_groups_file_is_damage() {
     let dir = tempfile::tempdir().unwrap();
-    let directory = Directory::open(dir.path()).unwrap();
+    let directory = open(dir.path());
     three(&directory);
     fs::rename(dir.path().join("just.hungry.redb"), dir.path().join("movies.redb")).unwrap();
-    let movies = "movies".parse().unwrap();
-    let found = place(&directory, &movies).open().unwrap();
+    let movies = Place { group: "movies".parse().unwrap(), ..place(&directory) };
+    let found = movies.open().unwrap();
     assert!(matches!(found, Found::Damaged(why) if why.contains("belongs to just.hungry")));
 }
 
 #[test]
 fn a_damaged_file_is_kept_beside_the_new_one() {
     let dir = tempfile::tempdir().unwrap();
-    let directory = Directory::open(dir.path()).unwrap();
+    let directory = open(dir.path());
     three(&directory);
     let kept = [0, 0].map(|_| {
-        let aside = place(&directory, &group()).put_damaged_aside().unwrap();
-        place(&directory, &group()).format(IDENTITY).unwrap();
+        let aside = place(&directory).put_damaged_aside().unwrap();
+        place(&directory).format(IDENTITY).unwrap();
         aside
     });
     assert!(kept.iter().all(|path| path.exists()) && kept[0] != kept[1], "{kept:?}");
@@ -209,15 +213,15 @@ fn a_damaged_file_is_kept_beside_the_new_one() {
 #[test]
 fn an_identity_given_up_leaves_its_file_only_if_it_may_matter() {
     let dir = tempfile::tempdir().unwrap();
-    let directory = Directory::open(dir.path()).unwrap();
+    let directory = open(dir.path());
     let files = |dir: &Path| fs::read_dir(dir).unwrap().count();
     three(&directory);
-    place(&directory, &group()).give_up(false).unwrap();
+    place(&directory).give_up(false).unwrap();
     assert_eq!(files(dir.path()), 1, "the lock alone");
     three(&directory);
-    place(&directory, &group()).give_up(true).unwrap();
+    place(&directory).give_up(true).unwrap();
     assert_eq!(files(dir.path()), 2);
-    assert!(matches!(place(&directory, &group()).open().unwrap(), Found::Nothing));
+    assert!(matches!(place(&directory).open().unwrap(), Found::Nothing));
 }
 
 #[test]
@@ -236,7 +240,7 @@ fn directories_and_files_are_private() {
     use std::os::unix::fs::PermissionsExt as _;
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("replica.1");
-    let directory = Directory::open(&path).unwrap();
+    let directory = open(&path);
     three(&directory);
     directory.owner_key().unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -257,7 +261,7 @@ fn an_owner_key_stays_the_same_over_a_restart() {
 fn in_memory_the_same_is_written_and_nothing_is_left() {
     let (reports, mut inbox) = mpsc::channel(REPORTS_MAX);
     let group = group();
-    let nowhere = Place { directory: None, group: &group };
+    let nowhere = Place { directory: None, group: group.clone() };
     assert!(matches!(nowhere.open().unwrap(), Found::Nothing));
     let disk = CommitThread::start(&group, nowhere.format(IDENTITY).unwrap(), reports).unwrap();
     disk.submit(appending(&entries(None, 1, 3)), Ticket(9));
@@ -269,12 +273,11 @@ fn in_memory_the_same_is_written_and_nothing_is_left() {
 #[test]
 fn addresses_seen_are_read_back() {
     let dir = tempfile::tempdir().unwrap();
-    let directory = Directory::open(dir.path()).unwrap();
+    let directory = open(dir.path());
     three(&directory);
     let seen = vec!["127.0.0.1:41003".parse().unwrap(), "[::1]:7".parse().unwrap()];
     loaded(&directory).0.note(&seen).unwrap();
-    let group = group();
-    let Found::Member(_, contents) = place(&directory, &group).open().unwrap() else { panic!() };
+    let Found::Member(_, contents) = place(&directory).open().unwrap() else { panic!() };
     assert_eq!(contents.addresses, seen);
 }
 

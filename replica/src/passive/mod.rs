@@ -33,10 +33,12 @@
 mod backup;
 mod confirmation;
 mod election;
+pub mod driver;
 mod event;
 mod in_sync_set;
 mod learner;
 mod log;
+pub mod mailbox;
 mod primary;
 mod record;
 mod request_table;
