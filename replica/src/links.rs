@@ -273,3 +273,94 @@ fn socket(address: &Address) -> Option<SocketAddr> {
         Host::Dns(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use common::rpc::transport::{ServeOptions, serve};
+    use tokio::net::TcpListener;
+    use tokio::task::LocalSet;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::passive::mailbox::{Letter, Mailbox};
+    use crate::server::{Served, routes};
+
+    const CLUSTER: ClusterId = ClusterId::from_bytes([7; 16]);
+
+    fn hello(id: u128) -> Hello {
+        Hello {
+            cluster: CLUSTER,
+            me: Member { id: ReplicaId::from_u128(id), boot: InstanceId::from_u128(id) },
+            name: "replica.1".parse().unwrap(),
+            address: "127.0.0.1:1".parse().unwrap(),
+            last: common::replication::LogPoint::default(),
+            wall: common::clock::Timestamp::default(),
+            config_version: common::replication::ConfigVersion(0),
+        }
+    }
+
+    fn process(boot: u128) -> (Rc<Links>, Group, Mailbox) {
+        let links = Links::new(CLUSTER, InstanceId::from_u128(boot), Clock::start());
+        let (group, mailbox) = Group::new("just.hungry".parse().unwrap());
+        links.join(group.clone());
+        (links, group, mailbox)
+    }
+
+    /// Answers for a driver: says who it is, and acknowledges what it hears. Returns the first letter that is none
+    /// of these.
+    async fn answer(mailbox: &mut Mailbox, me: u128) -> Letter {
+        loop {
+            match mailbox.letters.recv().await.expect("somebody posts") {
+                Letter::Hello(asker) => asker.send(hello(me)).unwrap(),
+                Letter::Peer { message: Message::Hello(_), answer, .. } => {
+                    let body = ReplyBody::Hello(hello(me));
+                    answer.send(Reply { epoch: common::replication::Epoch(0), body }).unwrap();
+                }
+                Letter::Peer { answer, .. } => {
+                    let body = ReplyBody::Accepted;
+                    answer.send(Reply { epoch: common::replication::Epoch(3), body }).unwrap();
+                }
+                other => return other,
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_peer_is_met_called_and_its_end_is_noticed_by_a_refusal() {
+        let test = async {
+            // Process 2 serves; process 1 is told its address.
+            let (links_2, group_2, mut mailbox_2) = process(2);
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let served = Served {
+                groups: vec![group_2],
+                links: links_2,
+                cluster: CLUSTER,
+                clock: Clock::start(),
+                refused: Cell::new(0),
+            };
+            let stop = CancellationToken::new();
+            let options = ServeOptions { cluster: CLUSTER, connections_max: 10, stop: stop.clone() };
+            let serving = tokio::task::spawn_local(serve(listener, routes(Rc::new(served)), options));
+            tokio::task::spawn_local(async move { answer(&mut mailbox_2, 2).await });
+            let (links, group, mut mailbox) = process(1);
+            links.meet(address);
+            let Letter::Met(met) = answer(&mut mailbox, 1).await else { panic!("not met") };
+            assert_eq!((met.me.id, met.address), (ReplicaId::from_u128(2), address));
+            let join = Message::Join { me: hello(1).me, last: hello(1).last };
+            let call = |to: u128, message: Message| {
+                links.call(group.name(), ReplicaId::from_u128(to), message, Duration::from_secs(5))
+            };
+            assert!(call(3, join.clone()).is_none(), "nobody met has that identity");
+            let reply = call(2, join).expect("met").await.unwrap();
+            assert_eq!(reply.body, ReplyBody::Accepted);
+            stop.cancel();
+            serving.await.unwrap();
+            let Letter::Refused(gone) = answer(&mut mailbox, 1).await else { panic!("not noticed") };
+            assert_eq!(gone, met.me);
+        };
+        LocalSet::new().run_until(test).await;
+    }
+}

@@ -166,3 +166,84 @@ impl PeerServer {
         Reply { epoch: Epoch(0), body: ReplyBody::Refused { why } }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use common::clock::Timestamp;
+    use common::ids::InstanceId;
+    use common::replication::{ConfigVersion, LogIndex, LogPoint, Member};
+    use common::rpc::transport;
+    use tokio::task::LocalSet;
+
+    use super::*;
+
+    const CLUSTER: ClusterId = ClusterId::from_bytes([7; 16]);
+
+    fn group_name() -> GroupName {
+        "just.hungry".parse().unwrap()
+    }
+
+    fn member(id: u128) -> Member {
+        Member { id: ReplicaId::from_u128(id), boot: InstanceId::from_u128(id) }
+    }
+
+    fn hello(cluster: ClusterId, id: u128) -> Message {
+        Message::Hello(Hello {
+            cluster,
+            me: member(id),
+            name: "replica.2".parse().unwrap(),
+            address: "0.0.0.0:9".parse().unwrap(),
+            last: LogPoint::default(),
+            wall: Timestamp::default(),
+            config_version: ConfigVersion(0),
+        })
+    }
+
+    fn confirm(id: u128) -> Message {
+        let from = ReplicaId::from_u128(id);
+        Message::Confirm { from, epoch: Epoch(1), round: 1, committed: LogIndex(0) }
+    }
+
+    /// A connection from 127.0.0.1.
+    fn connection() -> PeerServer {
+        let clock = Clock::start();
+        let links = Links::new(CLUSTER, InstanceId::from_u128(1), clock);
+        let (group, _) = Group::new(group_name());
+        let groups = vec![group];
+        let served = Rc::new(Served { groups, links, cluster: CLUSTER, clock, refused: Cell::new(0) });
+        let peer = "127.0.0.1:5".parse().unwrap();
+        let caller = Caller { peer, cluster: CLUSTER, connection: 1 };
+        PeerServer { served, caller, senders: Rc::default() }
+    }
+
+    #[tokio::test]
+    async fn a_connection_speaks_for_whom_it_said_hello_and_for_nobody_else() {
+        let test = async {
+            let connection = connection();
+            let admit = |message| connection.admit(&group_name(), message);
+            assert!(admit(confirm(2)).unwrap_err().contains("hello"));
+            let Ok((from, Message::Hello(hello))) = admit(hello(CLUSTER, 2)) else { panic!("refused") };
+            assert_eq!((from, hello.address.to_string()), (member(2).id, "127.0.0.1:9".to_owned()));
+            assert!(admit(confirm(2)).is_ok());
+            assert!(admit(confirm(3)).is_err());
+            assert!(admit(Message::Join { me: member(3), last: LogPoint::default() }).is_err());
+        };
+        LocalSet::new().run_until(test).await;
+    }
+
+    #[tokio::test]
+    async fn members_of_another_cluster_and_of_unknown_groups_are_refused_and_counted() {
+        let test = async {
+            let connection = connection();
+            let say = |group: &str, message| {
+                let context = transport::within(PEER, std::time::Duration::from_secs(1));
+                connection.clone().passive(context, group.parse().unwrap(), message)
+            };
+            let refused = |reply: Reply| matches!(reply.body, ReplyBody::Refused { .. });
+            assert!(refused(say("just.hungry", hello(ClusterId::from_bytes([8; 16]), 2)).await));
+            assert!(refused(say("movies", hello(CLUSTER, 2)).await));
+            assert_eq!(connection.served.refused.get(), 2);
+        };
+        LocalSet::new().run_until(test).await;
+    }
+}

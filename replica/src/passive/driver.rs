@@ -80,6 +80,7 @@ pub struct Driver {
     noted: Vec<SocketAddr>,
     identity: watch::Sender<ReplicaId>,
     stopping: Option<oneshot::Sender<()>>,
+    closing: Option<oneshot::Sender<()>>,
 }
 
 /// Who waits for an answer.
@@ -163,6 +164,7 @@ impl Driver {
             noted: Vec::new(),
             identity,
             stopping: None,
+            closing: None,
         };
         Ok((driver, shown))
     }
@@ -185,17 +187,17 @@ impl Driver {
             let now = Now { at: self.clock.now(), wall: Clock::wall() };
             let mut next = Some(woken);
             for _ in 0..ROUND_MAX {
-                match next.take() {
-                    Some(Woken::Letter(Letter::Close(closed))) => return self.close(closed).await,
-                    Some(woken) => self.take_in(now, woken),
-                    None => break,
-                }
+                let Some(woken) = next.take() else { break };
+                self.take_in(now, woken);
                 next = self.waiting_already();
             }
             if let Some(woken) = next {
                 self.take_in(now, woken);
             }
             self.carry_out(now).await;
+            if let Some(closed) = self.closing.take() {
+                return self.close(closed).await;
+            }
             self.sweep(now.at);
             let wake = self.clock.instant(self.core.wake_at(now.at));
             if timer.deadline() != wake {
@@ -204,7 +206,7 @@ impl Driver {
         }
     }
 
-    /// What has come already, in the order of [`Self::run`]; closing waits for its turn there.
+    /// What has come already, in the order of [`Self::run`].
     fn waiting_already(&mut self) -> Option<Woken> {
         if let Ok(report) = self.reports.try_recv() {
             return Some(Woken::Report(report));
@@ -288,8 +290,7 @@ impl Driver {
                 self.stopping = Some(asker);
                 self.step(now, Event::Stop);
             }
-            // Dropped: the driver closes only between two rounds.
-            Letter::Close(asker) => drop(asker),
+            Letter::Close(asker) => self.closing = Some(asker),
         }
     }
 

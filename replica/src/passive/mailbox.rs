@@ -22,7 +22,7 @@ const RETRY_IN: Duration = Duration::from_millis(20);
 
 /// A client's call.
 #[derive(Debug)]
-pub(super) enum Call {
+pub(crate) enum Call {
     Execute {
         request: RequestId,
         facts: Bytes,
@@ -40,7 +40,7 @@ pub(super) enum Call {
 
 /// What comes from peers and from the process itself.
 #[derive(Debug)]
-pub(super) enum Letter {
+pub(crate) enum Letter {
     Peer { from: ReplicaId, message: Message, answer: oneshot::Sender<Reply> },
     Met(Hello),
     Refused(Member),
@@ -73,8 +73,8 @@ pub struct Group {
 /// The driver's end.
 #[derive(Debug)]
 pub struct Mailbox {
-    pub(super) calls: mpsc::Receiver<Call>,
-    pub(super) letters: mpsc::Receiver<Letter>,
+    pub(crate) calls: mpsc::Receiver<Call>,
+    pub(crate) letters: mpsc::Receiver<Letter>,
 }
 
 impl Group {
@@ -184,3 +184,37 @@ impl Group {
 
 /// Its outcome is unknown then: the identity was given up, or the process is ending.
 const GAVE_UP: &str = "this replica stopped waiting";
+
+#[cfg(test)]
+mod tests {
+    use common::clock::Timestamp;
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_full_mailbox_says_so_at_once_and_nothing_was_taken_in() {
+        let (group, mut mailbox) = Group::new("just.hungry".parse().unwrap());
+        let id = RequestId::from_parts(Timestamp::from_millis(1), 0, 0);
+        let execute = || group.execute(id, Bytes::new(), Bytes::new(), Moment::ORIGIN).boxed_local();
+        let mut waiting: Vec<_> = (0..CALLS_MAX).map(|_| execute()).collect();
+        assert!(waiting.iter_mut().all(|call| call.now_or_never().is_none()));
+        assert!(matches!(execute().now_or_never(), Some(Err(SubmitError::Busy { .. }))));
+        // Who waits no longer still has its command under way; a place is free once the driver took one.
+        waiting.clear();
+        assert!(matches!(execute().now_or_never(), Some(Err(SubmitError::Busy { .. }))));
+        assert!(mailbox.calls.try_recv().is_ok());
+        assert!(execute().now_or_never().is_none());
+    }
+
+    #[test]
+    fn a_command_whose_driver_gave_up_has_an_unknown_outcome() {
+        let (group, mut mailbox) = Group::new("just.hungry".parse().unwrap());
+        let id = RequestId::from_parts(Timestamp::from_millis(1), 0, 0);
+        let mut call = group.execute(id, Bytes::new(), Bytes::new(), Moment::ORIGIN).boxed_local();
+        assert!((&mut call).now_or_never().is_none());
+        drop(mailbox.calls.try_recv().unwrap());
+        let Some(Err(error)) = call.now_or_never() else { panic!("not answered") };
+        assert_eq!(error.outcome(), common::rpc::Outcome::Unknown);
+    }
+}

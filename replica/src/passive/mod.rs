@@ -32,8 +32,8 @@
 
 mod backup;
 mod confirmation;
-mod election;
 pub mod driver;
+mod election;
 mod event;
 mod in_sync_set;
 mod learner;
