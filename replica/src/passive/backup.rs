@@ -46,7 +46,7 @@ impl Core {
                 self.take_chunk(waiter, last, offset, &bytes, crc, is_last, effects);
             }
             Message::Join { me, last } => {
-                let welcome = self.welcome(now, me, last);
+                let welcome = self.welcome(me, last);
                 self.reply(waiter, welcome, effects);
             }
             Message::TakeOver { config } => {
@@ -87,7 +87,7 @@ impl Core {
             self.met.insert(hello.me.id, met);
         }
         if let Some(primary) = &mut self.leading {
-            primary.met(now, met);
+            primary.met(met);
         }
     }
 

@@ -146,7 +146,7 @@ impl Core {
         }
         if begun {
             for to in others {
-                self.send_confirm(to, effects);
+                self.send_confirm(now, to, effects);
             }
         }
     }

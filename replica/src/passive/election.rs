@@ -81,6 +81,11 @@ impl Suspicion {
         self.postponed = 0;
     }
 
+    /// Silence counts from now.
+    pub(super) fn calm(&mut self, now: Moment) {
+        self.calm_since = now;
+    }
+
     /// Another epoch began.
     pub(super) fn epoch_began(&mut self, now: Moment) {
         self.began_epochs.retain(|&at| now.since(at) < FLAPPING_WINDOW);

@@ -67,7 +67,7 @@ impl Core {
         }
         let gone = |peer: &Peer| {
             peer.refused
-                || now.at.since(peer.heard) >= SHRINK_AFTER
+                || peer.owes_since.is_some_and(|since| now.at.since(since) >= SHRINK_AFTER)
                 || peer.lagging.is_some_and(|(_, since)| now.at.since(since) >= SUSPECT_AFTER)
         };
         if let Some(id) = primary.membership.letting_in

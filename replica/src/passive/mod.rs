@@ -76,6 +76,8 @@ const APPEND_WITHIN: Duration = Duration::from_secs(3);
 const ASK_WITHIN: Duration = Duration::from_millis(300);
 /// Bytes of entries in one append or one disk batch: small beside a frame, large beside a group commit.
 const BATCH_BYTES_MAX: usize = 512 * 1024;
+/// A tick this late, of those due every 100 ms at least, means that this process was stopped, not the others.
+const STALLED: Duration = Duration::from_millis(200);
 /// Peers remembered: more than the members of a group and their former disks that come back in a boot.
 const MET_MAX: usize = 64;
 /// Before a failed question to the name server is asked again.
@@ -129,6 +131,7 @@ pub struct Core {
     stopping: Option<Moment>,
     stopped: bool,
     disk_full: bool,
+    last_step: Moment,
 }
 
 /// What a peer's hello said.
@@ -207,6 +210,7 @@ impl Core {
             tickets: 0,
             stopping: None,
             disk_full: false,
+            last_step: now.at,
             setup,
             log,
             state,
@@ -218,6 +222,10 @@ impl Core {
         if self.standing == Standing::GivenUp {
             return;
         }
+        if now.at.since(self.last_step) >= STALLED {
+            self.forgive(now);
+        }
+        self.last_step = now.at;
         match event {
             Event::Execute { waiter, request, facts, payload, deadline } => {
                 self.execute(now, waiter, request, facts, payload, deadline, effects);

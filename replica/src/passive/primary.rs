@@ -51,7 +51,8 @@ pub(super) struct Peer {
     /// Where the piece of the snapshot begins that is to be sent next; `None`: it needs no snapshot.
     snapshot: Option<SnapshotSend>,
     pub(super) confirmed_round: u64,
-    pub(super) heard: Moment,
+    /// Since when it owes an answer; `None`: it owes none.
+    pub(super) owes_since: Option<Moment>,
     /// Its socket refuses.
     pub(super) refused: bool,
     /// After a loss: not before then.
@@ -94,7 +95,7 @@ const CHUNK_BYTES: usize = 1024 * 1024;
 
 impl Peer {
     /// A peer of which nothing is verified. `next`, or where its own log ends, is tried first.
-    fn new(now: Moment, next: LogIndex, met: Option<Met>) -> Self {
+    fn new(next: LogIndex, met: Option<Met>) -> Self {
         Self {
             boot: met.map(|met| met.member),
             config_version: met.map_or(ConfigVersion(0), |met| met.config_version),
@@ -103,15 +104,15 @@ impl Peer {
             in_flight: 0,
             snapshot: None,
             confirmed_round: 0,
-            heard: now,
+            owes_since: None,
             refused: false,
             retry_at: None,
             lagging: None,
         }
     }
 
-    fn heard(&mut self, now: Moment) {
-        self.heard = now;
+    fn heard(&mut self) {
+        self.owes_since = None;
         self.refused = false;
     }
 }
@@ -136,15 +137,15 @@ impl Primary {
     }
 
     /// A peer has presented itself: a new process starts from nothing.
-    pub(super) fn met(&mut self, now: Now, met: Met) {
+    pub(super) fn met(&mut self, met: Met) {
         let Some(peer) = self.peers.get_mut(&met.member.id) else { return };
         if peer.boot != Some(met.member) {
             self.sent.retain(|_, (to, _)| *to != met.member.id);
-            *peer = Peer::new(now.at, peer.next, Some(met));
+            *peer = Peer::new(peer.next, Some(met));
         }
         peer.config_version = met.config_version;
         peer.retry_at = None;
-        peer.heard(now.at);
+        peer.heard();
     }
 }
 
@@ -158,7 +159,7 @@ impl Core {
     ) {
         let mut primary = Primary::new(now.at, barrier);
         for id in in_sync.filter(|&id| id != self.me()) {
-            primary.peers.insert(id, Peer::new(now.at, barrier, self.met.get(&id).copied()));
+            primary.peers.insert(id, Peer::new(barrier, self.met.get(&id).copied()));
         }
         self.led = self.epoch;
         self.following = None;
@@ -314,9 +315,6 @@ impl Core {
             }
             primary.open = true;
             primary.beacon_at = now.at;
-            for peer in primary.peers.values_mut() {
-                peer.heard = now.at;
-            }
         }
         self.commit_what_all_have(now, effects);
         self.reshape(now, effects);
@@ -395,16 +393,19 @@ impl Core {
         }
         let peers: Vec<ReplicaId> = primary.peers.keys().copied().collect();
         for to in peers {
-            self.send_confirm(to, effects);
+            self.send_confirm(now, to, effects);
         }
     }
 
-    pub(super) fn send_confirm(&mut self, to: ReplicaId, effects: &mut Vec<Effect>) {
+    pub(super) fn send_confirm(&mut self, now: Now, to: ReplicaId, effects: &mut Vec<Effect>) {
         let (from, epoch, committed) = (self.me(), self.epoch, self.committed);
         let ticket = SendTicket(self.next_ticket());
         let Some(primary) = &mut self.leading else { return };
         let round = primary.reads.round();
         primary.sent.insert(ticket, (to, Sent::Confirm));
+        if let Some(peer) = primary.peers.get_mut(&to) {
+            peer.owes_since = peer.owes_since.or(Some(now.at));
+        }
         let message = Message::Confirm { from, epoch, round, committed };
         effects.push(Effect::Send { to, ticket, message, within: ASK_WITHIN });
     }
@@ -503,7 +504,7 @@ impl Core {
             peer.retry_at = Some(now.at + RECORD_RETRY);
             return;
         };
-        peer.heard(now.at);
+        peer.heard();
         match reply.body {
             ReplyBody::Ack { durable } => {
                 // Not even a peer's word moves this beyond what we have ourselves.
@@ -528,19 +529,28 @@ impl Core {
     }
 
     /// Somebody wants to be fed.
-    pub(super) fn welcome(&mut self, now: Now, me: Member, last: LogPoint) -> ReplyBody {
+    pub(super) fn welcome(&mut self, me: Member, last: LogPoint) -> ReplyBody {
         let next = self.log.last().index.min(last.index).next();
         let met = self.met.get(&me.id).copied().filter(|met| met.member == me);
         let met = met.unwrap_or(Met { member: me, last: last.index, config_version: ConfigVersion(0) });
         let config = self.newest_config().cloned();
         match &mut self.leading {
             Some(primary) if primary.open && me.id != self.setup.me.id => {
-                primary.peers.entry(me.id).or_insert_with(|| Peer::new(now.at, next, Some(met)));
-                primary.met(now, met);
+                primary.peers.entry(me.id).or_insert_with(|| Peer::new(next, Some(met)));
+                primary.met(met);
                 ReplyBody::Accepted
             }
             _ => ReplyBody::NotPrimary { config },
         }
+    }
+
+    /// This process was stopped for a while: nobody else was silent.
+    pub(super) fn forgive(&mut self, now: Now) {
+        for peer in self.leading.iter_mut().flat_map(|primary| primary.peers.values_mut()) {
+            peer.owes_since = peer.owes_since.and(Some(now.at));
+            peer.lagging = None;
+        }
+        self.candidacy.calm(now.at);
     }
 
     /// A peer's socket refuses connections.

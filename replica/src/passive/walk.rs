@@ -454,12 +454,15 @@ impl World {
         let (kind, _) = *all.choose_weighted(&mut self.rng, |(_, weight)| *weight).expect("some weigh");
         match kind {
             "time" => {
-                self.now = self.now + Duration::from_millis(self.rng.random_range(1..20));
+                // Nothing on its way: on to when something is due.
+                let longest = if self.flying.is_empty() { 100 } else { 20 };
+                self.now = self.now + Duration::from_millis(self.rng.random_range(1..longest));
                 self.step(any, Event::Tick);
             }
             "deliver" if !self.flying.is_empty() => {
-                let which = self.rng.random_range(0..self.flying.len());
-                let flying = self.flying.swap_remove(which);
+                // In calm nothing is overtaken, so nothing waits for ever either.
+                let which = if calm { 0 } else { self.rng.random_range(0..self.flying.len()) };
+                let flying = self.flying.remove(which);
                 self.arrive(flying);
             }
             "write" => {
@@ -631,7 +634,7 @@ fn number(name: &str) -> Option<u64> {
 fn whatever_happens_no_acknowledged_update_is_lost_and_none_runs_twice() {
     let seeds = match number("WALK_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("WALK_SEEDS").unwrap_or(100),
+        None => 0..number("WALK_SEEDS").unwrap_or(60),
     };
     let (mut acknowledged, mut epochs) = (0, 0);
     for seed in seeds.clone() {
@@ -643,5 +646,5 @@ fn whatever_happens_no_acknowledged_update_is_lost_and_none_runs_twice() {
         epochs += changes;
     }
     println!("{} walks, {acknowledged} acknowledged, {epochs} epochs", seeds.end - seeds.start);
-    assert!(seeds.end - seeds.start == 1 || epochs > 100, "the walks changed primaries {epochs} times only");
+    assert!(seeds.end - seeds.start == 1 || epochs > 60, "the walks changed primaries {epochs} times only");
 }
