@@ -64,8 +64,6 @@ use crate::passive::driver::{Driver, NotStarted, Parts};
 use crate::passive::mailbox::Group;
 use crate::passive::{First, Setup, SnapshotAfter, Stored};
 
-/// Before a missing name server is named.
-const PATIENCE: Duration = Duration::from_secs(1);
 /// For draining, handing over, farewells and closing together.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 /// For the name server to learn that we are draining: a courtesy.
@@ -192,7 +190,7 @@ impl Replica {
         let known = opened.iter().find_map(|(_, _, found)| Some(found.as_ref()?.1.identity.cluster));
         let cluster = match known {
             Some(cluster) => cluster,
-            None => ask_for_cluster(&names).await,
+            None => names.cluster().await,
         };
         let (boot, clock) = (InstanceId::random(), Clock::start());
         let links = Links::new(cluster, boot, clock);
@@ -281,8 +279,7 @@ impl Replica {
             readiness: Readiness::Up,
             weight: Weight::default(),
         };
-        let registering = keeper.register(self.name.clone(), entry);
-        match naming_what_is_missing(&self.names, registering).await {
+        match keeper.register(self.name.clone(), entry).await {
             Ok(_) => {}
             Err(RegisterError::Held { address, .. }) => {
                 return Err(Failure::Held { name: self.name.clone(), address });
@@ -377,21 +374,6 @@ fn format(place: &Place, cluster: ClusterId) -> Result<(GroupFile, Contents), Fi
     let identity = Identity { cluster, replica: ReplicaId::random() };
     let file = place.format(identity)?;
     Ok((file, Contents { identity, stored: Stored::default(), addresses: Vec::new() }))
-}
-
-async fn ask_for_cluster(names: &Names) -> ClusterId {
-    naming_what_is_missing(names, names.cluster()).await
-}
-
-/// Waits for what needs a name server, and says so once when there is none.
-async fn naming_what_is_missing<T>(names: &Names, wait: impl Future<Output = T>) -> T {
-    tokio::pin!(wait);
-    if let Ok(done) = timeout(PATIENCE, &mut wait).await {
-        return done;
-    }
-    let servers: Vec<_> = names.servers().iter().map(ToString::to_string).collect();
-    tracing::info!("waiting for a name server at {}", servers.join(", "));
-    wait.await
 }
 
 async fn keep_warning(address: SocketAddr) {

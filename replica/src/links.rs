@@ -244,7 +244,10 @@ impl Links {
                     if theirs.cluster != self.cluster {
                         continue;
                     }
-                    link.greeted.borrow_mut().insert(group.name().clone(), theirs.me);
+                    if link.greeted.borrow_mut().insert(group.name().clone(), theirs.me) != Some(theirs.me) {
+                        let (replica, peer) = (theirs.me.id, link.address);
+                        tracing::debug!(group = %group.name(), %replica, %peer, name = %theirs.name, "met a peer");
+                    }
                     link.known.borrow_mut().insert(group.name().clone(), theirs.me);
                     group.met(Hello { address: link.address, ..theirs }).await;
                 }
