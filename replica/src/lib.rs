@@ -407,3 +407,35 @@ impl Signals {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_failure_has_the_exit_code_that_scripts_know() {
+        let io = || io::Error::from_raw_os_error(5);
+        let path = || std::path::PathBuf::from("d");
+        let in_use = DirectoryError::InUse { path: path(), pid: "1".to_owned() };
+        let broken = DirectoryError::Io { path: path(), error: io() };
+        let failed = FileError::Failed { path: path(), why: "EIO".to_owned() };
+        let held = Failure::Held { name: "replica.1".parse().unwrap(), address: None };
+        let all = [
+            (Failure::Usage(String::new()), 2),
+            (held, 4),
+            (Failure::Disk(in_use.into()), 75),
+            (Failure::Disk(broken.into()), 74),
+            (Failure::Disk(failed), 74),
+            (Failure::System(io()), 1),
+        ];
+        for (failure, code) in all {
+            assert_eq!(failure.exit_code(), code, "{failure}");
+        }
+    }
+
+    #[test]
+    fn a_value_with_blanks_is_quoted_in_the_ready_line() {
+        assert_eq!(quoted("/srv/replica.1"), "/srv/replica.1");
+        assert_eq!(quoted("/my data"), "\"/my data\"");
+    }
+}
