@@ -1,7 +1,12 @@
 //! The shell round one core: everything that happens goes in, in one task, and what must happen is carried out in
 //! order. It decides nothing.
 
-use std::collections::{BTreeMap, HashMap};
+mod known;
+mod record;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -9,19 +14,18 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use common::clock::{Clock, Moment};
-use common::directory::{NameError, Names};
-use common::names::LogicalName;
-use common::replication::{ConfigVersion, GroupConfig, GroupName, Member, Proposer, ReplicaId};
-use common::rpc::name_service::{Config, GroupChange, GroupError};
+use common::directory::Names;
+use common::replication::{GroupConfig, ReplicaId};
 use common::rpc::peer::{Hello, Message, Reply};
-use common::rpc::replica::{Answer, Done, KnownMember, MemberStatus, QueryError, SubmitError};
+use common::rpc::replica::{Answer, Done, MemberStatus, QueryError, SubmitError};
 use futures::future::{FutureExt as _, LocalBoxFuture};
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep_until, timeout};
 
-use super::mailbox::{Call, Letter, Listed, Mailbox};
+use self::known::Known;
+use super::mailbox::{Call, Letter, Mailbox};
 use super::{Core, Effect, Event, Now, SendTicket, Setup, Stored, Waiter};
 use crate::disk::file::{GroupFile, Identity, Place};
 use crate::disk::{CommitThread, Disk as _, EXIT_DISK_FAILED, REPORTS_MAX, Report};
@@ -30,12 +34,8 @@ use crate::links::Links;
 /// Events taken in before effects are carried out: enough to empty a busy mailbox, few enough that no answer waits
 /// long for its turn.
 const ROUND_MAX: usize = 256;
-/// How long the name server has for an answer about the group's record; it may have to fsync.
-const RECORD_WITHIN: Duration = Duration::from_secs(1);
 /// How long a peer's socket has to accept when it is looked at.
 const LOOK_WITHIN: Duration = Duration::from_millis(300);
-/// Members remembered, past ones too; a group has seven at most.
-const KNOWN_MAX: usize = 64;
 /// How often those who no longer wait are forgotten.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 
@@ -76,8 +76,7 @@ pub struct Driver {
     swept: Moment,
     /// Calls and looks under way, whose outcomes are events.
     asked: FuturesUnordered<LocalBoxFuture<'static, Outcome>>,
-    known: BTreeMap<ReplicaId, Known>,
-    noted: Vec<SocketAddr>,
+    known: Known,
     identity: watch::Sender<ReplicaId>,
     stopping: Option<oneshot::Sender<()>>,
     closing: Option<oneshot::Sender<()>>,
@@ -113,14 +112,6 @@ impl From<Option<Event>> for Outcome {
     }
 }
 
-/// Another member, as far as it is known here.
-struct Known {
-    member: Member,
-    name: LogicalName,
-    address: SocketAddr,
-    heard: Option<Moment>,
-}
-
 /// What wakes the driver.
 enum Woken {
     Report(Report),
@@ -143,7 +134,8 @@ impl Driver {
         let core = Core::new(now, setup.clone(), stored).map_err(|why| NotStarted::Damaged { why })?;
         let (reporter, reports) = mpsc::channel(REPORTS_MAX);
         let disk = CommitThread::start(&setup.group, file, reporter)?;
-        let (identity, shown) = watch::channel(setup.me.id);
+        let me = setup.me.id;
+        let (identity, shown) = watch::channel(me);
         let driver = Self {
             setup,
             core,
@@ -160,8 +152,7 @@ impl Driver {
             waiters: 0,
             swept: started,
             asked: FuturesUnordered::new(),
-            known: BTreeMap::new(),
-            noted: Vec::new(),
+            known: Known::new(me),
             identity,
             stopping: None,
             closing: None,
@@ -180,7 +171,7 @@ impl Driver {
                 Some(report) = self.reports.recv() => Woken::Report(report),
                 Some(outcome) = self.asked.next(), if !self.asked.is_empty() => Woken::Outcome(outcome),
                 Some(letter) = self.mailbox.letters.recv() => Woken::Letter(letter),
-                config = newer(&mut records) => Woken::Record(config),
+                config = record::newer(&mut records) => Woken::Record(config),
                 Some(call) = self.mailbox.calls.recv() => Woken::Call(call),
                 () = &mut timer => Woken::Timer,
             };
@@ -226,7 +217,7 @@ impl Driver {
             Woken::Report(Report::Full(full)) => self.step(now, Event::DiskFull(full)),
             Woken::Outcome(Outcome { heard, event }) => {
                 if let Some(id) = heard {
-                    self.heard(now.at, id);
+                    self.known.heard(id, now.at);
                 }
                 if let Some(event) = event {
                     self.step(now, event);
@@ -262,7 +253,7 @@ impl Driver {
             Letter::Peer { from, message, answer } => {
                 match &message {
                     Message::Hello(hello) => self.learn(hello, now.at),
-                    _ => self.heard(now.at, from),
+                    _ => self.known.heard(from, now.at),
                 }
                 let waiter = self.waiter(Waiting::Reply(answer));
                 self.step(now, Event::Peer { waiter, message });
@@ -273,10 +264,7 @@ impl Driver {
             }
             Letter::Refused(member) => self.step(now, Event::PeerRefused(member)),
             Letter::Listed(members) => {
-                for Listed { member, name, address } in members {
-                    let heard = self.known.get(&member.id).and_then(|known| known.heard);
-                    self.know(Known { member, name, address, heard });
-                }
+                self.known.list(members);
                 self.note_addresses();
             }
             Letter::Hello(asker) => {
@@ -313,7 +301,7 @@ impl Driver {
                 }
                 Effect::Submitted { waiter, mut result } => {
                     if let Err(SubmitError::NotPrimary { config: Some(config), address }) = &mut result {
-                        *address = self.address_of(config.primary);
+                        *address = self.known.address_of(config.primary);
                     }
                     if let Some(Waiting::Done(waiting)) = self.waiting.remove(&waiter) {
                         let _ = waiting.send(result);
@@ -321,7 +309,7 @@ impl Driver {
                 }
                 Effect::Queried { waiter, mut result } => {
                     if let Err(QueryError::NotPrimary { config: Some(config), address }) = &mut result {
-                        *address = self.address_of(config.primary);
+                        *address = self.known.address_of(config.primary);
                     }
                     if let Some(Waiting::Answer(waiting)) = self.waiting.remove(&waiter) {
                         let _ = waiting.send(result);
@@ -332,14 +320,14 @@ impl Driver {
                 }
                 Effect::ReadRecord { known } => {
                     let (names, group) = (self.names.clone(), self.setup.group.clone());
-                    self.ask(async move { Some(read(&names, group, known).await).into() });
+                    self.ask(async move { Some(record::read(&names, group, known).await).into() });
                 }
                 Effect::Cas { next } => {
                     let (names, me) = (self.names.clone(), self.setup.me);
-                    self.ask(async move { Some(propose(&names, me, next).await).into() });
+                    self.ask(async move { Some(record::propose(&names, me, next).await).into() });
                 }
                 Effect::Look(member) => {
-                    if let Some(address) = self.address_of(member) {
+                    if let Some(address) = self.known.address_of(member) {
                         self.ask(
                             async move { look(address).await.then_some(Event::PeerRefused(member)).into() },
                         );
@@ -412,6 +400,7 @@ impl Driver {
         self.waiting.clear();
         self.core =
             Core::new(now, self.setup.clone(), Stored::default()).expect("an empty disk is not damaged");
+        self.known.be(identity.replica);
         self.identity.send_replace(identity.replica);
         self.links.greet_again();
     }
@@ -431,48 +420,21 @@ impl Driver {
         }
     }
 
-    fn heard(&mut self, now: Moment, id: ReplicaId) {
-        if let Some(known) = self.known.get_mut(&id) {
-            known.heard = Some(now);
-        }
-    }
-
     fn learn(&mut self, hello: &Hello, now: Moment) {
-        let Hello { me, name, address, .. } = hello;
-        self.know(Known { member: *me, name: name.clone(), address: *address, heard: Some(now) });
+        self.known.learn(hello, now);
         self.note_addresses();
     }
 
-    fn know(&mut self, known: Known) {
-        let room = self.known.len() < KNOWN_MAX || self.known.contains_key(&known.member.id);
-        if room && known.member.id != self.setup.me.id {
-            self.known.insert(known.member.id, known);
-        }
-    }
-
+    /// Tells the disk where the others listen, when that is new.
     fn note_addresses(&mut self) {
-        let addresses: Vec<_> = self.known.values().map(|known| known.address).collect();
-        if addresses != self.noted
-            && let Some(disk) = &self.disk
-        {
-            disk.note(addresses.clone());
-            self.noted = addresses;
+        if let (Some(disk), Some(addresses)) = (&self.disk, self.known.news()) {
+            disk.note(addresses);
         }
-    }
-
-    fn address_of(&self, member: Member) -> Option<SocketAddr> {
-        self.known.get(&member.id).filter(|known| known.member == member).map(|known| known.address)
     }
 
     fn status(&self, now: Now) -> MemberStatus {
         let progress = self.core.progress();
         let hello = self.core.hello(now.wall);
-        let known = |known: &Known| KnownMember {
-            member: known.member,
-            name: known.name.clone(),
-            address: known.address,
-            heard: known.heard.map(|at| now.at.since(at)),
-        };
         MemberStatus {
             service: self.setup.group.clone(),
             name: self.setup.name.clone(),
@@ -489,7 +451,7 @@ impl Driver {
             trouble: self.core.trouble().to_owned(),
             uptime: now.at.since(self.started),
             now: now.wall,
-            known: self.known.values().map(known).collect(),
+            known: self.known.members(now.at),
         }
     }
 }
@@ -508,68 +470,6 @@ pub enum NotStarted {
     NoThread(#[from] io::Error),
 }
 
-/// Waits for the next record that the watch shows; for ever when it has ended.
-async fn newer(records: &mut watch::Receiver<Option<Config>>) -> GroupConfig {
-    loop {
-        if records.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-        if let Some(Config::Passive(config)) = &*records.borrow_and_update() {
-            return config.clone();
-        }
-    }
-}
-
-async fn read(names: &Names, group: GroupName, known: Option<ConfigVersion>) -> Event {
-    match names.read_group(group, known, RECORD_WITHIN).await {
-        Ok(record) => Event::Record(record.map(passive)),
-        Err(NameError::Answer(error)) => told(error),
-        Err(NameError::Call(error)) => {
-            tracing::debug!(%error, "the name server did not say which record stands");
-            Event::NoRecord
-        }
-    }
-}
-
-async fn propose(names: &Names, me: Member, next: GroupConfig) -> Event {
-    let expect = Some(ConfigVersion(next.version.0 - 1)).filter(|version| version.0 > 0);
-    let group = next.group.clone();
-    let change = GroupChange { expect, new: Config::Passive(next), by: Proposer::Member(me) };
-    match names.change_group(change, RECORD_WITHIN).await {
-        Ok(record) => Event::Record(Some(passive(record))),
-        Err(NameError::Answer(error @ (GroupError::Refused(_) | GroupError::Denied))) => {
-            tracing::error!(%group, %error, "the name server refuses a change by its rules");
-            // What stands now says whether it still matters.
-            read(names, group, expect).await
-        }
-        Err(NameError::Answer(error)) => told(error),
-        Err(NameError::Call(error)) => {
-            tracing::debug!(%error, "the name server did not say what came of a change");
-            Event::NoRecord
-        }
-    }
-}
-
-/// What an error about the group's record tells.
-fn told(error: GroupError) -> Event {
-    match error {
-        GroupError::Conflict { current } => Event::Record(current.map(passive)),
-        GroupError::Regressed { .. } | GroupError::WrongCluster { .. } => {
-            tracing::error!(%error, "the name server's record is not the one that this disk belongs to");
-            Event::RecordRegressed
-        }
-        GroupError::Refused(_) | GroupError::Denied | GroupError::Store(_) => {
-            tracing::warn!(%error, "the name server did not settle a change");
-            Event::NoRecord
-        }
-    }
-}
-
-fn passive(config: Config) -> GroupConfig {
-    let Config::Passive(config) = config;
-    config
-}
-
 /// Whether a fresh connection to `address` is refused.
 async fn look(address: SocketAddr) -> bool {
     match timeout(LOOK_WITHIN, TcpStream::connect(address)).await {
@@ -582,111 +482,4 @@ async fn look(address: SocketAddr) -> bool {
 fn end(error: &dyn std::fmt::Display) -> ! {
     tracing::error!(%error, "the disk failed; ending at once");
     std::process::exit(EXIT_DISK_FAILED)
-}
-
-#[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-    use common::clock::Timestamp;
-    use common::ids::{ClusterId, InstanceId};
-    use common::replication::RequestId;
-    use common::rpc::replica::Role;
-    use common::services::TABLE;
-    use tokio::task::LocalSet;
-
-    use super::super::mailbox::Group;
-    use super::*;
-
-    /// A replica on an empty disk in memory, whose name server never answers.
-    fn alone() -> (Group, Driver) {
-        let clock = Clock::start();
-        let cluster = ClusterId::from_bytes([7; 16]);
-        let me = Member { id: ReplicaId::from_u128(1), boot: InstanceId::from_u128(1) };
-        let (group, mailbox) = Group::new(TABLE[0].name.parse().unwrap());
-        let place = Place { directory: None, group: group.name().clone() };
-        let setup = Setup {
-            cluster,
-            group: group.name().clone(),
-            me,
-            name: "replica.1".parse().unwrap(),
-            address: "127.0.0.1:9".parse().unwrap(),
-            service: TABLE[0],
-            first: None,
-            snapshots: super::super::SnapshotAfter::default(),
-        };
-        let parts = Parts {
-            setup,
-            stored: Stored::default(),
-            file: place.format(Identity { cluster, replica: me.id }).unwrap(),
-            place,
-            clock,
-            // Discard: nobody listens there.
-            names: Names::new(vec!["127.0.0.1:9".parse().unwrap()], "test"),
-            links: Links::new(cluster, me.boot, clock),
-        };
-        (group, Driver::new(parts, mailbox).unwrap().0)
-    }
-
-    fn hello(id: u128, address: &str) -> Hello {
-        Hello {
-            cluster: ClusterId::from_bytes([7; 16]),
-            me: Member { id: ReplicaId::from_u128(id), boot: InstanceId::from_u128(id) },
-            name: "replica.2".parse().unwrap(),
-            address: address.parse().unwrap(),
-            last: common::replication::LogPoint::default(),
-            wall: Timestamp::from_millis(1),
-            config_version: ConfigVersion(0),
-        }
-    }
-
-    #[tokio::test]
-    async fn without_a_name_server_a_replica_answers_and_leads_nobody() {
-        let test = async {
-            let (group, driver) = alone();
-            let driving = tokio::task::spawn_local(driver.run());
-            let id = RequestId::from_parts(Timestamp::from_millis(1), 0, 0);
-            let deadline = Moment::after_origin(Duration::from_secs(60));
-            let refused = group.execute(id, Bytes::new(), Bytes::new(), deadline).await.unwrap_err();
-            assert_eq!(refused, SubmitError::NotPrimary { config: None, address: None });
-            let status = group.status().await.unwrap();
-            assert_eq!((status.role, &*status.trouble), (Role::Waiting, "waiting for the name server"));
-            // Nothing to hand over.
-            group.stop().await;
-            group.close().await;
-            driving.await.unwrap();
-            assert!(group.status().await.is_none(), "closed");
-        };
-        LocalSet::new().run_until(test).await;
-    }
-
-    #[tokio::test]
-    async fn who_says_hello_is_known_and_was_heard() {
-        let test = async {
-            let (group, driver) = alone();
-            let driving = tokio::task::spawn_local(driver.run());
-            let listed = Listed {
-                member: hello(3, "127.0.0.1:3").me,
-                name: "replica.3".parse().unwrap(),
-                address: "127.0.0.1:3".parse().unwrap(),
-            };
-            group.listed(vec![listed]).await;
-            group.met(hello(2, "127.0.0.1:2")).await;
-            let known = group.status().await.unwrap().known;
-            let seen: Vec<_> =
-                known.iter().map(|known| (known.address.port(), known.heard.is_some())).collect();
-            assert_eq!(seen, [(2, true), (3, false)]);
-            group.close().await;
-            driving.await.unwrap();
-        };
-        LocalSet::new().run_until(test).await;
-    }
-
-    #[tokio::test]
-    async fn a_socket_that_refuses_is_told_from_one_that_accepts() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        assert!(!look(address).await);
-        drop(listener);
-        assert!(look(address).await);
-    }
 }
