@@ -58,7 +58,7 @@ async fn without_a_name_server_a_replica_answers_and_leads_nobody() {
         let (group, driver) = alone();
         let driving = tokio::task::spawn_local(driver.run());
         let id = RequestId::from_parts(Timestamp::from_millis(1), 0, 0);
-        let deadline = Moment::after_origin(Duration::from_secs(60));
+        let deadline = Moment::after_origin(Duration::from_mins(1));
         let refused = group.execute(id, Bytes::new(), Bytes::new(), deadline).await.unwrap_err();
         assert_eq!(refused, SubmitError::NotPrimary { config: None, address: None });
         let status = group.status().await.unwrap();
