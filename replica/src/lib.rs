@@ -60,8 +60,8 @@ use crate::config::Config;
 use crate::disk::directory::{Directory, DirectoryError};
 use crate::disk::file::{Contents, FileError, Found, GroupFile, Identity, Place};
 use crate::links::Links;
+use crate::passive::driver::mailbox::Group;
 use crate::passive::driver::{Driver, NotStarted, Parts};
-use crate::passive::mailbox::Group;
 use crate::passive::{First, Setup, SnapshotAfter, Stored};
 
 /// For draining, handing over, farewells and closing together.

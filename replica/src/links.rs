@@ -23,7 +23,7 @@ use common::rpc::transport::{CallError, Connection, within};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
-use crate::passive::mailbox::{Group, Listed};
+use crate::passive::driver::mailbox::{Group, Listed};
 
 /// How long a peer's machine has to accept.
 const CONNECT_WITHIN: Duration = Duration::from_millis(300);
@@ -287,7 +287,7 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::passive::mailbox::{Letter, Mailbox};
+    use crate::passive::driver::mailbox::{Letter, Mailbox};
     use crate::server::{Served, routes};
 
     const CLUSTER: ClusterId = ClusterId::from_bytes([7; 16]);

@@ -18,7 +18,7 @@ use common::rpc::transport::{Caller, Route, remaining};
 use tarpc::context::Context;
 
 use crate::links::Links;
-use crate::passive::mailbox::Group;
+use crate::passive::driver::mailbox::Group;
 
 /// What is the same for all connections.
 pub struct Served {

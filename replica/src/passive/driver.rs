@@ -2,6 +2,7 @@
 //! order. It decides nothing.
 
 mod known;
+pub mod mailbox;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -25,7 +26,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep_until, timeout};
 
 use self::known::Known;
-use super::mailbox::{Call, Letter, Mailbox};
+use self::mailbox::{Call, Letter, Mailbox};
 use super::{Core, Effect, Event, Now, SendTicket, Setup, Stored, Waiter};
 use crate::disk::file::{GroupFile, Identity, Place};
 use crate::disk::{CommitThread, Disk as _, EXIT_DISK_FAILED, REPORTS_MAX, Report};

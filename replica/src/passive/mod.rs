@@ -38,7 +38,6 @@ mod event;
 mod in_sync_set;
 mod learner;
 mod log;
-pub mod mailbox;
 mod primary;
 mod record;
 mod request_table;

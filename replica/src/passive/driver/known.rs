@@ -9,7 +9,7 @@ use common::replication::{Member, ReplicaId};
 use common::rpc::peer::Hello;
 use common::rpc::replica::KnownMember;
 
-use super::super::mailbox::Listed;
+use super::mailbox::Listed;
 
 /// Members remembered, past ones too; a group has seven at most.
 const MEMBERS_MAX: usize = 64;

@@ -7,7 +7,7 @@ use common::services::TABLE;
 use tokio::task::LocalSet;
 
 use super::super::SnapshotAfter;
-use super::super::mailbox::{Group, Listed};
+use super::mailbox::{Group, Listed};
 use super::*;
 
 /// A replica on an empty disk in memory, whose name server never answers.
