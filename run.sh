@@ -4,7 +4,7 @@
 # Nothing here sleeps. A start waits for the process's ready line, which comes through a fifo; an end is waited for by
 # a lock that the process holds through an open file for as long as it lives, whoever started it and however it dies.
 # State is in .run/: NAME.pid (pid and start time), NAME.addr, NAME.args (program and arguments), NAME.log, NAME.lock,
-# NAME.window (its xterm or tmux pane); and the data: nameserver.redb, replica.N/.
+# NAME.ready_line, NAME.window (its xterm or tmux pane); and the data: nameserver.redb, replica.N/.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 self=$PWD/run.sh
@@ -50,8 +50,11 @@ start_time() {
 pid_of() {
     local pid start
     { read -r pid start <"$run/$1.pid"; } 2>/dev/null || return 1
-    [ "$(start_time "$pid")" = "$start" ] && echo "$pid"
+    is_the_one "$pid" "$start" && echo "$pid"
 }
+
+# Whether process $1 is the one that began at $2.
+is_the_one() { [ -n "$2" ] && [ "$(start_time "$1")" = "$2" ]; }
 
 address_of() { cat "$run/$1.addr" 2>/dev/null; }
 
@@ -86,7 +89,7 @@ become() {
         exec setsid "${command[@]}" </dev/null 2>>"$log" > >(exec tee -ipa "$log" 9>&- >"$run/$name.ready")
     else
         exec "${command[@]}" 2> >(exec tee -ipa "$log" 9>&- >&2) \
-            > >(exec tee -ipa "$log" /dev/stderr 9>&- >"$run/$name.ready")
+            > >(exec tee -ip /dev/stderr 9>&- >"$run/$name.ready")
     fi
 }
 
@@ -117,6 +120,7 @@ ready() {
     rm -f "$run/$name.ready"
     if [[ $line =~ \ ready\ .*address=([^ ]+) ]]; then
         echo "${BASH_REMATCH[1]}" >"$run/$name.addr"
+        echo "$line" >"$run/$name.ready_line"
         printf '  %-12s %s\n' "$name" "${line#* ready }"
         return
     fi
@@ -146,7 +150,7 @@ windows=0
 open_window() {
     local name=$1 pid start
     shift
-    if { read -r pid start <"$run/$name.window"; } 2>/dev/null && [ "$(start_time "$pid")" = "$start" ]; then
+    if { read -r pid start <"$run/$name.window"; } 2>/dev/null && is_the_one "$pid" "$start"; then
         kill "$pid"
     fi
     # shellcheck disable=SC2017 # rows are whole numbers
@@ -291,7 +295,8 @@ up() {
 
     "$bin/client" -n "$servers" -q cluster wait --replicas "$replicas" --timeout 30s
     touch "$run/served"
-    printf '\nserving; name server %s, logs and data in %s\n' "$servers" ".run/"
+    printf '\nserving; name server %s, logs and data in .run/\n' "$servers"
+    sed -n 's|.* http=\(http[^ ]*\).*|how it is, for programs: \1/readyz|p' "$run/frontend.1.ready_line"
     printf '  %s\n' './run.sh client menu' './run.sh kill replica.1' './run.sh down'
     open_client
 }
@@ -327,7 +332,7 @@ forget() {
         [[ $answer =~ ^[Yy]([Ee][Ss])?$ ]] || fail 4 "nothing was deleted"
     fi
     down
-    rm -rf "$run"/nameserver.redb* "$run"/replica.*/ "$run"/*.{log,args,lock,addr,window} "$run/served"
+    rm -rf "$run"/nameserver.redb* "$run"/replica.*/ "$run"/*.{log,args,lock} "$run/served"
 }
 
 client() {
@@ -392,14 +397,14 @@ down() {
     done
     if [ -e "$run/port" ]; then tmux_here kill-server 2>/dev/null || true; fi
     close_windows
-    rm -f "$run"/*.{addr,window,ready}
+    rm -f "$run"/*.{addr,window,ready,ready_line}
     echo "nothing runs any more"
 }
 
 close_windows() {
     local file pid start
     for file in "$run"/*.window; do
-        if { read -r pid start <"$file"; } 2>/dev/null && [ "$(start_time "$pid")" = "$start" ]; then kill "$pid"; fi
+        if { read -r pid start <"$file"; } 2>/dev/null && is_the_one "$pid" "$start"; then kill "$pid"; fi
     done
 }
 

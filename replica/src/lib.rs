@@ -1,3 +1,441 @@
-//! Hosts one member of each replicated service.
+//! A replica hosts one member of each replicated service.
+//!
+//! # Parts, in reading order
+//! 1. [`passive`]: the engine of the services that one primary orders: a core without clock or socket, and its
+//!    [driver](passive::driver), which carries out what the core decides.
+//! 2. [`disk`]: what must survive, fsynced on a thread of its own.
+//! 3. [`links`]: the connections to the other replicas.
+//! 4. [`server`]: what is answered on the port, for front ends and for replicas.
+//! 5. [`config`] and [`genesis`]: flags, and what a new group begins with.
+//! 6. Here: starting and stopping.
+//!
+//! # Starting
+//! Lock the directory, read the files, start the drivers, listen, and only then register: a replica that restarts
+//! while there is no name server takes its place among the others all the same. "Ready" is said once it is
+//! registered. A new disk has to wait for a name server first, which knows the cluster that it is formatted for.
+//!
+//! # Stopping
+//! `Draining` at the name server; the cores hand over; the listener goes, with farewells; the lease is given back;
+//! the files are closed. Five seconds for all of it.
+//!
+//! One runtime, one thread: a core is a task, its disk a thread. A panic in a task ends the process: what may have
+//! been half done must not be served on.
 
+pub mod config;
+pub mod disk;
+pub mod genesis;
+pub mod links;
 pub mod passive;
+pub mod server;
+
+use std::cell::Cell;
+use std::future::Future;
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::clock::Clock;
+use common::directory::{LeaseKeeper, Names};
+use common::ids::{ClusterId, InstanceId};
+use common::names::{
+    Address, ContractName, Entry, LogicalName, ObjectName, Patch, Readiness, Sharing, Tags, Target, Weight,
+};
+use common::replication::{Limits, Member, ReplicaId};
+use common::rpc::limits::REPLICA;
+use common::rpc::name_service::RegisterError;
+use common::rpc::transport::{ServeOptions, serve};
+use common::services::TABLE;
+use futures::FutureExt as _;
+use futures::future::{join_all, select_all};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::disk::directory::{Directory, DirectoryError};
+use crate::disk::file::{Contents, FileError, Found, GroupFile, Identity, Place};
+use crate::links::Links;
+use crate::passive::driver::mailbox::Group;
+use crate::passive::driver::{Driver, NotStarted, Parts};
+use crate::passive::{First, Setup, SnapshotAfter, Stored};
+
+/// For draining, handing over, farewells and closing together.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
+/// For the name server to learn that we are draining: a courtesy.
+const DRAINING_WITHIN: Duration = Duration::from_millis(300);
+/// Between two reminders that anybody can call.
+const WARN_EVERY: Duration = Duration::from_hours(1);
+
+/// Why a replica ended otherwise than by being asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Something that a person gave cannot be used.
+    #[error("{0}")]
+    Usage(String),
+    /// The name is another living process's.
+    #[error("{name} is held by another living process{}", at(.address.as_ref()))]
+    Held {
+        /// Which name.
+        name: LogicalName,
+        /// Where that process listens.
+        address: Option<Address>,
+    },
+    /// The name server does not take the name.
+    #[error("{name} cannot be registered: {error}")]
+    Unregistered {
+        /// Which name.
+        name: LogicalName,
+        /// What it says.
+        error: RegisterError,
+    },
+    /// The disk failed, or another process has it.
+    #[error(transparent)]
+    Disk(#[from] FileError),
+    /// The operating system refused something that every program needs.
+    #[error(transparent)]
+    System(#[from] io::Error),
+}
+
+fn at(address: Option<&Address>) -> String {
+    address.map_or_else(String::new, |address| format!(", at {address}"))
+}
+
+impl Failure {
+    /// The process's exit code.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => 2,
+            Self::Held { .. } | Self::Unregistered { .. } => 4,
+            Self::Disk(FileError::Directory(DirectoryError::InUse { .. })) => 75,
+            Self::Disk(FileError::Newer { .. }) | Self::System(_) => 1,
+            Self::Disk(_) => 74,
+        }
+    }
+}
+
+/// Runs a replica until it is asked to stop. For a `LocalRuntime`.
+///
+/// # Errors
+/// [`Failure`].
+pub async fn run(config: Config) -> Result<(), Failure> {
+    let mut signals = Signals::new()?;
+    let replica = tokio::select! {
+        replica = Replica::start(&config) => replica?,
+        () = signals.first() => return Ok(()),
+    };
+    let keeper = replica.names.keep(config.ttl, replica.boot, replica.owner);
+    let ended = tokio::select! {
+        never = replica.stay_registered(&keeper) => never,
+        () = signals.first() => Ok(()),
+    };
+    let stop = async {
+        tokio::select! {
+            () = replica.stop(keeper) => {}
+            () = signals.first() => std::process::exit(1),
+        }
+    };
+    if timeout(STOP_WITHIN, stop).await.is_err() {
+        tracing::warn!(waited = ?STOP_WITHIN, "not everything ended in time");
+    }
+    ended
+}
+
+/// A running replica.
+struct Replica {
+    name: LogicalName,
+    address: SocketAddr,
+    data: String,
+    boot: InstanceId,
+    owner: Option<common::names::OwnerKey>,
+    names: Names,
+    groups: Vec<Group>,
+    identities: Vec<watch::Receiver<ReplicaId>>,
+    stop: CancellationToken,
+    served: CancellationToken,
+}
+
+impl Replica {
+    /// Starts everything but the registration.
+    async fn start(config: &Config) -> Result<Self, Failure> {
+        config.check().map_err(Failure::Usage)?;
+        let name = config.name.clone().ok_or_else(|| Failure::Usage("which replica?".to_owned()))?;
+        let names = match config.name_server.as_slice() {
+            [] => Names::from_env("replica").map_err(|error| Failure::Usage(error.to_string()))?,
+            servers => Names::new(servers.to_vec(), "replica"),
+        };
+        let starts = TABLE.iter().map(|service| genesis::start_of(service.name, config));
+        let starts: Vec<_> = starts.collect::<Result<_, _>>().map_err(Failure::Usage)?;
+        let listener = listen(config.listen).await?;
+        let address = listener.local_addr()?;
+        let directory = if config.ephemeral {
+            None
+        } else {
+            let path = config.data_dir(&name).map_err(Failure::Usage)?;
+            Some(Arc::new(Directory::open(&path).map_err(FileError::from)?))
+        };
+        let owner =
+            directory.as_ref().map(|directory| directory.owner_key()).transpose().map_err(FileError::from)?;
+        let mut opened = Vec::new();
+        for service in TABLE {
+            let group = service.name.parse().expect("the table's names keep the grammar");
+            let place = Place { directory: directory.clone(), group };
+            let found = look_into(&place)?;
+            opened.push((service, place, found));
+        }
+        let known = opened.iter().find_map(|(_, _, found)| Some(found.as_ref()?.1.identity.cluster));
+        let cluster = match known {
+            Some(cluster) => cluster,
+            None => names.cluster().await,
+        };
+        let (boot, clock) = (InstanceId::random(), Clock::start());
+        let links = Links::new(cluster, boot, clock);
+        let mut groups = Vec::new();
+        let mut identities = Vec::new();
+        let mut hints = Vec::new();
+        for ((service, place, found), start) in opened.into_iter().zip(starts) {
+            let first = First { limits: Limits::default(), start, min_in_sync: config.min_in_sync };
+            let setup = |id| Setup {
+                cluster,
+                group: place.group.clone(),
+                me: Member { id, boot },
+                name: name.clone(),
+                address,
+                service: *service,
+                first: config.first.then(|| first.clone()),
+                snapshots: SnapshotAfter::default(),
+            };
+            let (mut file, mut contents) = match found {
+                Some(found) => found,
+                None => format(&place, cluster)?,
+            };
+            let (group, driver, identity) = loop {
+                let (group, mailbox) = Group::new(place.group.clone());
+                hints.append(&mut contents.addresses);
+                let parts = Parts {
+                    setup: setup(contents.identity.replica),
+                    stored: contents.stored,
+                    file,
+                    place: place.clone(),
+                    clock,
+                    names: names.clone(),
+                    links: links.clone(),
+                };
+                match Driver::new(parts, mailbox) {
+                    Ok((driver, identity)) => break (group, driver, identity),
+                    Err(NotStarted::NoThread(error)) => return Err(error.into()),
+                    Err(NotStarted::Damaged { why }) => {
+                        put_aside(&place, &why)?;
+                        (file, contents) = format(&place, cluster)?;
+                    }
+                }
+            };
+            links.join(group.clone());
+            groups.push(group);
+            identities.push(identity);
+            spawn_essential(driver.run());
+        }
+        for address in hints {
+            links.meet(address);
+        }
+        spawn_essential(links.clone().follow(names.clone()));
+        if config.insecure_bind && !address.ip().is_loopback() {
+            spawn_essential(keep_warning(address));
+        }
+        let (stop, served) = (CancellationToken::new(), CancellationToken::new());
+        let routes = server::routes(Rc::new(server::Served {
+            groups: groups.clone(),
+            links,
+            cluster,
+            clock,
+            refused: Cell::new(0),
+        }));
+        let options = ServeOptions { cluster, connections_max: config.max_connections, stop: stop.clone() };
+        let ended = served.clone();
+        spawn_essential(async move {
+            serve(listener, routes, options).await;
+            ended.cancel();
+        });
+        let data = directory
+            .map_or_else(|| "memory".to_owned(), |directory| quoted(&directory.path().to_string_lossy()));
+        Ok(Self { name, address, data, boot, owner, names, groups, identities, stop, served })
+    }
+
+    /// Registers, says so, and keeps the tags right, for ever.
+    async fn stay_registered(&self, keeper: &LeaseKeeper) -> Result<(), Failure> {
+        let mut identities = self.identities.clone();
+        let entry = Entry {
+            sharing: Sharing::Exclusive,
+            target: Target::Service {
+                address: self.address.into(),
+                object: ObjectName::new("").expect("it may be empty"),
+                contract: ContractName::new(REPLICA.name).expect("it keeps the grammar"),
+            },
+            tags: self.tags(&mut identities),
+            readiness: Readiness::Up,
+            weight: Weight::default(),
+        };
+        match keeper.register(self.name.clone(), entry).await {
+            Ok(_) => {}
+            Err(RegisterError::Held { address, .. }) => {
+                return Err(Failure::Held { name: self.name.clone(), address });
+            }
+            Err(error) => return Err(Failure::Unregistered { name: self.name.clone(), error }),
+        }
+        self.say_ready()?;
+        loop {
+            let changed = select_all(identities.iter_mut().map(|identity| identity.changed().boxed_local()));
+            if changed.await.0.is_err() {
+                // The drivers have ended, and so does the process.
+                std::future::pending::<()>().await;
+            }
+            let patch = Patch { tags: Some(self.tags(&mut identities)), ..Patch::default() };
+            if let Err(error) = keeper.update(self.name.clone(), patch).await {
+                tracing::warn!(%error, "tags not changed yet");
+            }
+        }
+    }
+
+    fn tags(&self, identities: &mut [watch::Receiver<ReplicaId>]) -> Tags {
+        let ids = self.groups.iter().zip(identities);
+        let ids = ids.map(|(group, id)| format!("id.{}={}", group.name(), *id.borrow_and_update()));
+        Tags::new(ids.chain(["status=online".to_owned()])).expect("one short tag per service, and one more")
+    }
+
+    fn say_ready(&self) -> io::Result<()> {
+        let groups: Vec<_> = self.groups.iter().map(|group| group.name().as_str()).collect();
+        let mut out = io::stdout().lock();
+        writeln!(
+            out,
+            "replica ready name={} address={} data={} groups={}",
+            self.name,
+            self.address,
+            self.data,
+            groups.join(",")
+        )?;
+        out.flush()
+    }
+
+    /// Hands over, answers what is under way, and leaves.
+    async fn stop(&self, keeper: LeaseKeeper) {
+        tracing::info!("stopping");
+        let patch = Patch { readiness: Some(Readiness::Draining), ..Patch::default() };
+        let draining = timeout(DRAINING_WITHIN, keeper.update(self.name.clone(), patch));
+        // Whether the name server heard it or not, the groups are handed over meanwhile.
+        let _ = tokio::join!(draining, join_all(self.groups.iter().map(Group::stop)));
+        self.stop.cancel();
+        self.served.cancelled().await;
+        keeper.leave().await;
+        join_all(self.groups.iter().map(Group::close)).await;
+    }
+}
+
+/// Runs a task without which the process must not go on: its panic ends the process.
+pub(crate) fn spawn_essential(task: impl Future<Output = ()> + 'static) {
+    tokio::task::spawn_local(async {
+        if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+            tracing::error!("a task panicked; ending at once");
+            std::process::exit(1);
+        }
+    });
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
+        Failure::Usage(format!("cannot listen on {address}: {error}\n  try: --listen with another address"))
+    })
+}
+
+/// What stands in a group's place, if it may be served; what may not is put aside.
+fn look_into(place: &Place) -> Result<Option<(GroupFile, Contents)>, FileError> {
+    match place.open()? {
+        Found::Nothing => Ok(None),
+        Found::Member(file, contents) => Ok(Some((file, *contents))),
+        Found::Damaged(why) => put_aside(place, &why).map(|()| None),
+    }
+}
+
+fn put_aside(place: &Place, why: &str) -> Result<(), FileError> {
+    let aside = place.put_damaged_aside()?;
+    tracing::error!(
+        group = %place.group,
+        error = why,
+        path = %aside.display(),
+        "the file is damaged: put aside, joining as a new replica"
+    );
+    Ok(())
+}
+
+fn format(place: &Place, cluster: ClusterId) -> Result<(GroupFile, Contents), FileError> {
+    let identity = Identity { cluster, replica: ReplicaId::random() };
+    let file = place.format(identity)?;
+    Ok((file, Contents { identity, stored: Stored::default(), addresses: Vec::new() }))
+}
+
+async fn keep_warning(address: SocketAddr) {
+    loop {
+        tracing::warn!(%address, "anybody who reaches this address may read and change everything");
+        tokio::time::sleep(WARN_EVERY).await;
+    }
+}
+
+/// A value of the ready line.
+fn quoted(value: &str) -> String {
+    if value.contains(char::is_whitespace) { format!("\"{value}\"") } else { value.to_owned() }
+}
+
+/// What asks a process to stop.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Returns at the next one.
+    async fn first(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_failure_has_the_exit_code_that_scripts_know() {
+        let io = || io::Error::from_raw_os_error(5);
+        let path = || std::path::PathBuf::from("d");
+        let in_use = DirectoryError::InUse { path: path(), pid: "1".to_owned() };
+        let broken = DirectoryError::Io { path: path(), error: io() };
+        let failed = FileError::Failed { path: path(), why: "EIO".to_owned() };
+        let held = Failure::Held { name: "replica.1".parse().unwrap(), address: None };
+        let all = [
+            (Failure::Usage(String::new()), 2),
+            (held, 4),
+            (Failure::Disk(in_use.into()), 75),
+            (Failure::Disk(broken.into()), 74),
+            (Failure::Disk(failed), 74),
+            (Failure::System(io()), 1),
+        ];
+        for (failure, code) in all {
+            assert_eq!(failure.exit_code(), code, "{failure}");
+        }
+    }
+
+    #[test]
+    fn a_value_with_blanks_is_quoted_in_the_ready_line() {
+        assert_eq!(quoted("/srv/replica.1"), "/srv/replica.1");
+        assert_eq!(quoted("/my data"), "\"/my data\"");
+    }
+}

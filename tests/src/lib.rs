@@ -1,6 +1,9 @@
 //! What the whole-system tests share: [`source`], the repository as text, for the rules of the house; [`process`] and
-//! [`cluster`], the real programs as child processes; [`shop`], customers who order while things go wrong.
+//! [`cluster`], the real programs as child processes; [`shop`], customers who order while things go wrong; [`hostile`],
+//! callers who mean harm.
 
 pub mod cluster;
+pub mod hostile;
 pub mod process;
+pub mod shop;
 pub mod source;

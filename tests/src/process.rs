@@ -7,7 +7,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -197,8 +197,10 @@ impl Process {
     /// # Errors
     /// When it goes on for more than [`PATIENCE`].
     pub fn ended(&mut self) -> Result<ExitStatus> {
-        while let Ok(line) = self.lines.recv_timeout(PATIENCE) {
-            bail!("{} said more than that it is ready: {line:?}", self.name);
+        match self.lines.recv_timeout(PATIENCE) {
+            Ok(line) => bail!("{} said more than that it is ready: {line:?}", self.name),
+            Err(RecvTimeoutError::Timeout) => bail!("{} does not end", self.name),
+            Err(RecvTimeoutError::Disconnected) => {}
         }
         let mut child = self.child.take().with_context(|| format!("{} does not run", self.name))?;
         Ok(child.wait()?)

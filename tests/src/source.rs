@@ -50,7 +50,24 @@ impl File {
     pub fn is_program(&self) -> bool {
         let aside = ["tests", "scenarios", "examples", "benches", "fixtures"];
         let outside = |part: &str| aside.contains(&part.strip_suffix(".rs").unwrap_or(part));
-        self.path.ends_with(".rs") && !self.path.split('/').any(outside)
+        self.is_rust() && !self.path.split('/').any(outside)
+    }
+
+    /// The modules that it declares for tests only, as paths without `.rs`.
+    fn test_modules(&self) -> Vec<String> {
+        let folder = match self.path.rsplit_once('/') {
+            Some((folder, "mod.rs" | "lib.rs" | "main.rs")) => folder,
+            _ => self.path.trim_end_matches(".rs"),
+        };
+        let code = without_words(&self.text);
+        let items = code.split(TEST_MARK).skip(1).map(|rest| &rest[..item_end(rest)]);
+        let modules = items.filter_map(|item| item.trim().strip_suffix(';')?.split_once("mod "));
+        modules.map(|(_, name)| format!("{folder}/{name}")).collect()
+    }
+
+    /// Whether it is Rust.
+    pub fn is_rust(&self) -> bool {
+        Path::new(&self.path).extension().is_some_and(|extension| extension == "rs")
     }
 
     /// The folder or file right below `folder` that it belongs to: `names` for `common/src/names/query.rs`.
@@ -59,6 +76,19 @@ impl File {
         let first = rest.split('/').next()?;
         Some(first.strip_suffix(".rs").unwrap_or(first))
     }
+}
+
+/// Every Rust file that goes into a program, without comments, texts and tests; lines are kept.
+pub fn programs() -> Vec<File> {
+    let files = files();
+    let of_tests: Vec<_> = files.iter().filter(|file| file.is_rust()).flat_map(File::test_modules).collect();
+    let is_test = |path: &str| {
+        of_tests.iter().any(|module| {
+            path.strip_prefix(module).is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
+        })
+    };
+    let programs = files.into_iter().filter(|file| file.is_program() && !is_test(&file.path));
+    programs.map(|File { path, text }| File { path, text: program(&text) }).collect()
 }
 
 /// The program in `source`: comments, texts and test modules blanked out, lines kept.
@@ -80,7 +110,7 @@ fn blank(text: &str) -> String {
 }
 
 /// `source` with comments blanked out, and what stands between quotes.
-fn without_words(source: &str) -> String {
+pub fn without_words(source: &str) -> String {
     let mut out = String::with_capacity(source.len());
     let mut rest = source;
     while let Some(first) = rest.chars().next() {
@@ -149,19 +179,21 @@ fn character(text: &str) -> Option<usize> {
     inside.next().filter(|&(_, c)| c == '\'').map(|(at, _)| at + 1)
 }
 
+/// What stands before that which only tests compile.
+const TEST_MARK: &str = "#[cfg(test)]";
+
 /// `code`, which holds no comments and texts any more, with everything blanked out that only tests compile.
 fn without_tests(code: &str) -> String {
-    const MARK: &str = "#[cfg(test)]";
     if code.contains("#![cfg(test)]") {
         return blank(code);
     }
     let mut out = String::with_capacity(code.len());
     let mut rest = code;
-    while let Some(at) = rest.find(MARK) {
+    while let Some(at) = rest.find(TEST_MARK) {
         out.push_str(&rest[..at]);
-        let item = &rest[at + MARK.len()..];
+        let item = &rest[at + TEST_MARK.len()..];
         let end = item_end(item);
-        out.push_str(&blank(&rest[at..at + MARK.len() + end]));
+        out.push_str(&blank(&rest[at..at + TEST_MARK.len() + end]));
         rest = &item[end..];
     }
     out + rest
@@ -213,5 +245,9 @@ fn v() {}
             assert!(!file(path).is_program(), "{path}");
         }
         assert!(file("a/src/tested.rs").is_program());
+        let declared =
+            |path: &str| File { path: path.into(), text: "#[cfg(test)]\npub(crate) mod b;".into() };
+        assert_eq!(declared("a/src/lib.rs").test_modules(), ["a/src/b"]);
+        assert_eq!(declared("a/src/c.rs").test_modules(), ["a/src/c/b"]);
     }
 }

@@ -11,22 +11,29 @@ pub(super) struct LiveQuery {
     records: BTreeMap<(AnyName, InstanceId), Arc<Record>>,
     /// When `records` was true; `None` before the first listing.
     stamp: Option<Stamp>,
-    /// Whether the changes since `stamp` can be had; else it must be listed again.
-    followed: bool,
+    /// Up to when changes were taken in; `None` when it is not known since when they are missing.
+    followed: Option<Stamp>,
+    /// Whether it was listed, and no change since is missing.
+    whole: bool,
 }
 
 impl LiveQuery {
     pub(super) fn new(query: Query) -> Self {
-        Self { query, records: BTreeMap::new(), stamp: None, followed: false }
+        Self { query, records: BTreeMap::new(), stamp: None, followed: None, whole: false }
     }
 
     pub(super) fn query(&self) -> &Query {
         &self.query
     }
 
-    /// Since when changes are wanted; `None` when it must be listed (again) first.
+    /// Whether it must be listed (again).
+    pub(super) fn wants_listing(&self) -> bool {
+        !self.whole
+    }
+
+    /// Since when changes are wanted.
     pub(super) fn since(&self) -> Option<Stamp> {
-        self.stamp.filter(|_| self.followed)
+        self.followed
     }
 
     pub(super) fn stamp(&self) -> Option<Stamp> {
@@ -38,9 +45,16 @@ impl LiveQuery {
         self.records.values().cloned().collect()
     }
 
-    /// The changes since its stamp are forgotten. What it shows stays until there is better.
+    /// Changes are missing. What it shows stays until there is better, and grows by what is known to be new.
     pub(super) fn lose_track(&mut self) {
-        self.followed = false;
+        self.whole = false;
+        self.followed = None;
+    }
+
+    /// While there is no listing: takes in the changes after `stamp` at least.
+    pub(super) fn follow_from(&mut self, stamp: Stamp) {
+        assert!(!self.whole, "a whole one is followed from its listing on");
+        self.followed = Some(stamp);
     }
 
     /// Takes in a whole listing, begun at `stamp`. Says whether anything that it shows changed.
@@ -51,7 +65,8 @@ impl LiveQuery {
         let changed = first || self.records != listed;
         self.records = listed;
         self.stamp = Some(stamp);
-        self.followed = true;
+        self.followed = Some(stamp);
+        self.whole = true;
         changed
     }
 
@@ -83,8 +98,11 @@ impl LiveQuery {
 
     /// Everything up to `stamp` was taken in.
     pub(super) fn advance(&mut self, stamp: Stamp) {
-        if self.stamp.is_some_and(|own| stamp.covers(own)) {
-            self.stamp = Some(stamp);
+        if self.followed.is_some_and(|own| stamp.covers(own)) {
+            self.followed = Some(stamp);
+            if self.whole {
+                self.stamp = Some(stamp);
+            }
         }
     }
 
@@ -160,6 +178,19 @@ mod tests {
         assert!(!query.list([Arc::new(record("a", 1, 5))], stamp(2, 10)));
         assert!(query.list([], stamp(2, 11)));
         assert_eq!(names(&query), [""; 0]);
+    }
+
+    #[test]
+    fn changes_are_shown_before_the_first_listing_but_not_as_the_whole_truth() {
+        let mut query = of_everything();
+        query.follow_from(stamp(1, 0));
+        let early = record("a", 1, 5);
+        assert!(query.apply(&change(&early, What::Registered(Arc::new(early.clone())))));
+        query.advance(stamp(1, 5));
+        assert_eq!((names(&query), query.stamp()), (vec!["a".to_owned()], None));
+        assert_eq!((query.wants_listing(), query.since()), (true, Some(stamp(1, 5))));
+        assert!(query.list([Arc::new(early)], stamp(1, 6)), "that it is whole is news");
+        assert_eq!((query.wants_listing(), query.stamp()), (false, Some(stamp(1, 6))));
     }
 
     #[test]

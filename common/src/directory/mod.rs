@@ -59,7 +59,8 @@ const POLL_HOLD: Duration = Duration::from_secs(8);
 const POLL_PATIENCE: Duration = Duration::from_secs(9);
 
 /// The handle on the name servers: a list of addresses, one connection, next address on failure or wrong cluster.
-/// Cheap to clone; its clones share everything.
+/// Cheap to clone; its clones share everything. The connection lives on the runtime that first used it, and so do the
+/// views: one that is never busy for long.
 #[derive(Clone, Debug)]
 pub struct Names {
     servers: Arc<[Address]>,
@@ -77,7 +78,8 @@ pub type NameServer = NameServiceClient<NameServerStub>;
 pub struct View {
     /// The records that match, in the order of names; empty before the first answer.
     pub records: Arc<[Arc<Record>]>,
-    /// When that was true; `None` before the first answer.
+    /// When that was the whole truth; `None` before the first listing (a name server that warms up gives none, and
+    /// what registers meanwhile is shown all the same).
     pub stamp: Option<Stamp>,
 }
 

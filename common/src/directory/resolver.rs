@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::future::{Either, select};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tracing::{debug, error, warn};
@@ -13,19 +12,25 @@ use super::backoff::Backoff;
 use super::live_query::LiveQuery;
 use super::stub::NameServerStub;
 use super::{NameServer, PATIENCE, POLL_HOLD, POLL_PATIENCE, View};
-use crate::names::{Change, Page, Query, Record, Stamp, WatchId};
+use crate::clock::{Clock, Moment};
+use crate::names::{Change, Page, Query, Record, Revision, Stamp, WatchId};
 use crate::rpc::limits::NAME_SERVICE;
 use crate::rpc::name_service::{ListError, NameServiceClient, WatchError};
 use crate::rpc::transport::{CallError, within};
 
 /// What one poll may carry.
 const QUERIES_MAX: usize = 256;
+/// How soon a name server that warms up is asked for a listing again: it may be ready before it thought.
+const WARMING_MAX: Duration = Duration::from_secs(1);
+/// And no sooner than this.
+const WARMING_MIN: Duration = Duration::from_millis(20);
 /// Records of one page: the most that the name server gives.
 const PAGE: u16 = 1000;
 
 /// All live queries of a process.
 pub(super) struct Resolver {
     stub: NameServerStub,
+    clock: Clock,
     queries: Mutex<Queries>,
     /// A query was added.
     added: Notify,
@@ -43,6 +48,8 @@ struct Live {
     id: WatchId,
     query: LiveQuery,
     view: watch::Sender<View>,
+    /// When the name server is asked for a listing at the earliest.
+    list_at: Moment,
 }
 
 impl Live {
@@ -53,7 +60,7 @@ impl Live {
 
 impl Resolver {
     pub(super) fn new(stub: NameServerStub) -> Arc<Self> {
-        Arc::new(Self { stub, queries: Mutex::default(), added: Notify::new() })
+        Arc::new(Self { stub, clock: Clock::start(), queries: Mutex::default(), added: Notify::new() })
     }
 
     /// A live view of `query`; the same as before when somebody looks at the same query already.
@@ -75,7 +82,7 @@ impl Resolver {
         }
         let id = WatchId(queries.next);
         queries.next = queries.next.wrapping_add(1);
-        queries.live.push(Live { id, query: LiveQuery::new(query), view: sender });
+        queries.live.push(Live { id, query: LiveQuery::new(query), view: sender, list_at: Moment::ORIGIN });
         self.keep_fresh(&mut queries);
         self.added.notify_one();
         view
@@ -102,10 +109,7 @@ impl Resolver {
             };
             match outcome {
                 Ok(()) => backoff.succeeded(),
-                Err(Trouble::Call(error)) => self.stub.wait_after(&error, &mut backoff).await,
-                Err(Trouble::Later { retry_in }) => {
-                    tokio::time::sleep(retry_in.min(Backoff::CAP).max(backoff.failed(rand::random()))).await;
-                }
+                Err(error) => self.stub.wait_after(&error, &mut backoff).await,
             }
         }
     }
@@ -121,23 +125,26 @@ impl Resolver {
     }
 
     fn unlisted(&self) -> Option<(WatchId, Query)> {
-        let queries = self.queries();
-        let mut unlisted = queries.live.iter().filter(|live| live.query.since().is_none());
+        let (queries, now) = (self.queries(), self.clock.now());
+        let mut unlisted =
+            queries.live.iter().filter(|live| live.query.wants_listing() && live.list_at <= now);
         unlisted.next().map(|live| (live.id, live.query.query().clone()))
     }
 
     /// Reads all pages of one query.
-    async fn list(&self, server: &NameServer, id: WatchId, query: Query) -> Result<(), Trouble> {
+    async fn list(&self, server: &NameServer, id: WatchId, query: Query) -> Result<(), CallError> {
         let mut records: Vec<Arc<Record>> = Vec::new();
         let mut begun: Option<Stamp> = None;
         let mut after = None;
         loop {
             let page = Page { after, limit: PAGE };
             let answer = server.list(within(NAME_SERVICE, PATIENCE), query.clone(), page).await;
-            let answer = match answer.map_err(|error| Trouble::Call(CallError::from(error)))? {
+            let answer = match answer.map_err(CallError::from)? {
                 Ok(answer) => answer,
-                // What is shown stays: the name server cannot know yet.
-                Err(ListError::Warming { retry_in }) => return Err(Trouble::Later { retry_in }),
+                Err(ListError::Warming { retry_in }) => {
+                    self.warms_up(id, retry_in);
+                    return Ok(());
+                }
                 Err(refused @ (ListError::BadRegex { .. } | ListError::BadPage)) => {
                     warn!(?query, error = %refused, "a live query was refused");
                     self.queries().live.retain(|live| live.id != id);
@@ -147,7 +154,7 @@ impl Resolver {
             // Pages of different lives of the name server are no listing.
             let first = *begun.get_or_insert(answer.stamp);
             if (first.cluster, first.boot) != (answer.stamp.cluster, answer.stamp.boot) {
-                return Err(Trouble::Later { retry_in: Duration::ZERO });
+                return Err(CallError::Busy { retry_in: Duration::ZERO });
             }
             records.extend(answer.value.records);
             after = answer.value.next;
@@ -163,8 +170,21 @@ impl Resolver {
         }
     }
 
-    /// Waits for changes of any query, for a while, or until a query is added.
-    async fn poll(&self, server: &NameServer) -> Result<(), Trouble> {
+    /// The name server cannot list yet. What is shown stays, and what registers meanwhile is added to it: nobody who
+    /// is there already waits until the last holder could have come back.
+    fn warms_up(&self, id: WatchId, retry_in: Duration) {
+        let soon = self.clock.now() + retry_in.clamp(WARMING_MIN, WARMING_MAX);
+        let from = self.stub.seen().map(|seen| Stamp { rev: Revision(0), ..seen });
+        if let Some(live) = self.queries().live.iter_mut().find(|live| live.id == id) {
+            live.list_at = soon;
+            if let (Some(from), None) = (from, live.query.since()) {
+                live.query.follow_from(from);
+            }
+        }
+    }
+
+    /// Waits for changes of any query, for a while, or until one is added or may be listed.
+    async fn poll(&self, server: &NameServer) -> Result<(), CallError> {
         let asked: Vec<(WatchId, Query, Stamp)> = {
             let queries = self.queries();
             let since = |live: &Live| Some((live.id, live.query.query().clone(), live.query.since()?));
@@ -172,39 +192,68 @@ impl Resolver {
         };
         // Each passes over the changes that it has seen already. The stamps are of one life: a listing of another
         // one makes the name server say `Rebooted`, and all are listed again.
-        let Some(since) =
-            asked.iter().map(|(_, _, since)| *since).min_by_key(|since| (since.boot, since.rev))
-        else {
-            return Ok(());
-        };
+        let since = asked.iter().map(|(_, _, since)| *since).min_by_key(|since| (since.boot, since.rev));
         let asked = asked.into_iter().map(|(id, query, _)| (id, query)).collect();
         let context = within(NAME_SERVICE, POLL_PATIENCE);
-        let poll = std::pin::pin!(server.watch(context, asked, since, POLL_HOLD));
-        let added = std::pin::pin!(self.added.notified());
-        let answer = match select(poll, added).await {
-            Either::Left((answer, _)) => answer.map_err(|error| Trouble::Call(CallError::from(error)))?,
-            // The poll is dropped, and asked again from the same stamp once the new query is listed.
-            Either::Right(_) => return Ok(()),
+        let poll = async {
+            match since {
+                Some(since) => server.watch(context, asked, since, POLL_HOLD).await,
+                None => std::future::pending().await,
+            }
+        };
+        let answer = tokio::select! {
+            answer = poll => answer.map_err(CallError::from)?,
+            // The poll is dropped, and asked again from the same stamp once there is a listing.
+            () = self.added.notified() => return Ok(()),
+            () = self.listing_is_due() => return Ok(()),
         };
         match answer {
             Ok(answer) => {
                 self.take_in(&answer.value, answer.stamp);
                 Ok(())
             }
-            Err(reason @ (WatchError::Compacted { .. } | WatchError::Rebooted { .. })) => {
-                debug!(%reason, "the live queries are listed again");
-                self.queries().live.iter_mut().for_each(|live| live.query.lose_track());
+            Err(WatchError::Compacted { oldest }) => {
+                self.resume_from(oldest, |since| since.boot == oldest.boot && since.covers(oldest));
+                Ok(())
+            }
+            Err(WatchError::Rebooted { now }) => {
+                self.resume_from(Stamp { rev: Revision(0), ..now }, |_| false);
                 Ok(())
             }
             Err(refused @ (WatchError::BadRegex { .. } | WatchError::TooMany)) => {
-                Err(Trouble::Call(CallError::Internal { why: refused.to_string() }))
+                Err(CallError::Internal { why: refused.to_string() })
             }
+        }
+    }
+
+    /// Returns when a query that the name server could not list may be asked for again.
+    async fn listing_is_due(&self) {
+        let due = {
+            let queries = self.queries();
+            let unlisted = queries.live.iter().filter(|live| live.query.wants_listing());
+            unlisted.map(|live| live.list_at).min()
+        };
+        match due {
+            Some(due) => tokio::time::sleep_until(self.clock.instant(due)).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Changes before `oldest` cannot be had: who misses any is listed again.
+    fn resume_from(&self, oldest: Stamp, misses_none: impl Fn(Stamp) -> bool) {
+        for live in &mut self.queries().live {
+            if live.query.since().is_some_and(&misses_none) {
+                continue;
+            }
+            debug!(query = ?live.query.query(), "changes were missed; it is listed again");
+            live.query.lose_track();
+            live.query.follow_from(oldest);
         }
     }
 
     fn take_in(&self, changes: &[Change], stamp: Stamp) {
         for live in &mut self.queries().live {
-            if live.query.since().is_none() {
+            if live.query.since().is_none_or(|since| since.boot != stamp.boot) {
                 // Added while the poll was under way; its listing will show all this.
                 continue;
             }
@@ -228,12 +277,4 @@ impl fmt::Debug for Resolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Resolver").field("queries", &self.queries().live.len()).finish_non_exhaustive()
     }
-}
-
-/// Why a round brought nothing.
-enum Trouble {
-    /// On the way.
-    Call(CallError),
-    /// The name server asks for patience.
-    Later { retry_in: Duration },
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use tarpc::ServerError;
 use tarpc::client::RpcError;
 use tarpc::client::stub::Stub;
@@ -19,7 +20,7 @@ use crate::ids::ClusterId;
 use crate::names::{Address, Stamp};
 use crate::rpc::limits::NAME_SERVICE;
 use crate::rpc::name_service::{Hello, NameServiceRequest, NameServiceResponse, Welcome};
-use crate::rpc::transport::{CallError, Connection, within};
+use crate::rpc::transport::{CallError, Connection, Unsent, within};
 
 /// To connect and agree: the next address of the list should have its turn within a call's deadline.
 const CONNECT: Duration = Duration::from_secs(1);
@@ -27,8 +28,8 @@ const CONNECT: Duration = Duration::from_secs(1);
 const HELLO: Duration = Duration::from_secs(1);
 /// Somebody else listens there, or another version: that does not change by the second.
 const INCOMPATIBLE: Duration = Duration::from_secs(10);
-/// Who has not answered for this long may be cut off without a word: the next call takes a new connection. Longer
-/// than a busy disk's fsync, shorter than any plain call's deadline.
+/// A connection on which calls went unanswered for this long may be cut off without a word: the next call takes a new
+/// one. Longer than a busy disk's fsync, shorter than a lease.
 const SILENT: Duration = Duration::from_millis(400);
 
 /// A request is shared between attempts, not copied.
@@ -54,6 +55,8 @@ struct Inner {
 struct Live {
     number: u64,
     line: Line,
+    /// When the first call left that was not answered, of those since the last that was.
+    silent_since: Arc<Mutex<Option<Moment>>>,
 }
 
 struct Dialling {
@@ -137,6 +140,11 @@ impl NameServerStub {
         Self::new(Arc::clone(&self.0.servers), self.0.program, Arc::clone(&self.0.known))
     }
 
+    /// The newest stamp that any answer bore.
+    pub(super) fn seen(&self) -> Option<Stamp> {
+        self.0.known.seen()
+    }
+
     /// Connects if there is no connection.
     pub(super) async fn greet(&self) -> Result<(), CallError> {
         self.line(deadline_of(&within(NAME_SERVICE, CONNECT + HELLO))).await.map(drop)
@@ -198,7 +206,7 @@ impl NameServerStub {
                     let place = &mut dialling.places[place];
                     place.backoff.succeeded();
                     place.failed = None;
-                    let live = Live { number: dialling.number, line };
+                    let live = Live { number: dialling.number, line, silent_since: Arc::default() };
                     *inner.live.lock().unwrap_or_else(PoisonError::into_inner) = Some(live.clone());
                     if inner.known.waiting.swap(false, Ordering::Relaxed) {
                         info!(%address, "a name server answers");
@@ -221,6 +229,18 @@ impl NameServerStub {
             }
         }
         Err(all_failed(&inner.servers, dialling.places.iter().map(|place| place.failed.as_ref())))
+    }
+}
+
+impl Live {
+    fn heard(&self) {
+        *self.silent_since.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Notes that a call that left at `begun` was not answered; returns how long none was.
+    fn not_heard(&self, begun: Moment, now: Moment) -> Duration {
+        let mut since = self.silent_since.lock().unwrap_or_else(PoisonError::into_inner);
+        now.since(*since.get_or_insert(begun))
     }
 }
 
@@ -277,13 +297,14 @@ impl Stub for NameServerStub {
         let inner = &*self.0;
         let request = Arc::new(request);
         let deadline = deadline_of(&ctx);
-        let begun = inner.clock.now();
         // A connection that is gone, then each address once.
         let mut attempts = 1 + inner.servers.len();
         loop {
             let live = self.line(deadline).await.map_err(as_rpc_error)?;
+            let begun = inner.clock.now();
             let error = match live.line.call(ctx, Arc::clone(&request)).await {
                 Ok(answer) => {
+                    live.heard();
                     if let Some(stamp) = stamp_of(&answer) {
                         inner.known.note(stamp);
                     }
@@ -292,18 +313,13 @@ impl Stub for NameServerStub {
                 Err(error) => CallError::from(error),
             };
             attempts -= 1;
-            match &error {
-                CallError::Unreachable { .. } => {
-                    inner.let_go(live.number);
-                    if attempts > 0 {
-                        continue;
-                    }
+            let silent =
+                error == CallError::Unacknowledged && live.not_heard(begun, inner.clock.now()) >= SILENT;
+            if silent || live.line.closed().now_or_never().is_some() {
+                inner.let_go(live.number);
+                if matches!(error, CallError::Unreachable { .. }) && attempts > 0 {
+                    continue;
                 }
-                CallError::ConnectionLost => inner.let_go(live.number),
-                CallError::Unacknowledged if inner.clock.now().since(begun) >= SILENT => {
-                    inner.let_go(live.number);
-                }
-                _ => {}
             }
             return Err(as_rpc_error(error));
         }
@@ -356,7 +372,7 @@ fn as_rpc_error(error: CallError) -> RpcError {
         CallError::ConnectionLost => RpcError::Shutdown,
         CallError::Unacknowledged => RpcError::DeadlineExceeded,
         CallError::Internal { why } => RpcError::Server(ServerError::new(std::io::ErrorKind::Other, why)),
-        none => RpcError::Send(Box::new(none)),
+        none => Unsent(none).into(),
     }
 }
 

@@ -32,6 +32,7 @@
 
 mod backup;
 mod confirmation;
+pub mod driver;
 mod election;
 mod event;
 mod in_sync_set;

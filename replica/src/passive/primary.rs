@@ -132,7 +132,8 @@ impl Primary {
     }
 
     pub(super) fn wake_at(&self) -> Option<Moment> {
-        let retries = self.peers.values().filter_map(|peer| peer.retry_at);
+        // Nothing is sent to who refused, whatever was due: waking up for that would never end.
+        let retries = self.peers.values().filter(|peer| !peer.refused).filter_map(|peer| peer.retry_at);
         retries.chain([self.beacon_at]).min()
     }
 

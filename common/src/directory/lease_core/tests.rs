@@ -243,7 +243,7 @@ fn an_update_is_repeated_until_it_is_there_and_later_registrations_carry_it() {
     let mut core = standing();
     let draining = Patch { readiness: Some(Readiness::Draining), ..Patch::default() };
     let update = Effect::Send(Call::Update { lease: LEASE, name: name(), patch: draining.clone() }, PATIENCE);
-    assert_eq!(core.update(at(100), &name(), draining.clone()), [update.clone()]);
+    assert_eq!(core.update(at(100), &name(), draining.clone()), std::slice::from_ref(&update));
     let failed = NameError::Call(unreachable());
     let effects = core.answered(at(200), 1000, Answer::Updated(name(), Err(failed.clone())));
     assert_eq!(effects, [Effect::Updated(name(), Err(failed))]);

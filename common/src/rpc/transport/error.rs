@@ -77,7 +77,7 @@ impl CallError {
 /// A call that provably never left; how a [`CallError`] without effect passes through tarpc's [`RpcError`].
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
-pub(super) struct Unsent(pub(super) CallError);
+pub(crate) struct Unsent(pub(crate) CallError);
 
 impl From<Unsent> for RpcError {
     fn from(unsent: Unsent) -> Self {
@@ -94,9 +94,13 @@ impl From<RpcError> for CallError {
             RpcError::Server(said) => Self::Internal { why: said.detail },
             RpcError::Send(why) => match why.downcast::<Unsent>() {
                 Ok(unsent) => unsent.0,
-                Err(why) => match why.downcast_ref::<FrameError>() {
-                    Some(FrameError::TooLarge { limit }) => Self::TooLarge { limit: *limit as u64 },
-                    _ => Self::Incompatible { why: why.to_string() },
+                // A stub above ours passes our word on.
+                Err(why) => match why.downcast::<Self>() {
+                    Ok(error) => *error,
+                    Err(why) => match why.downcast_ref::<FrameError>() {
+                        Some(FrameError::TooLarge { limit }) => Self::TooLarge { limit: *limit as u64 },
+                        _ => Self::Incompatible { why: why.to_string() },
+                    },
                 },
             },
         }
@@ -122,7 +126,8 @@ mod tests {
         let broken = Arc::new(FrameError::Short);
         let internal = CallError::Internal { why: "why".to_owned() };
         for (failure, expected, outcome) in [
-            (RpcError::from(Unsent(unreachable.clone())), unreachable, Outcome::NoEffect),
+            (RpcError::from(Unsent(unreachable.clone())), unreachable.clone(), Outcome::NoEffect),
+            (RpcError::Send(Box::new(unreachable.clone())), unreachable, Outcome::NoEffect),
             (
                 RpcError::Send(Box::new(FrameError::TooLarge { limit: 9 })),
                 CallError::TooLarge { limit: 9 },

@@ -4,13 +4,13 @@
 //! client knows of every failed call whether it may have had an effect ([`CallError::outcome`]). A server that stops
 //! loses no call.
 //!
-//! **Reading order.** [`codec`]: frames, bincode, and the guard that looks at a deadline before it is decoded.
-//! [`preamble`]: what both ends say before tarpc starts. [`link`]: frames as a tarpc transport, with the time
-//! limits and the back-pressure that tarpc lacks; [`server_side`] and [`client`] are what differs at its two ends.
-//! [`guarded`]: a panicking handler answers. [`seats`]: who may connect, and what all together may hold. [`serve`]:
-//! accepting and stopping. [`reconnecting`]: a client of one address for ever. How much of anything: [`super::limits`].
+//! **Reading order.** `codec`: frames, bincode, and the guard that looks at a deadline before it is decoded.
+//! `preamble`: what both ends say before tarpc starts. `link`: frames as a tarpc transport, with the time
+//! limits and the back-pressure that tarpc lacks; `server_side` and `client` are what differs at its two ends.
+//! `guarded`: a panicking handler answers. `seats`: who may connect, and what all together may hold. `serve`:
+//! accepting and stopping. `reconnecting`: a client of one address for ever. How much of anything: [`super::limits`].
 //!
-//! Only [`codec`] names bincode, and only this folder knows how a connection is made.
+//! Only `codec` names bincode, and only this folder knows how a connection is made.
 
 mod client;
 mod codec;
@@ -31,5 +31,6 @@ pub use client::Connection;
 pub use codec::FrameError;
 pub use deadline::{remaining, within};
 pub use error::CallError;
+pub(crate) use error::Unsent;
 pub use reconnecting::Reconnecting;
 pub use serve::{Caller, Route, ServeOptions, raise_fd_limit, serve};

@@ -159,3 +159,93 @@ impl Drop for Seat {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tokio::task::{JoinHandle, LocalSet, spawn_local, yield_now};
+
+    use super::*;
+    use crate::rpc::limits::PEER;
+
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+    const ELSEWHERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
+    /// Seats with a task each, which holds its seat until it is ended.
+    fn occupied(seats: &Rc<Seats>, count: u64) -> Vec<(Rc<Seat>, JoinHandle<()>)> {
+        let occupy = |id| {
+            let seat = Rc::new(seats.take(id, HERE).unwrap());
+            let task = spawn_local(pending());
+            seats.occupied_by(id, task.abort_handle());
+            (seat, task)
+        };
+        (0..count).map(occupy).collect()
+    }
+
+    #[test]
+    fn one_address_other_than_our_own_cannot_take_all_places() {
+        let seats = Seats::new(usize::MAX);
+        let mapped = "::ffff:192.0.2.1".parse().unwrap();
+        let ids = 0..PER_ADDRESS_MAX as u64;
+        let mut taken: Vec<_> = ids.map(|id| seats.take(id, ELSEWHERE).unwrap()).collect();
+        let refused = seats.take(2000, mapped).err().unwrap();
+        assert_eq!(refused, "your address has 1000 connections, which is the most");
+        assert!(seats.take(2001, HERE).is_ok());
+        taken.pop();
+        assert!(seats.take(2002, mapped).is_ok());
+    }
+
+    #[tokio::test]
+    async fn of_those_that_say_nothing_the_oldest_goes_first() {
+        LocalSet::new()
+            .run_until(async {
+                let seats = Seats::new(usize::MAX);
+                let mut occupied = occupied(&seats, UNDECIDED_MAX as u64);
+                occupied[0].0.decide(PEER).unwrap();
+                let (seat, task) = (seats.take(10_000, HERE).unwrap(), spawn_local(pending::<()>()));
+                seats.occupied_by(10_000, task.abort_handle());
+                let (another, task) = (seats.take(10_001, HERE).unwrap(), spawn_local(pending::<()>()));
+                seats.occupied_by(10_001, task.abort_handle());
+                yield_now().await;
+                let ended: Vec<_> =
+                    occupied.iter().filter(|(_, task)| task.is_finished()).map(|(seat, _)| seat.id).collect();
+                assert_eq!(ended, [1], "the first has said what it wants");
+                drop((seat, another));
+                occupied.clear();
+            })
+            .await;
+    }
+
+    #[test]
+    fn a_contract_has_its_own_number_of_places() {
+        let seats = Seats::new(usize::MAX);
+        let all: Vec<_> = (0..=64).map(|id| seats.take(id, HERE).unwrap()).collect();
+        for seat in &all[..64] {
+            seat.decide(PEER).unwrap();
+        }
+        assert_eq!(all[64].decide(PEER), Err("all 64 connections of peer are taken".to_owned()));
+        drop(all);
+        seats.take(0, HERE).unwrap().decide(PEER).unwrap();
+    }
+
+    #[tokio::test]
+    async fn t05_when_all_hold_too_much_the_one_that_holds_most_is_ended() {
+        LocalSet::new()
+            .run_until(async {
+                let seats = Seats::new(usize::MAX);
+                let occupied = occupied(&seats, 3);
+                let mib = 1 << 20;
+                for (which, bytes) in [(0, 20 * mib), (1, 40 * mib), (2, 4 * mib), (2, 5 * mib)] {
+                    assert!(occupied.iter().all(|(_, task)| !task.is_finished()));
+                    occupied[which].0.holds(bytes);
+                    yield_now().await;
+                }
+                let ended: Vec<_> = occupied.iter().map(|(_, task)| task.is_finished()).collect();
+                assert_eq!(ended, [false, true, false]);
+                drop(occupied);
+                assert_eq!(seats.held_in_all.get(), 0);
+            })
+            .await;
+    }
+}

@@ -8,21 +8,23 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use tarpc::ServerError;
+use tarpc::client::stub::Stub;
 use tarpc::server::serve as answer_by;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::client::Connection;
 use super::preamble::{Ask, introduce};
-use super::serve::{Port, Route, ServeOptions};
+use super::serve::{Port, Route, ServeOptions, serve};
 use super::{CallError, within};
 use crate::clock::Clock;
 use crate::ids::ClusterId;
 use crate::names::Address;
 use crate::rpc::limits::{
-    Contract, FRAME_TIME, IDLE_TIME, IDLE_TIME_CLIENT, OTHERS, PREAMBLE_TIME, WRITE_TIME,
+    Contract, FRAME_TIME, IDLE_TIME, IDLE_TIME_CLIENT, OTHERS, PREAMBLE_TIME, STOP_TIME, WRITE_TIME,
 };
 
 const ECHO: Contract = Contract { name: "echo", lowest: 1, highest: 1, limits: OTHERS };
@@ -38,19 +40,26 @@ struct Far {
     clock: Clock,
 }
 
-fn connect(pipe: usize) -> Far {
-    let (near, socket) = duplex(pipe);
-    let stop = CancellationToken::new();
-    let options = ServeOptions { cluster: ClusterId::UNSTATED, connections_max: 1, stop: stop.clone() };
-    let route = Route::new(ECHO, |_| {
+/// Waits as many milliseconds as the text says, and says it.
+fn route() -> Route {
+    Route::new(ECHO, |_| {
         answer_by(|_, text: String| async move {
             if let Some(millis) = text.split(' ').next().and_then(|millis| millis.parse().ok()) {
                 sleep(Duration::from_millis(millis)).await;
             }
             Ok::<_, ServerError>(text)
         })
-    });
-    let port = Rc::new(Port::new(vec![route], options, 1));
+    })
+}
+
+fn options(stop: &CancellationToken) -> ServeOptions {
+    ServeOptions { cluster: ClusterId::UNSTATED, connections_max: 1, stop: stop.clone() }
+}
+
+fn connect(pipe: usize) -> Far {
+    let (near, socket) = duplex(pipe);
+    let stop = CancellationToken::new();
+    let port = Rc::new(Port::new(vec![route()], options(&stop), 1));
     let task = spawn_local(port.serve_one(near, PEER));
     Far { socket, task, stop, clock: Clock::start() }
 }
@@ -101,13 +110,26 @@ impl Since {
     }
 }
 
-/// A request with ten seconds, of at most 250 bytes of text.
+/// A request with ten seconds.
 fn request(id: u8, text: &str) -> Vec<u8> {
     let mut body = vec![0, 10, 0];
-    body.extend([0; 16]);
-    body.extend([0, 1, id, u8::try_from(text.len()).unwrap()]);
+    body.extend([0; 17]); // trace and span
+    body.extend([1, id, 252]); // unsampled; the text's length follows as four bytes
+    body.extend(u32::try_from(text.len()).unwrap().to_le_bytes());
     body.extend(text.as_bytes());
     [&u32::try_from(body.len()).unwrap().to_be_bytes()[..], &body].concat()
+}
+
+fn cancel(id: u8) -> Vec<u8> {
+    let mut body = vec![1];
+    body.extend([0; 17]);
+    body.extend([1, id]);
+    [&u32::try_from(body.len()).unwrap().to_be_bytes()[..], &body].concat()
+}
+
+/// A text so long that five of it are more than a connection may have unanswered.
+fn large(first: &str) -> String {
+    format!("{first} {}", "x".repeat(900_000))
 }
 
 fn assert_at(ended: Duration, expected: Duration) {
@@ -182,23 +204,103 @@ async fn a_client_lets_go_of_an_idle_connection_before_the_server_does() {
 async fn a_peer_that_never_reads_is_read_no_further_and_then_left() {
     in_set(async {
         let mut far = Far::welcomed(16 * 1024).await;
-        let flood = request(1, &"x".repeat(200));
         let mut taken = 0;
-        let flooding = async {
-            loop {
-                let id = u8::try_from(taken / flood.len() % 250).unwrap();
-                let frame = request(id, &"x".repeat(200));
-                match timeout(Duration::from_secs(1), far.socket.write_all(&frame)).await {
-                    Ok(Ok(())) => taken += frame.len(),
-                    _ => break,
-                }
+        for id in (0..250).cycle() {
+            let frame = request(id, &"x".repeat(200));
+            match timeout(Duration::from_secs(1), far.socket.write_all(&frame)).await {
+                Ok(Ok(())) => taken += frame.len(),
+                _ => break,
             }
-        };
-        flooding.await;
+        }
         // The pipe, the buffers of both directions, and what 64 requests in flight hold.
         assert!(taken < 128 * 1024, "{taken} bytes were taken of a peer that reads nothing");
         let ended = far.ended().await;
         assert!(ended >= WRITE_TIME && ended <= WRITE_TIME + Duration::from_secs(1), "ended after {ended:?}");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn reading_goes_on_as_soon_as_the_answers_have_gone() {
+    in_set(async {
+        let mut far = Far::welcomed(256 * 1024).await;
+        far.say(1, &"x".repeat(400_000)).await;
+        // Time moves when nobody has anything to do: now the answer fills the pipe, and more than 64 KiB wait.
+        sleep(GRAIN).await;
+        far.say(2, "hi").await;
+        assert_eq!(far.hear().await.unwrap().0, 1);
+        assert_eq!(far.hear().await.unwrap().0, 2);
+        assert_at(far.clock.now().since_origin(), GRAIN);
+        far.task.abort();
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_of_many_bytes_wait_until_earlier_ones_are_answered() {
+    in_set(async {
+        let mut far = Far::welcomed(16 * 1024).await;
+        let mut taken = 0;
+        for id in 0..10 {
+            let frame = request(id, &large("3000"));
+            match timeout(Duration::from_secs(1), far.socket.write_all(&frame)).await {
+                Ok(written) => written.unwrap(),
+                Err(_) => break,
+            }
+            taken += 1;
+        }
+        assert_eq!(taken, 5, "4.5 MB are in flight, and no more is read");
+        for _ in 0..taken {
+            assert_eq!(far.hear().await.unwrap().1.len(), large("3000").len() + 6);
+        }
+        far.task.abort();
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_request_counts_no_more() {
+    in_set(async {
+        let mut far = Far::welcomed(16 * 1024).await;
+        for id in 0..20 {
+            far.socket.write_all(&request(id, &large("3000"))).await.unwrap();
+            far.socket.write_all(&cancel(id)).await.unwrap();
+        }
+        far.say(100, "hi").await;
+        assert_eq!(far.hear().await.unwrap().0, 100);
+        assert!(far.clock.now().since_origin() <= GRAIN);
+        far.task.abort();
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_caller_may_go_on_talking_for_a_while() {
+    in_set(async {
+        let mut far = connect(1024);
+        far.socket.write_all(&vec![0; 40 * 1024]).await.expect("what is said is thrown away, not broken off");
+        let mut said = Vec::new();
+        far.socket.read_to_end(&mut said).await.unwrap();
+        assert_eq!(said[4], 1, "the verdict");
+        let Far { socket, task, .. } = far;
+        drop(socket);
+        task.await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopping_server_waits_no_longer_than_for_silence() {
+    in_set(async {
+        let mut far = Far::welcomed(1024).await;
+        far.say(1, "hi").await;
+        far.hear().await.unwrap();
+        far.stop.cancel();
+        assert_eq!(far.hear().await.unwrap().0, u64::MAX);
+        assert!(far.hear().await.is_none());
+        assert_at(far.clock.now().since_origin(), Duration::from_millis(200));
+        drop(far.socket);
+        far.task.await.unwrap();
     })
     .await;
 }
@@ -226,6 +328,27 @@ async fn a_stopping_server_says_farewell_and_answers_what_still_comes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stop_takes_no_longer_than_its_bound_whatever_is_under_way() {
+    in_set(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = Address::from(listener.local_addr().unwrap());
+        let stop = CancellationToken::new();
+        let serving = spawn_local(serve(listener, vec![route()], options(&stop)));
+        let dialed = Connection::dial(&address, ECHO, ClusterId::UNSTATED, Duration::from_secs(1)).await;
+        let connection: Connection<String, String> = dialed.unwrap();
+        let ctx = within(ECHO, Duration::from_secs(50));
+        let call = spawn_local(async move { Stub::call(&connection, ctx, "40000 ms".to_owned()).await });
+        sleep(Duration::from_secs(1)).await;
+        let clock = Clock::start();
+        stop.cancel();
+        serving.await.unwrap();
+        assert_at(clock.now().since_origin(), STOP_TIME);
+        assert_eq!(CallError::from(call.await.unwrap().unwrap_err()), CallError::ConnectionLost);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_opens_no_call_after_a_farewell_and_lets_go() {
     in_set(async {
         let far = connect(1024);
@@ -233,13 +356,13 @@ async fn a_client_opens_no_call_after_a_farewell_and_lets_go() {
         let clock = far.clock;
         let (connection, since) = far.client().await;
         let ctx = within(ECHO, Duration::from_secs(5));
-        let mut call = pin!(tarpc::client::stub::Stub::call(&connection, ctx, "100 ms".to_owned()));
+        let mut call = pin!(Stub::call(&connection, ctx, "100 ms".to_owned()));
         assert!((&mut call).now_or_never().is_none());
         sleep(Duration::from_millis(1)).await;
         stop.cancel();
         connection.closed().await;
         assert!(clock.now().since_origin() < Duration::from_millis(10), "the farewell was not understood");
-        let refused = tarpc::client::stub::Stub::call(&connection, ctx, "new".to_owned()).await.unwrap_err();
+        let refused = Stub::call(&connection, ctx, "new".to_owned()).await.unwrap_err();
         assert!(matches!(CallError::from(refused), CallError::Unreachable { refused: false, .. }));
         assert_eq!(call.await.unwrap(), "100 ms");
         since.ended().await;
@@ -251,11 +374,7 @@ async fn a_client_opens_no_call_after_a_farewell_and_lets_go() {
 async fn a_call_that_nobody_answers_ends_at_its_deadline() {
     in_set(async {
         let (connection, _since) = connect(1024).client().await;
-        let call = tarpc::client::stub::Stub::call(
-            &connection,
-            within(ECHO, Duration::from_millis(30)),
-            "9000 ms".to_owned(),
-        );
+        let call = Stub::call(&connection, within(ECHO, Duration::from_millis(30)), "9000 ms".to_owned());
         assert_eq!(CallError::from(call.await.unwrap_err()), CallError::Unacknowledged);
     })
     .await;

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::services::money::Pence;
-use crate::services::postcode::{BadPostcode, Postcode};
+use crate::services::postcode::{BadPostcode, INPUT_CHARS_MAX, Postcode};
 use crate::services::text::BadText;
 use crate::services::user_code::UserCode;
 
@@ -207,6 +207,11 @@ pub struct Month {
 }
 
 impl Refusal {
+    /// This text is no postcode. One that is too long for any is cut, and still too long.
+    pub fn postcode_malformed(typed: &str) -> Self {
+        Self::PostcodeMalformed { text: typed.chars().take(INPUT_CHARS_MAX + 1).collect() }
+    }
+
     /// Nobody knows where to deliver to this user. A code that would not fit into a remembered reply is cut.
     pub(super) fn no_details(user: &UserCode) -> Self {
         /// As many characters of any kind fit.

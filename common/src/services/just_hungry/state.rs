@@ -16,7 +16,7 @@ use super::refusal::{Field, Refusal, Store, Why};
 use crate::clock::Timestamp;
 use crate::services::Applied;
 use crate::services::money::Pence;
-use crate::services::postcode::{INPUT_CHARS_MAX, Postcode};
+use crate::services::postcode::Postcode;
 use crate::services::text;
 use crate::services::user_code::UserCode;
 
@@ -180,9 +180,7 @@ impl JustHungry {
 
     /// Puts an order into the book; the answer is its number among all.
     pub(super) fn place(&mut self, order: Order) -> Result<u64, Refusal> {
-        if self.orders.len() >= ORDERS_MAX {
-            return Err(Refusal::Full { what: Store::Orders, limit: ORDERS_MAX as u64 });
-        }
+        check_room(Store::Orders, self.orders.len(), ORDERS_MAX)?;
         self.customer(order.user.clone())?.last_no = order.no;
         let id = self.orders.len() as u64 + 1;
         self.index.insert(id, &order);
@@ -251,8 +249,8 @@ impl JustHungry {
 
     /// The customer, who may be new.
     fn customer(&mut self, user: UserCode) -> Result<&mut Customer, Refusal> {
-        if self.customers.len() >= CUSTOMERS_MAX && !self.customers.contains_key(&user) {
-            return Err(Refusal::Full { what: Store::Customers, limit: CUSTOMERS_MAX as u64 });
+        if !self.customers.contains_key(&user) {
+            check_room(Store::Customers, self.customers.len(), CUSTOMERS_MAX)?;
         }
         Ok(self.customers.entry(user).or_default())
     }
@@ -269,9 +267,12 @@ pub(super) fn read_user(typed: &str) -> Result<UserCode, Refusal> {
 
 /// A postcode as somebody typed it.
 pub(super) fn read_postcode(typed: &str) -> Result<Postcode, Refusal> {
-    typed
-        .parse()
-        .map_err(|_| Refusal::PostcodeMalformed { text: typed.chars().take(INPUT_CHARS_MAX + 1).collect() })
+    typed.parse().map_err(|_| Refusal::postcode_malformed(typed))
+}
+
+/// Whether one more fits.
+pub(super) fn check_room(what: Store, count: usize, limit: usize) -> Result<(), Refusal> {
+    if count < limit { Ok(()) } else { Err(Refusal::Full { what, limit: limit as u64 }) }
 }
 
 fn read(field: Field, typed: &str, max: u32) -> Result<String, Refusal> {

@@ -14,7 +14,7 @@ use areas::AREAS;
 #[serde(try_from = "String", into = "String")]
 pub struct Postcode {
     /// ASCII; zeros at the end.
-    text: [u8; Postcode::BYTES],
+    text: [u8; BYTES],
 }
 
 /// Why a text is no [`Postcode`].
@@ -34,16 +34,16 @@ pub enum BadPostcode {
     Area,
 }
 
+/// Four of the outward code, a blank, three of the inward one.
+const BYTES: usize = 8;
+
 /// No way of writing a postcode is longer.
 pub const INPUT_CHARS_MAX: usize = 16;
 
 impl Postcode {
-    /// Four of the outward code, a blank, three of the inward one.
-    const BYTES: usize = 8;
-
     /// As text.
     pub fn as_str(&self) -> &str {
-        let end = self.text.iter().position(|&byte| byte == 0).unwrap_or(Self::BYTES);
+        let end = self.text.iter().position(|&byte| byte == 0).unwrap_or(BYTES);
         std::str::from_utf8(&self.text[..end]).expect("only ASCII letters, digits and a blank are put in")
     }
 
@@ -97,7 +97,7 @@ impl Postcode {
         if !is_outward(outward) || !is_inward(inward) {
             return Err(BadPostcode::Form);
         }
-        let mut text = [0; Self::BYTES];
+        let mut text = [0; BYTES];
         text[..outward.len()].copy_from_slice(outward);
         text[outward.len()] = b' ';
         text[outward.len() + 1..=clean.len()].copy_from_slice(inward);
@@ -166,8 +166,10 @@ impl FromStr for Postcode {
 impl TryFrom<String> for Postcode {
     type Error = BadPostcode;
 
+    /// Only the form that is shown: what two processes tell each other has one spelling.
     fn try_from(text: String) -> Result<Self, BadPostcode> {
-        text.parse()
+        let postcode: Self = text.parse()?;
+        if postcode.as_str() == text { Ok(postcode) } else { Err(BadPostcode::Form) }
     }
 }
 
@@ -296,6 +298,14 @@ mod tests {
         for (area, name) in AREAS {
             let postcode: Postcode = format!("{area}1 1AA").parse().unwrap();
             assert_eq!((postcode.area(), postcode.area_name()), (area, name));
+        }
+    }
+
+    #[test]
+    fn processes_spell_a_postcode_in_one_way() {
+        assert!(Postcode::try_from(String::from("DH1 3LE")).is_ok());
+        for text in ["dh1 3le", "DH13LE", " DH1 3LE"] {
+            assert_eq!(Postcode::try_from(String::from(text)), Err(BadPostcode::Form));
         }
     }
 

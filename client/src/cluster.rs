@@ -1,0 +1,222 @@
+//! `cluster`: how the replicas are. Each is asked itself; the name server only tells whom to ask.
+//!
+//! `assess.rs` makes a status of what everybody said, and is a core; `Lookout` asks.
+
+mod assess;
+mod text;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use common::clock::Clock;
+use common::directory::{Names, View};
+use common::ids::ClusterId;
+use common::names::{Address, AnyName, LogicalName, Names as Which, Query, Readiness};
+use common::replication::GroupName;
+use common::rpc::limits::{NAME_SERVICE, REPLICA};
+use common::rpc::name_service::Config;
+use common::rpc::replica::{MemberStatus, ReplicaClient, ReplicaRequest, ReplicaResponse};
+use common::rpc::transport::{Reconnecting, within};
+use common::services::{TABLE, just_hungry};
+use futures::future::{join, join_all, select_all};
+use tokio::sync::watch;
+
+use crate::errors::{Code, Failure};
+use crate::grammar::Cluster;
+use crate::objects::{self, Health};
+use crate::output::{Ended, Output};
+use crate::service::no_answer;
+use assess::{Asked, Seen, assess, ready};
+
+/// Runs one of the commands.
+///
+/// # Errors
+/// When nobody can be asked, when a service serves nobody, or when waiting took too long.
+pub async fn run(
+    output: Output,
+    names: &Names,
+    timeout: Option<Duration>,
+    command: Cluster,
+) -> Result<(), Ended> {
+    match command {
+        Cluster::Status => {
+            let timeout = timeout.unwrap_or(Duration::from_secs(5));
+            let mut lookout = Lookout::new(names);
+            lookout.until_known(timeout).await?;
+            let status = lookout.status(timeout).await;
+            print(output, &status)?;
+            match status.health {
+                Health::Healthy | Health::Degraded => Ok(()),
+                Health::Unavailable => Err(closed(&status).into()),
+            }
+        }
+        Cluster::Wait { replicas } => {
+            let timeout = timeout.unwrap_or(Duration::from_secs(15));
+            let status = wait(names, timeout, replicas.map(usize::from)).await?;
+            print(output, &status)
+        }
+    }
+}
+
+fn print(output: Output, status: &objects::Status) -> Result<(), Ended> {
+    output.one(status, |screen| text::status(screen, status))
+}
+
+fn closed(status: &objects::Status) -> Failure {
+    let groups: Vec<&str> = status
+        .groups
+        .iter()
+        .filter(|group| group.health == Health::Unavailable)
+        .map(|group| group.service.as_str())
+        .collect();
+    Failure::new(Code::NoPrimary, format!("nobody serves {}", groups.join(", ")))
+        .hint(text::what_to_start(status))
+}
+
+/// Waits until every group serves with its members in sync and up to date.
+async fn wait(names: &Names, timeout: Duration, replicas: Option<usize>) -> Result<objects::Status, Failure> {
+    /// How often a replica is asked while nothing else happens: its progress is no event for us.
+    const STEP: Duration = Duration::from_millis(50);
+    let clock = Clock::start();
+    let until = clock.now() + timeout;
+    let mut lookout = Lookout::new(names);
+    lookout.until_known(timeout).await?;
+    let mut wanted = BTreeMap::new();
+    loop {
+        let left = until.since(clock.now()).max(STEP);
+        let status = assess(&lookout.look(left).await);
+        if ready(&status, replicas, &mut wanted) {
+            return Ok(lookout.status(left).await);
+        }
+        if clock.now() >= until {
+            let status = lookout.status(STEP).await;
+            return Err(Failure::new(Code::NotReady, format!("not everything serves after {timeout:?}"))
+                .hint(format!("client cluster wait again, or look: {}", text::headline(&status))));
+        }
+        lookout.changed(clock.instant(until.min(clock.now() + STEP))).await;
+    }
+}
+
+type Replica = ReplicaClient<Reconnecting<ReplicaRequest, ReplicaResponse>>;
+
+/// Knows whom to ask, and asks.
+struct Lookout {
+    names: Names,
+    replicas: watch::Receiver<View>,
+    front_ends: watch::Receiver<View>,
+    groups: Vec<(GroupName, watch::Receiver<Option<Config>>)>,
+    connections: BTreeMap<Address, Replica>,
+}
+
+impl Lookout {
+    fn new(names: &Names) -> Self {
+        // Each front end serves every service, so one of the shared names tells of them all.
+        let front_ends: LogicalName = just_hungry::NAME.parse().expect("a service of ours has a good name");
+        Self {
+            names: names.clone(),
+            replicas: names.view(Query::by_name(Which::Prefix("replica.".into()))),
+            front_ends: names.view(Query::by_name(Which::Exact(AnyName::from(front_ends)))),
+            groups: TABLE.iter().map(|served| watched(names, served.name)).collect(),
+            connections: BTreeMap::new(),
+        }
+    }
+
+    /// Waits until the name server has said who there is.
+    async fn until_known(&mut self, timeout: Duration) -> Result<(), Failure> {
+        let known = async {
+            let _ = self.replicas.wait_for(|view| view.stamp.is_some()).await;
+            let _ = self.front_ends.wait_for(|view| view.stamp.is_some()).await;
+        };
+        if tokio::time::timeout(timeout, known).await.is_ok() {
+            return Ok(());
+        }
+        Err(no_answer(&self.names).await)
+    }
+
+    /// Returns when the name server tells of a change, or at `then`.
+    async fn changed(&mut self, then: tokio::time::Instant) {
+        let groups = select_all(self.groups.iter_mut().map(|(_, group)| Box::pin(group.changed())));
+        tokio::select! {
+            _ = self.replicas.changed() => {}
+            _ = groups => {}
+            () = tokio::time::sleep_until(then) => {}
+        }
+    }
+
+    /// How everything is, the name servers too.
+    async fn status(&mut self, timeout: Duration) -> objects::Status {
+        let servers = self.names.servers().to_vec();
+        let pings = join_all(servers.into_iter().map(|address| ping(address, timeout.min(PATIENCE))));
+        let (name_servers, seen) = join(pings, self.look(timeout)).await;
+        objects::Status { name_servers, ..assess(&seen) }
+    }
+
+    /// Asks everybody at once.
+    async fn look(&mut self, timeout: Duration) -> Seen {
+        let view = self.replicas.borrow_and_update().clone();
+        let cluster = self.names.known_cluster().unwrap_or(ClusterId::UNSTATED);
+        let mut questions = Vec::new();
+        for record in view.records.iter() {
+            let (Some(address), Ok(name)) =
+                (record.target.address(), record.name.as_str().parse::<LogicalName>())
+            else {
+                continue;
+            };
+            let dial = || ReplicaClient::from(Reconnecting::new(address.clone(), REPLICA, cluster));
+            let replica = self.connections.entry(address.clone()).or_insert_with(dial).clone();
+            let ids = self.groups.iter().filter_map(|(group, _)| {
+                let id = record.tags.value(&format!("id.{group}"))?.parse().ok()?;
+                Some((group.clone(), id))
+            });
+            let asked = Asked {
+                name,
+                address: address.clone(),
+                draining: record.readiness == Readiness::Draining,
+                ids: ids.collect(),
+                answer: None,
+            };
+            questions.push(ask(replica, asked, timeout.min(PATIENCE)));
+        }
+        let mut groups = Vec::new();
+        for (name, group) in &mut self.groups {
+            let mut config = group.borrow_and_update().clone();
+            if config.is_none() {
+                // Not read yet, or there is none: only the name server can say which, and the advice depends on it.
+                config =
+                    self.names.read_group(name.clone(), None, timeout.min(PATIENCE)).await.unwrap_or(None);
+            }
+            groups.push((name.clone(), config.map(|Config::Passive(config)| config)));
+        }
+        let front_ends = self.front_ends.borrow_and_update().clone();
+        let front_ends = front_ends.records.iter().filter_map(|record| {
+            let http = record.tags.value("http").map(str::to_owned);
+            Some(objects::FrontEnd { address: record.target.address()?.to_string(), http })
+        });
+        Seen { groups, front_ends: front_ends.collect(), replicas: join_all(questions).await }
+    }
+}
+
+/// A process that lives answers within this; one that does not is gone for whoever looks.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+fn watched(names: &Names, service: &str) -> (GroupName, watch::Receiver<Option<Config>>) {
+    let group: GroupName = service.parse().expect("a service of ours has a good name");
+    (group.clone(), names.group(group))
+}
+
+async fn ask(replica: Replica, mut asked: Asked, patience: Duration) -> Asked {
+    let answer: Result<Vec<MemberStatus>, _> = replica.status(within(REPLICA, patience)).await;
+    asked.answer = answer.ok();
+    asked
+}
+
+async fn ping(address: Address, patience: Duration) -> objects::NameServer {
+    let alone = Names::new(vec![address.clone()], "client");
+    let stamp = alone.server().status(within(NAME_SERVICE, patience)).await.ok().map(|status| status.stamp);
+    objects::NameServer {
+        address: address.to_string(),
+        boot: stamp.map(|stamp| stamp.boot.0),
+        rev: stamp.map(|stamp| stamp.rev.0),
+        ok: stamp.is_some(),
+    }
+}

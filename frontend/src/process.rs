@@ -1,0 +1,279 @@
+//! From flags to exit: binds, finds the name server, serves, says that it is ready, and stops when told to.
+
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use common::clock::Clock;
+use common::directory::{LeaseKeeper, Names, View};
+use common::ids::InstanceId;
+use common::names::Names as WhichNames;
+use common::names::{
+    BadAddress, ContractName, Entry, LogicalName, ObjectName, Patch, Query, Readiness, Sharing, Tags, Target,
+    Weight,
+};
+use common::replication::GroupName;
+use common::rpc::frontend::Frontend as _;
+use common::rpc::limits::FRONTEND;
+use common::rpc::name_service::{self, RegisterError};
+use common::rpc::transport::{Route, ServeOptions, serve};
+use common::services::TABLE;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinHandle, spawn_local};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::config::Config;
+use crate::courier::Courier;
+use crate::http::{self, AskReady, Hosts};
+use crate::outside::Door;
+use crate::outside::postcodes::{Offline, PostcodeCheck};
+use crate::server::Server;
+
+/// To tell the name server that we are stopping; a courtesy, so it may fail.
+const DRAINING_TIME: Duration = Duration::from_millis(300);
+/// For the calls under way. With the second for giving the lease back it stays below the 5 s promised.
+const SERVING_TIME: Duration = Duration::from_millis(3500);
+/// Who asks for readiness at once; as many as the pages have connections.
+const ASKERS_MAX: usize = 256;
+
+/// Why a front end ended that nobody stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum Failed {
+    /// Exit 2.
+    #[error("cannot listen at {address}: {why}")]
+    Bind {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        why: io::Error,
+    },
+    /// Exit 2.
+    #[error(transparent)]
+    NameServer(#[from] BadAddress),
+    /// Exit 4 when the name is held by somebody else, else 1.
+    #[error("cannot register {name}: {why}")]
+    Register {
+        /// Which name.
+        name: LogicalName,
+        /// Why not.
+        why: RegisterError,
+    },
+    /// Exit 1.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl Failed {
+    /// What the process exits with.
+    pub fn exit_status(&self) -> u8 {
+        match self {
+            Self::Bind { .. } | Self::NameServer(_) => 2,
+            Self::Register {
+                why: RegisterError::Held { .. } | RegisterError::SharingMismatch { .. },
+                ..
+            } => 4,
+            Self::Register { .. } | Self::Io(_) => 1,
+        }
+    }
+}
+
+/// Runs a front end until SIGTERM or Ctrl-C; a second one ends it at once. For a `LocalRuntime`.
+///
+/// # Errors
+/// [`Failed`], when it cannot start.
+pub async fn run(config: Config) -> Result<(), Failed> {
+    let mut signals = Signals::listen()?;
+    let running = tokio::select! {
+        running = Running::start(&config) => running?,
+        () = signals.next() => return Ok(()),
+    };
+    let mut stdout = io::stdout();
+    // Nobody reads it: no reason not to serve.
+    let _ = writeln!(stdout, "{}", running.ready_line()).and_then(|()| stdout.flush());
+    signals.next().await;
+    tokio::select! {
+        () = running.stop() => {}
+        () = signals.next() => {}
+    }
+    Ok(())
+}
+
+struct Running {
+    address: SocketAddr,
+    http: Option<SocketAddr>,
+    services: Vec<LogicalName>,
+    keeper: LeaseKeeper,
+    stop: CancellationToken,
+    serving: JoinHandle<()>,
+}
+
+impl Running {
+    async fn start(config: &Config) -> Result<Self, Failed> {
+        let (listener, address) = bind(&[config.listen]).await?;
+        let (pages, http) = match config.http_addresses().as_slice() {
+            [] => (None, None),
+            addresses => bind(addresses).await.map(|(listener, address)| (Some(listener), Some(address)))?,
+        };
+        let names = match config.name_server.as_slice() {
+            [] => Names::from_env("frontend")?,
+            servers => Names::new(servers.to_vec(), "frontend"),
+        };
+        let cluster = names.cluster().await;
+
+        let groups = TABLE.iter().map(|served| served.name.parse().expect("the table holds good names"));
+        let courier = Courier::new(Clock::start(), cluster, groups);
+        let server = Server::new(courier, Door::new(Offline, config.policy()));
+        follow(&server, &names);
+        if let Some(listener) = pages {
+            let hosts = if config.insecure_bind { Hosts::Any } else { Hosts::ThisMachine };
+            spawn_local(http::serve(listener, http::pages(answer_readiness(&server), hosts)));
+        }
+        let stop = CancellationToken::new();
+        let options = ServeOptions { cluster, connections_max: config.max_connections, stop: stop.clone() };
+        let services =
+            server.courier().services().map(|name| name.as_str().parse().expect("so do names")).collect();
+        let route = Route::new(FRONTEND, move |_| server.desk().serve());
+        let serving = spawn_local(serve(listener, vec![route], options));
+
+        let keeper = names.keep(config.ttl, InstanceId::random(), None);
+        let running = Self { address, http, services, keeper, stop, serving };
+        running.register().await?;
+        Ok(running)
+    }
+
+    async fn register(&self) -> Result<(), Failed> {
+        let entry = Entry {
+            sharing: Sharing::Shared,
+            target: Target::Service {
+                address: self.address.into(),
+                object: ObjectName::new("").expect("no object is a name of one"),
+                contract: ContractName::new(FRONTEND.name).expect("our contract has a good name"),
+            },
+            tags: Tags::new(self.http.map(|at| format!("http={}", url(at))))
+                .expect("an address is a short text"),
+            readiness: Readiness::Up,
+            weight: Weight::default(),
+        };
+        for name in &self.services {
+            let registered = self.keeper.register(name.clone(), entry.clone()).await;
+            registered.map_err(|why| Failed::Register { name: name.clone(), why })?;
+        }
+        Ok(())
+    }
+
+    fn ready_line(&self) -> String {
+        let http = self.http.map_or_else(|| "off".to_owned(), url);
+        let names: Vec<&str> = self.services.iter().map(LogicalName::as_str).collect();
+        format!(
+            "frontend ready address={} http={http} names={} postcodes=offline",
+            self.address,
+            names.join(",")
+        )
+    }
+
+    /// Callers are told to go elsewhere, the calls under way are answered, then the names are given back.
+    async fn stop(self) {
+        info!(address = %self.address, "stopping");
+        let _ = timeout(DRAINING_TIME, async {
+            for name in &self.services {
+                let draining = Patch { readiness: Some(Readiness::Draining), ..Patch::default() };
+                let _ = self.keeper.update(name.clone(), draining).await;
+            }
+        })
+        .await;
+        self.stop.cancel();
+        if timeout(SERVING_TIME, self.serving).await.is_err() {
+            warn!("calls under way were left");
+        }
+        self.keeper.leave().await;
+    }
+}
+
+fn url(address: SocketAddr) -> String {
+    format!("http://{address}")
+}
+
+/// Listens at the first of these that is free.
+async fn bind(addresses: &[SocketAddr]) -> Result<(TcpListener, SocketAddr), Failed> {
+    let mut failed = None;
+    for &address in addresses {
+        match TcpListener::bind(address).await.and_then(|listener| Ok((listener.local_addr()?, listener))) {
+            Ok((bound, listener)) => return Ok((listener, bound)),
+            Err(why) => failed = Some(Failed::Bind { address, why }),
+        }
+    }
+    Err(failed.unwrap_or_else(|| io::Error::other("no address to listen at").into()))
+}
+
+/// Keeps what the server knows of groups and replicas as new as the name server's word; as it was, while there is
+/// none.
+fn follow<P: PostcodeCheck + 'static>(server: &Rc<Server<P>>, names: &Names) {
+    let services: Vec<GroupName> = server.courier().services().cloned().collect();
+    for service in services {
+        let (server, mut record) = (Rc::clone(server), names.group(service));
+        spawn_local(async move {
+            loop {
+                if let Some(name_service::Config::Passive(config)) = &*record.borrow_and_update() {
+                    server.courier().learn(config);
+                }
+                if record.changed().await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    let replicas = Query::by_name(WhichNames::Prefix("replica.".into()));
+    let (server, mut view): (_, watch::Receiver<View>) = (Rc::clone(server), names.view(replicas));
+    spawn_local(async move {
+        loop {
+            let seen = view.borrow_and_update().clone();
+            // No stamp: nothing was read yet, which is not the same as no replicas.
+            if seen.stamp.is_some() {
+                server.courier().name_places(&seen.records);
+            }
+            if view.changed().await.is_err() {
+                return;
+            }
+        }
+    });
+}
+
+/// Answers those who ask for readiness: all who wait with one look.
+fn answer_readiness<P: PostcodeCheck + 'static>(server: &Rc<Server<P>>) -> AskReady {
+    let (ask, mut asked): (AskReady, _) = mpsc::channel(ASKERS_MAX);
+    let server = Rc::clone(server);
+    spawn_local(async move {
+        let mut askers = Vec::new();
+        while asked.recv_many(&mut askers, ASKERS_MAX).await > 0 {
+            let readiness = server.ready().await;
+            for asker in askers.drain(..) {
+                // Whoever went away needs no answer.
+                let _ = asker.send(readiness.clone());
+            }
+        }
+    });
+    ask
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The `Frontend` contract: each call is looked at, completed at the door, and carried.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::clock::Clock;
+use common::replication::{GroupName, RequestId, VectorTimestamp};
+use common::rpc::frontend::Frontend;
+use common::rpc::limits::FRONTEND;
+use common::rpc::replica::{Answer, Consistency, Done, PAYLOAD_BYTES_MAX, QueryError, SubmitError};
+use common::rpc::transport::within;
+use tarpc::context::Context;
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::courier::Courier;
+use crate::outside::postcodes::PostcodeCheck;
+use crate::outside::{Door, Refused};
+
+/// Commands under way at most, those whose clients have gone away among them: with the largest payloads, 256 MiB.
+const COMMANDS_MAX: usize = 4096;
+/// By then some of so many commands are answered.
+const BUSY_RETRY: Duration = Duration::from_millis(50);
+/// A group that takes longer for a read does not serve.
+const PROBE_TIME: Duration = Duration::from_secs(1);
+
+/// Answers the calls of all connections.
+pub struct Server<P> {
+    courier: Courier,
+    door: Door<P>,
+    room: Arc<Semaphore>,
+}
+
+/// A handle on the one server, for each connection. (The contract asks for a type of our own to stand on.)
+pub struct Desk<P>(Rc<Server<P>>);
+
+impl<P> Clone for Desk<P> {
+    fn clone(&self) -> Self {
+        Self(Rc::clone(&self.0))
+    }
+}
+
+impl<P: PostcodeCheck + 'static> Server<P> {
+    /// A server that completes commands at `door` and gives them to `courier`.
+    pub fn new(courier: Courier, door: Door<P>) -> Rc<Self> {
+        Rc::new(Self { courier, door, room: Arc::new(Semaphore::new(COMMANDS_MAX)) })
+    }
+
+    /// What serves one connection.
+    pub fn desk(self: &Rc<Self>) -> Desk<P> {
+        Desk(Rc::clone(self))
+    }
+
+    /// Who carries the calls.
+    pub fn courier(&self) -> &Courier {
+        &self.courier
+    }
+
+    /// Whether every group answers a read now; else who does not, in one line.
+    ///
+    /// # Errors
+    /// That line.
+    pub async fn ready(&self) -> Result<(), String> {
+        for service in self.courier.services() {
+            // Empty bytes are no query of any service; the group says so, after it confirmed who leads it.
+            let probe = self.query(
+                within(FRONTEND, PROBE_TIME),
+                service,
+                VectorTimestamp::default(),
+                Consistency::Linearizable,
+                Bytes::new(),
+            );
+            probe.await.map_err(|error| format!("{service} does not serve: {error}"))?;
+        }
+        Ok(())
+    }
+
+    async fn execute(
+        &self,
+        context: Context,
+        service: &GroupName,
+        request: RequestId,
+        prev: VectorTimestamp,
+        payload: Bytes,
+    ) -> Result<Done, SubmitError> {
+        let unknown = || SubmitError::UnknownService { service: service.clone() };
+        let group = self.courier.group(service).ok_or_else(unknown)?;
+        let facts = self.door.complete(service, Clock::wall(), &payload).await;
+        let facts = facts.map_err(|Refused(reply)| SubmitError::AtTheDoor { reply })?;
+        let deadline = self.courier.deadline(&context);
+        let ask = async |replica: crate::pool::Client, context| {
+            replica
+                .execute(context, service.clone(), request, prev.clone(), facts.clone(), payload.clone())
+                .await
+        };
+        self.courier.carry(group, deadline, ask).await
+    }
+
+    async fn query(
+        &self,
+        context: Context,
+        service: &GroupName,
+        prev: VectorTimestamp,
+        consistency: Consistency,
+        payload: Bytes,
+    ) -> Result<Answer, QueryError> {
+        let unknown = || QueryError::UnknownService { service: service.clone() };
+        let group = self.courier.group(service).ok_or_else(unknown)?;
+        let deadline = self.courier.deadline(&context);
+        let ask = async |replica: crate::pool::Client, context| {
+            replica.query(context, service.clone(), prev.clone(), consistency, payload.clone()).await
+        };
+        self.courier.carry(group, deadline, ask).await
+    }
+}
+
+impl<P: PostcodeCheck + 'static> Frontend for Desk<P> {
+    async fn execute(
+        self,
+        context: Context,
+        service: GroupName,
+        request: RequestId,
+        prev: VectorTimestamp,
+        payload: Bytes,
+    ) -> Result<Done, SubmitError> {
+        if payload.len() > PAYLOAD_BYTES_MAX {
+            return Err(SubmitError::TooLarge { limit: PAYLOAD_BYTES_MAX as u64 });
+        }
+        let Ok(permit) = Arc::clone(&self.0.room).try_acquire_owned() else {
+            return Err(SubmitError::Busy { retry_in: BUSY_RETRY });
+        };
+        // A task of its own: a client that goes away after sending drops this handler, not its order.
+        let (answer, answered) = oneshot::channel();
+        tokio::task::spawn_local(async move {
+            let _permit = permit;
+            // Nobody waits for it any more: the order stands all the same.
+            let _ = answer.send(self.0.execute(context, &service, request, prev, payload).await);
+        });
+        let panicked = |_| Err(SubmitError::Internal { why: "the order's task ended".to_owned() });
+        answered.await.unwrap_or_else(panicked)
+    }
+
+    async fn query(
+        self,
+        context: Context,
+        service: GroupName,
+        prev: VectorTimestamp,
+        consistency: Consistency,
+        payload: Bytes,
+    ) -> Result<Answer, QueryError> {
+        if payload.len() > PAYLOAD_BYTES_MAX {
+            return Err(QueryError::TooLarge { limit: PAYLOAD_BYTES_MAX as u64 });
+        }
+        self.0.query(context, &service, prev, consistency, payload).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,203 @@
+//! The name server's flags, and what follows from them: checked once, here.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser;
+use common::ids::ClusterId;
+use common::telemetry::{DEFAULT_FILTER, LogFormat};
+
+/// The port that everybody tries first.
+const PORT: u16 = 9090;
+
+/// Keeps names, leases and group configurations; the one address that everybody in a cluster knows.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "nameserver",
+    version,
+    before_help = "nameserver\nnameserver --listen 127.0.0.1:9999 --store /var/lib/hungry/names.redb\nnameserver --listen 127.0.0.1:0 --store memory"
+)]
+pub struct Flags {
+    /// Where to listen; port 0 takes a free one
+    #[arg(short, long, value_name = "ADDR", env = "NS_LISTEN", default_value = "127.0.0.1:9090")]
+    pub listen: SocketAddr,
+    /// Where names and groups outlive a restart: a file, or `memory` [default: nameserver.redb in the state
+    /// directory, nameserver-PORT.redb off port 9090, memory for port 0]
+    #[arg(long, value_name = "FILE|memory")]
+    pub store: Option<String>,
+    /// The cluster's id: 32 hex digits, or a text of at most 16 bytes [default: the file's own; `dev` for memory]
+    #[arg(long, value_name = "ID")]
+    pub cluster: Option<ClusterId>,
+    /// How long after its start a memory store says "warming" instead of "not found"
+    #[arg(long, value_name = "D", default_value = "10s", value_parser = duration)]
+    pub warm_up: Duration,
+    /// Connections at most
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub max_connections: usize,
+    /// What to log
+    #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = DEFAULT_FILTER)]
+    pub log: String,
+    /// How log lines look
+    #[arg(long, value_name = "text|json", default_value = "text")]
+    pub log_format: Format,
+    /// Listen on an address that other machines reach, without encryption
+    #[arg(long)]
+    pub insecure_bind: bool,
+    /// Print all limits, and stop
+    #[arg(long)]
+    pub show_limits: bool,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For a person.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl From<Format> for LogFormat {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Text => Self::Text,
+            Format::Json => Self::Json,
+        }
+    }
+}
+
+/// What the name server is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Where names and groups outlive a restart.
+    pub store: StorePlace,
+    /// Whose name server it is; `None`: the store says.
+    pub cluster: Option<ClusterId>,
+    /// How long a memory store cannot know who is there.
+    pub warm_up: Duration,
+    /// Connections at most.
+    pub connections_max: usize,
+}
+
+/// Where names and groups outlive a restart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StorePlace {
+    /// Nowhere.
+    Memory,
+    /// In this file.
+    File(PathBuf),
+}
+
+/// Why flags cannot be followed; what to try instead.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadFlags {
+    /// Everybody on the network could change names.
+    #[error(
+        "{0} can be reached from other machines, and nothing is encrypted\n  try: --listen 127.0.0.1:9090, or --insecure-bind when the network is yours alone"
+    )]
+    InsecureBind(SocketAddr),
+    /// No store of that kind.
+    #[error("no store of this kind: {0:?}\n  try: --store FILE or --store memory")]
+    Store(String),
+    /// No place for a store.
+    #[error(
+        "neither XDG_STATE_HOME nor HOME says where to keep the store\n  try: --store FILE or --store memory"
+    )]
+    NoStateDirectory,
+}
+
+impl Flags {
+    /// Checks the flags. `state` is the user's state directory, when there is one.
+    ///
+    /// # Errors
+    /// The first that cannot be followed.
+    pub fn check(&self, state: Option<PathBuf>) -> Result<Config, BadFlags> {
+        if !self.listen.ip().to_canonical().is_loopback() && !self.insecure_bind {
+            return Err(BadFlags::InsecureBind(self.listen));
+        }
+        let store = match self.store.as_deref() {
+            Some("memory") => StorePlace::Memory,
+            Some(other) if other.is_empty() || other.contains("://") => {
+                return Err(BadFlags::Store(other.to_owned()));
+            }
+            Some(file) => StorePlace::File(file.into()),
+            None if self.listen.port() == 0 => StorePlace::Memory,
+            None => {
+                let file = match self.listen.port() {
+                    PORT => "nameserver.redb".to_owned(),
+                    port => format!("nameserver-{port}.redb"),
+                };
+                StorePlace::File(state.ok_or(BadFlags::NoStateDirectory)?.join(file))
+            }
+        };
+        Ok(Config {
+            listen: self.listen,
+            store,
+            cluster: self.cluster,
+            warm_up: self.warm_up,
+            connections_max: self.max_connections,
+        })
+    }
+}
+
+/// The user's state directory: `$XDG_STATE_HOME/just-hungry`, else `~/.local/state/just-hungry`.
+pub fn state_directory() -> Option<PathBuf> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let base = set("XDG_STATE_HOME").or_else(|| set("HOME").map(|home| home.join(".local/state")))?;
+    Some(base.join("just-hungry"))
+}
+
+/// Reads `300ms`, `5s` or `2m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: u32 =
+        number.parse().map_err(|_| "a duration is a number and a unit: 300ms, 5s, 2m".to_owned())?;
+    match unit {
+        "ms" => Ok(Duration::from_millis(number.into())),
+        "s" => Ok(Duration::from_secs(number.into())),
+        "m" => Ok(Duration::from_mins(number.into())),
+        _ => Err("a duration is a number and a unit: 300ms, 5s, 2m".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(arguments: &[&str]) -> Result<Config, BadFlags> {
+        let flags = Flags::try_parse_from(["nameserver"].iter().chain(arguments)).unwrap();
+        flags.check(Some("/state".into()))
+    }
+
+    #[test]
+    fn the_store_follows_the_port_unless_it_is_named() {
+        let store = |arguments: &[&str]| checked(arguments).unwrap().store;
+        assert_eq!(store(&["-l", "127.0.0.1:9090"]), StorePlace::File("/state/nameserver.redb".into()));
+        assert_eq!(store(&["-l", "127.0.0.1:9091"]), StorePlace::File("/state/nameserver-9091.redb".into()));
+        assert_eq!(store(&["-l", "127.0.0.1:0"]), StorePlace::Memory);
+        assert_eq!(store(&["-l", "127.0.0.1:0", "--store", "x.redb"]), StorePlace::File("x.redb".into()));
+        assert_eq!(store(&["--store", "memory"]), StorePlace::Memory);
+        let etcd = checked(&["--store", "etcd://h/p"]);
+        assert_eq!(etcd, Err(BadFlags::Store("etcd://h/p".into())));
+    }
+
+    #[test]
+    fn an_address_for_everybody_must_be_meant() {
+        let address = "0.0.0.0:9090".parse().unwrap();
+        assert_eq!(checked(&["-l", "0.0.0.0:9090"]), Err(BadFlags::InsecureBind(address)));
+        assert!(checked(&["-l", "0.0.0.0:9090", "--insecure-bind"]).is_ok());
+        assert!(checked(&["-l", "[::1]:9090"]).is_ok());
+    }
+
+    #[test]
+    fn durations_have_a_unit() {
+        assert_eq!(duration("300ms"), Ok(Duration::from_millis(300)));
+        assert_eq!(duration("2m"), Ok(Duration::from_mins(2)));
+        assert!(duration("10").is_err());
+        assert!(duration("-1s").is_err());
+    }
+}

@@ -1,0 +1,240 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const TTL: Duration = Duration::from_millis(500);
+
+fn at(millis: u64) -> Moment {
+    Moment::after_origin(Duration::from_millis(millis))
+}
+
+fn id(n: u64) -> LeaseId {
+    LeaseId::from_random(n)
+}
+
+fn with_one(ttl: Duration) -> Leases {
+    let mut leases = Leases::new(at(0), 10);
+    leases.grant(at(0), id(1), ttl, InstanceId::from_u128(1), None).unwrap();
+    leases
+}
+
+/// Ticks every 10 ms over `from..=to`, and returns when leases ended.
+fn run(leases: &mut Leases, from: u64, to: u64) -> Vec<(u64, LeaseId)> {
+    let mut ended = Vec::new();
+    for now in (from..=to).step_by(10) {
+        leases.tick(at(now));
+        ended.extend(leases.sweep(usize::MAX).iter().map(|cell| (now, cell.id)));
+    }
+    ended
+}
+
+#[test]
+fn a_lease_ends_at_the_tick_of_its_deadline() {
+    assert_eq!(run(&mut with_one(TTL), 10, 1000), [(500, id(1))]);
+}
+
+#[test]
+fn a_renewed_lease_lives_on_and_is_visited_once_per_ttl() {
+    let mut leases = with_one(TTL);
+    assert!(run(&mut leases, 10, 300).is_empty());
+    leases.book().renew(at(300), id(1)).unwrap();
+    assert_eq!(run(&mut leases, 310, 1000), [(800, id(1))]);
+    assert_eq!(leases.book().renew(at(1000), id(1)), Err(RenewError::UnknownLease));
+}
+
+#[test]
+fn f03_a_pause_of_the_server_ends_no_lease() {
+    let mut leases = with_one(TTL);
+    assert!(run(&mut leases, 10, 400).is_empty());
+    // Stopped for five seconds. A renewal is handled before the ticker wakes.
+    leases.book().renew(at(5400), id(1)).unwrap();
+    assert!(run(&mut leases, 5410, 5800).is_empty());
+    assert_eq!(leases.pauses(), (1, Duration::from_millis(5010)));
+    // Holders that did not renew have what they had left, counted from the resume.
+    let mut leases = with_one(TTL);
+    run(&mut leases, 10, 400);
+    assert_eq!(run(&mut leases, 5410, 6000), [(5510, id(1))]);
+}
+
+#[test]
+fn without_leases_a_late_tick_is_no_pause() {
+    let mut leases = Leases::new(at(0), 10);
+    leases.tick(at(500));
+    leases.tick(at(1000));
+    assert_eq!(leases.pauses().0, 0);
+    leases.grant(at(1003), id(1), TTL, InstanceId::from_u128(1), None).unwrap();
+    assert_eq!(run(&mut leases, 1010, 2000), [(1510, id(1))]);
+}
+
+#[test]
+fn a_revoked_lease_is_unknown_at_once() {
+    let mut leases = with_one(TTL);
+    assert!(leases.revoke(id(1)).is_some());
+    assert_eq!(leases.book().renew(at(0), id(1)), Err(RenewError::UnknownLease));
+    assert!(leases.revoke(id(1)).is_none());
+    assert!(run(&mut leases, 10, 1000).is_empty());
+    assert_eq!(leases.len(), 0);
+}
+
+#[test]
+fn limits_are_answered() {
+    let mut leases = Leases::new(at(0), 1);
+    let mut grant =
+        |n, ttl| leases.grant(at(0), id(n), ttl, InstanceId::from_u128(1), None).map(|cell| cell.id);
+    assert!(matches!(grant(1, Duration::from_millis(99)), Err(GrantError::TtlOutOfRange { .. })));
+    assert!(matches!(grant(1, TTL_MAX + Duration::from_nanos(1)), Err(GrantError::TtlOutOfRange { .. })));
+    assert_eq!(grant(1, TTL_MAX), Ok(id(1)));
+    assert_eq!(grant(2, TTL), Err(GrantError::TooManyLeases { limit: 1 }));
+}
+
+/// Field failure: each restart of a name server gave the dead a whole new time-to-live, so a server that crashed
+/// often kept them listed for ever.
+#[test]
+fn f02_restarts_do_not_immortalise() {
+    let mut row = LeaseRow {
+        ttl: TTL,
+        instance: InstanceId::from_u128(1),
+        owner: None,
+        heard: Heard::In(BootCount(1)),
+    };
+    let served = Duration::from_millis(200);
+    let mut graces = Vec::new();
+    for boot in 2..7 {
+        let previous = BootCount(boot - 1);
+        let grace = row.grace(previous, served);
+        graces.push(grace.as_millis());
+        row.heard = Heard::Left(BootCount(boot), grace);
+    }
+    assert_eq!(graces, [500, 300, 100, 0, 0]);
+}
+
+#[test]
+fn the_same_owner_is_known_by_its_key_alone() {
+    let (mine, other) = (OwnerKey::from_random(7), OwnerKey::from_random(8));
+    assert!(OwnerHash::of(mine).same(OwnerHash::of(mine)));
+    assert!(!OwnerHash::of(mine).same(OwnerHash::of(other)));
+}
+
+/// Field failure: a renewal was answered with yes while the expiry of the same lease was under way. Here two threads
+/// race: whatever a renewal promised, the lease did not end before.
+#[test]
+fn f04_renewed_means_present() {
+    let mut ended = 0;
+    for round in 0..200_u64 {
+        let mut leases = with_one(TTL_MIN);
+        let book = leases.book();
+        let stop = Arc::new(AtomicBool::new(false));
+        let now = Arc::new(AtomicU64::new(0));
+        let renewer = {
+            let (stop, now) = (Arc::clone(&stop), Arc::clone(&now));
+            std::thread::spawn(move || {
+                let mut promised = 0;
+                while !stop.load(Ordering::Acquire) {
+                    // Now and then it falls asleep close to its deadline, where the race is.
+                    let asked = now.load(Ordering::Acquire);
+                    if asked % 110 < 100 {
+                        continue;
+                    }
+                    match book.renew(at(asked), id(1)) {
+                        Ok(_) => promised = promised.max(asked + 100),
+                        Err(RenewError::UnknownLease) => break,
+                    }
+                }
+                promised
+            })
+        };
+        let mut end = None;
+        for millis in (10..=3000).step_by(10) {
+            now.store(millis + round % 10, Ordering::Release);
+            leases.tick(at(millis));
+            if leases.sweep(usize::MAX).pop().is_some() {
+                end = Some(millis);
+                break;
+            }
+        }
+        stop.store(true, Ordering::Release);
+        let promised = renewer.join().unwrap();
+        if let Some(end) = end {
+            ended += 1;
+            assert!(end >= promised, "promised until {promised} ms, ended at {end} ms");
+        }
+    }
+    assert!(ended > 0, "no round ended by expiry: nothing was tested");
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Grant { lease: u64, ttl: u64 },
+    Renew { lease: u64 },
+    Revoke { lease: u64 },
+    Pass { millis: u64 },
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let lease = 0..8_u64;
+    prop::collection::vec(
+        prop_oneof![
+            (lease.clone(), prop_oneof![100..5_000_u64, 5_000..3_000_000_u64])
+                .prop_map(|(lease, ttl)| Step::Grant { lease, ttl }),
+            lease.clone().prop_map(|lease| Step::Renew { lease }),
+            lease.prop_map(|lease| Step::Revoke { lease }),
+            prop_oneof![1..60_u64, 60..20_000_u64].prop_map(|millis| Step::Pass { millis }),
+        ],
+        1..60,
+    )
+}
+
+proptest! {
+    /// Against a table of deadlines: nobody ends early, nobody more than a tick late, renewals agree.
+    #[test]
+    fn the_wheel_agrees_with_a_table_of_deadlines(steps in steps()) {
+        let mut leases = Leases::new(at(0), 100);
+        let mut model = BTreeMap::<LeaseId, (u64, u64)>::new(); // deadline, ttl in ms
+        let mut now = 0;
+        let mut fresh = 100;
+        let mut ids = [LeaseId::from_random(0); 8];
+        for step in steps {
+            match step {
+                Step::Grant { lease, ttl } => {
+                    fresh += 1;
+                    let slot = usize::try_from(lease).unwrap();
+                    ids[slot] = id(fresh);
+                    let ttl_given = Duration::from_millis(ttl);
+                    leases.grant(at(now), id(fresh), ttl_given, InstanceId::from_u128(1), None).unwrap();
+                    model.insert(id(fresh), (now + ttl, ttl));
+                }
+                Step::Renew { lease } => {
+                    let lease = ids[usize::try_from(lease).unwrap()];
+                    let renewed = leases.book().renew(at(now), lease).is_ok();
+                    // Between ticks a lease past its deadline may still be saved.
+                    let last_tick = now / 10 * 10;
+                    match model.get_mut(&lease) {
+                        Some((deadline, ttl)) => {
+                            prop_assert_eq!(renewed, *deadline > last_tick);
+                            if renewed { *deadline = now + *ttl; }
+                        }
+                        None => prop_assert!(!renewed),
+                    }
+                }
+                Step::Revoke { lease } => {
+                    let lease = ids[usize::try_from(lease).unwrap()];
+                    prop_assert_eq!(leases.revoke(lease).is_some(), model.remove(&lease).is_some());
+                }
+                Step::Pass { millis } => {
+                    for tick in now + 1..=now + millis {
+                        if tick % 10 != 0 { continue; }
+                        leases.tick(at(tick));
+                        for cell in leases.sweep(usize::MAX) {
+                            let (deadline, _) = model.remove(&cell.id).expect("it lived");
+                            prop_assert!(deadline <= tick, "early: due {} ended {}", deadline, tick);
+                            prop_assert!(tick < deadline + 10, "late: due {} ended {}", deadline, tick);
+                        }
+                    }
+                    now += millis;
+                    prop_assert!(model.values().all(|(deadline, _)| *deadline > now / 10 * 10));
+                }
+            }
+            prop_assert_eq!(leases.len(), model.len());
+        }
+    }
+}

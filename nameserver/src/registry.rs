@@ -1,0 +1,560 @@
+//! Names: the core that decides what stands under which name, who may put it there, change it and remove it, and
+//! numbers every change.
+//!
+//! One [`Revision`] counts the changes of the whole registry, and the revision at which a registration was created is
+//! its fencing token, so a name's epochs rise for ever without a tombstone per deleted name. What everybody may read
+//! is on the [`Shelf`]; what only the writer may know (who holds which lease) stays in here. Every change returns a
+//! [`Step`]: what watchers see, and what the store keeps.
+
+mod shelf;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::clock::Moment;
+use common::ids::{ClusterId, InstanceId};
+use common::names::{
+    Address, AnyName, BootCount, Entry, Expect, Holder, Host, LeaseId, Lifetime, LogicalName, NameEpoch,
+    Patch, Record, Removal, Revision, Sharing, Stamp, Standing, Target,
+};
+use common::rpc::name_service::{RegisterError, Registered, UpdateError};
+
+pub use self::shelf::{Found, Next, Shelf};
+use crate::leases::{Heard, LeaseCell, LeaseRow, Leases};
+use crate::store::{NameRow, Write};
+use crate::watch::Event;
+
+/// Names held at most: some 350 MB.
+pub const NAMES_MAX: usize = 1_000_000;
+/// Names of one lease: so the revision that ends it fits one answer to a watcher.
+pub const LEASE_NAMES_MAX: usize = 1_000;
+/// Bytes of one record: so a page of records fits a frame.
+pub const RECORD_BYTES_MAX: usize = 16 * 1024;
+/// Revisions reserved in the store ahead of their use: a restart goes on after the mark, so none comes twice.
+pub const RESERVE: u64 = 10_000;
+/// The name server's own name.
+pub const RESERVED_NAME: &str = "Pyro.NameServer";
+/// Records in one revision of a confirmation: with their contents, so that these fit an answer too.
+const CONFIRMED_AT_ONCE: usize = 16;
+/// A stamp shown to us may lie this far ahead and still be honest: more starts, and more changes, than a lost disk
+/// has seen.
+const BOOTS_AHEAD_MAX: u64 = 1_000;
+const REVISIONS_AHEAD_MAX: u64 = 1 << 40;
+
+/// One revision: what it did.
+#[derive(Clone, Debug, Default)]
+pub struct Step {
+    /// Which.
+    pub rev: Revision,
+    /// For watchers.
+    pub events: Vec<Event>,
+    /// For the store.
+    pub writes: Vec<Write>,
+}
+
+/// What somebody wants to register.
+#[derive(Clone, Debug)]
+pub struct Registration {
+    /// Whose socket it came from.
+    pub caller: IpAddr,
+    /// Under which name.
+    pub name: LogicalName,
+    /// What.
+    pub entry: Entry,
+    /// In place of what.
+    pub expect: Expect,
+    /// As long as this lease; `None` for ever, then with a random instance.
+    pub lease: Option<LeaseId>,
+    /// A fresh instance, for a permanent record.
+    pub fresh: InstanceId,
+}
+
+/// The registry: the writer's side.
+#[derive(Debug)]
+pub struct Registry {
+    shelf: Arc<Shelf>,
+    /// Under which lease a record stands; a permanent one is not here.
+    tenures: BTreeMap<(AnyName, InstanceId), LeaseId>,
+    /// What stands under a lease, and as which registration.
+    held: BTreeMap<LeaseId, BTreeMap<AnyName, NameEpoch>>,
+    rev: Revision,
+    /// The mark in the store, or on its way there.
+    reserved: Revision,
+    /// The mark in the store.
+    safe: Revision,
+    names: usize,
+    limit: usize,
+}
+
+impl Registry {
+    /// An empty registry of at most `limit` names. Its first change is revision `rev` + 1.
+    pub fn new(cluster: ClusterId, boot: BootCount, rev: Revision, limit: usize) -> Self {
+        let reserved = Revision(rev.0 + RESERVE);
+        Self {
+            shelf: Arc::new(Shelf::new(cluster, boot, rev)),
+            tenures: BTreeMap::new(),
+            held: BTreeMap::new(),
+            rev,
+            reserved,
+            safe: reserved,
+            names: 0,
+            limit,
+        }
+    }
+
+    /// What everybody may read.
+    pub fn shelf(&self) -> Arc<Shelf> {
+        Arc::clone(&self.shelf)
+    }
+
+    /// How many records there are, our own not counted.
+    pub fn names(&self) -> usize {
+        self.names
+    }
+
+    /// The mark that the store must hold.
+    pub fn reserved(&self) -> Revision {
+        self.reserved
+    }
+
+    /// The store holds this mark now.
+    pub fn reserved_is_durable(&mut self, mark: Revision) {
+        self.safe = self.safe.max(mark);
+    }
+
+    /// Lists the name server itself, at `address`. Nobody can change or remove that record, and no store keeps it.
+    pub fn list_ourselves(&mut self, address: Address, contract: &str, instance: InstanceId) {
+        let name: AnyName = RESERVED_NAME.parse().expect("a name of 15 letters");
+        let object = common::names::ObjectName::new(RESERVED_NAME).expect("15 letters");
+        let contract = common::names::ContractName::new(contract).expect("our own contract has a good name");
+        let entry = Entry {
+            sharing: Sharing::Exclusive,
+            target: Target::Service { address, object, contract },
+            tags: common::names::Tags::default(),
+            readiness: common::names::Readiness::Up,
+            weight: common::names::Weight::default(),
+        };
+        self.shelf.put(&name, vec![record(name.clone(), entry, instance, self.rev, Lifetime::Permanent)]);
+    }
+
+    /// Takes in a record from the store; its lease was restored before it. False when its lease was not.
+    pub fn restore(&mut self, row: NameRow, leases: &Leases) -> bool {
+        let NameRow { lease, mut record } = row;
+        let name = record.name.clone();
+        if let Some(lease) = lease {
+            let Some(cell) = leases.get(lease) else { return false };
+            record.standing = Standing::Unconfirmed;
+            self.tenures.insert((name.clone(), record.instance), lease);
+            let held = self.held.entry(lease).or_default();
+            held.insert(name.clone(), record.epoch);
+            cell.set_names(count(held.len()));
+        }
+        self.names += 1;
+        let mut records = self.standing(&name);
+        records.push(record);
+        self.shelf.put(&name, records);
+        true
+    }
+
+    /// Puts an entry under a name; nothing happens when the same registration stands there already (its answer was
+    /// lost).
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn register(
+        &mut self,
+        now: Moment,
+        leases: &Leases,
+        request: Registration,
+    ) -> Result<(Registered, Option<Step>), RegisterError> {
+        let Registration { caller, name, mut entry, expect, lease, fresh } = request;
+        let name = AnyName::from(name);
+        let lease = match lease {
+            Some(id) => Some(leases.living(id).ok_or(RegisterError::UnknownLease)?),
+            None => None,
+        };
+        resolve(&mut entry.target, caller)?;
+        let address = entry.target.address().cloned();
+        let standing = self.standing(&name);
+        if let Some(is) = standing.first().map(|first| first.sharing).filter(|&is| is != entry.sharing) {
+            return Err(RegisterError::SharingMismatch { is });
+        }
+        let lease_id = lease.map(|cell| cell.id);
+        if let Some(same) =
+            standing.iter().find(|old| self.tenure(old) == lease_id && same_content(old, &entry))
+        {
+            return Ok((Registered { epoch: same.epoch, address }, None));
+        }
+        let displaced = self.displaced(now, leases, &standing, entry.sharing, expect, lease)?;
+
+        let (instance, lifetime) = match lease {
+            Some(cell) => (cell.instance, Lifetime::Leased { ttl: cell.ttl }),
+            None => (fresh, Lifetime::Permanent),
+        };
+        let epoch = Revision(self.rev.0 + 1);
+        let record = record(name.clone(), entry, instance, epoch, lifetime);
+        if record_bytes(&record) > RECORD_BYTES_MAX {
+            return Err(RegisterError::TooLarge { limit: RECORD_BYTES_MAX as u64 });
+        }
+        if displaced.is_empty() && self.names >= self.limit {
+            return Err(RegisterError::QuotaFull { limit: self.limit as u64 });
+        }
+        if let Some(held) = lease_id.and_then(|id| self.held.get(&id))
+            && !held.contains_key(&name)
+            && held.len() >= LEASE_NAMES_MAX
+        {
+            return Err(RegisterError::QuotaFull { limit: LEASE_NAMES_MAX as u64 });
+        }
+        if epoch > self.safe {
+            // The store is far behind: an epoch past its mark could come twice.
+            return Err(RegisterError::Overloaded { retry_in: Duration::from_millis(100) });
+        }
+
+        let mut step = self.begin();
+        let mut records = standing;
+        for old in displaced {
+            records.retain(|record| record.instance != old.instance);
+            self.take_off(&mut step, leases, old, Removal::Replaced);
+        }
+        if let Some(cell) = lease {
+            self.tenures.insert((name.clone(), instance), cell.id);
+            let held = self.held.entry(cell.id).or_default();
+            held.insert(name.clone(), record.epoch);
+            cell.set_names(count(held.len()));
+        }
+        self.names += 1;
+        records.push(record.clone());
+        self.shelf.put(&name, records);
+        let registered = Registered { epoch: record.epoch, address };
+        step.writes.push(Write::Name {
+            name: name.clone(),
+            instance,
+            row: Some(Box::new(NameRow { lease: lease_id, record: record.clone() })),
+        });
+        step.events.push(Event { name, instance, before: None, after: Ok(Arc::new(record)), rev: step.rev });
+        self.end(&step);
+        Ok((registered, Some(step)))
+    }
+
+    /// Which records a registration would displace, if it may.
+    fn displaced(
+        &self,
+        now: Moment,
+        leases: &Leases,
+        standing: &[Record],
+        sharing: Sharing,
+        expect: Expect,
+        lease: Option<&Arc<LeaseCell>>,
+    ) -> Result<Vec<Record>, RegisterError> {
+        let owned = |old: &Record| {
+            let theirs = self.tenure(old).and_then(|id| leases.get(id));
+            matches!((lease, theirs), (Some(mine), Some(theirs)) if mine.id == theirs.id || mine.same_owner(theirs))
+        };
+        let displaced: Vec<Record> = standing
+            .iter()
+            .filter(|old| {
+                let same_instance = lease.is_some_and(|cell| cell.instance == old.instance);
+                let meant = expect == Expect::Epoch(old.epoch);
+                sharing == Sharing::Exclusive || owned(old) || same_instance || meant
+            })
+            .cloned()
+            .collect();
+        if let Expect::Epoch(epoch) = expect
+            && !displaced.iter().any(|old| old.epoch == epoch)
+        {
+            return Err(RegisterError::EpochMismatch { current: displaced.first().map(|old| old.epoch) });
+        }
+        for old in &displaced {
+            let permanent = old.lifetime == Lifetime::Permanent;
+            if !(owned(old) || permanent && expect != Expect::Free) {
+                return Err(RegisterError::Held {
+                    by: old.instance,
+                    address: old.target.address().cloned(),
+                    frees_in: self.tenure(old).map(|id| leases.left(now, id)),
+                });
+            }
+        }
+        Ok(displaced)
+    }
+
+    /// Changes tags, readiness or weight; nothing happens when they are so already.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn update(
+        &mut self,
+        caller: IpAddr,
+        holder: Holder,
+        name: &AnyName,
+        patch: &Patch,
+    ) -> Result<(Registered, Option<Step>), UpdateError> {
+        let chosen = self.chosen(caller, holder, name)?;
+        let mut patched = Vec::new();
+        for old in &chosen {
+            let new = Record {
+                tags: patch.tags.clone().unwrap_or_else(|| old.tags.clone()),
+                readiness: patch.readiness.unwrap_or(old.readiness),
+                weight: patch.weight.unwrap_or(old.weight),
+                ..old.clone()
+            };
+            if record_bytes(&new) > RECORD_BYTES_MAX {
+                return Err(UpdateError::TooLarge { limit: RECORD_BYTES_MAX as u64 });
+            }
+            if new != *old {
+                patched.push((old.clone(), new));
+            }
+        }
+        let newest = chosen.iter().max_by_key(|record| record.epoch).expect("somebody was chosen");
+        let registered = Registered { epoch: newest.epoch, address: newest.target.address().cloned() };
+        let step = (!patched.is_empty()).then(|| self.amend(patched));
+        Ok((registered, step))
+    }
+
+    /// Removes a record; an operator removes all records under the name.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn unregister(
+        &mut self,
+        leases: &Leases,
+        caller: IpAddr,
+        holder: Holder,
+        name: &AnyName,
+    ) -> Result<(NameEpoch, Step), UpdateError> {
+        let chosen = self.chosen(caller, holder, name)?;
+        let newest = chosen.iter().map(|record| record.epoch).max().expect("somebody was chosen");
+        let mut step = self.begin();
+        for old in chosen {
+            self.remove(&mut step, leases, old, Removal::Unregistered);
+        }
+        self.end(&step);
+        Ok((newest, step))
+    }
+
+    /// Removes everything under a lease that has ended, in one revision.
+    pub fn end_lease(&mut self, leases: &Leases, lease: LeaseId, why: Removal) -> (u32, Step) {
+        let mut step = self.begin();
+        let held = self.held.get(&lease).cloned().unwrap_or_default();
+        for (name, epoch) in &held {
+            // By (lease, epoch), never by name: a successor's record stays.
+            let of_this = |record: &Record| record.epoch == *epoch && self.tenure(record) == Some(lease);
+            if let Some(old) = self.standing(name).into_iter().find(of_this) {
+                self.remove(&mut step, leases, old, why);
+            }
+        }
+        self.held.remove(&lease);
+        step.writes.push(Write::Lease { lease, row: None });
+        self.end(&step);
+        (count(held.len()), step)
+    }
+
+    /// Marks everything under a lease as its holder's word again.
+    pub fn confirm(&mut self, cell: &LeaseCell) -> Vec<Step> {
+        let names: Vec<AnyName> =
+            self.held.get(&cell.id).map(|held| held.keys().cloned().collect()).unwrap_or_default();
+        let stale =
+            |record: &Record| record.instance == cell.instance && record.standing == Standing::Unconfirmed;
+        let old: Vec<Record> =
+            names.iter().filter_map(|name| self.standing(name).into_iter().find(stale)).collect();
+        old.chunks(CONFIRMED_AT_ONCE)
+            .map(|some| {
+                let confirmed =
+                    |old: &Record| (old.clone(), Record { standing: Standing::Confirmed, ..old.clone() });
+                self.amend(some.iter().map(confirmed).collect())
+            })
+            .collect()
+    }
+
+    /// What the store keeps of a lease whose holder was heard in this boot.
+    pub fn lease_row(&self, cell: &LeaseCell) -> Write {
+        let heard = Heard::In(self.shelf.stamp().boot);
+        let row = LeaseRow { ttl: cell.ttl, instance: cell.instance, owner: cell.owner, heard };
+        Write::Lease { lease: cell.id, row: Some(row) }
+    }
+
+    /// Takes note of a stamp that somebody was given by this cluster. One later than ours proves that our store is an
+    /// old copy: we go on past it, so that no epoch comes twice. Returns what must be stored then.
+    ///
+    /// # Errors
+    /// When it lies too far ahead to be honest.
+    pub fn seen(&mut self, seen: Stamp) -> Result<Option<Vec<Write>>, TooFarAhead> {
+        let ours = self.shelf.stamp();
+        if ours.covers(seen) || seen.cluster != ours.cluster {
+            return Ok(None);
+        }
+        if seen.boot.0 > ours.boot.0 + BOOTS_AHEAD_MAX || seen.rev.0 > ours.rev.0 + REVISIONS_AHEAD_MAX {
+            return Err(TooFarAhead);
+        }
+        let boot = BootCount(seen.boot.0.max(ours.boot.0) + 1);
+        self.rev = Revision(seen.rev.0.max(ours.rev.0) + RESERVE);
+        self.reserved = Revision(self.rev.0 + RESERVE);
+        self.shelf.jump(boot, self.rev);
+        Ok(Some(vec![Write::Boot(boot), Write::Reserved(self.reserved)]))
+    }
+
+    /// Whom a call concerns, if its caller has the right.
+    fn chosen(&self, caller: IpAddr, holder: Holder, name: &AnyName) -> Result<Vec<Record>, UpdateError> {
+        if name.as_str() == RESERVED_NAME {
+            return Err(UpdateError::Denied);
+        }
+        let standing = self.standing(name);
+        let first = standing.first().ok_or(UpdateError::NotFound)?;
+        match holder {
+            Holder::Operator if is_local(caller) => Ok(standing),
+            Holder::Operator => Err(UpdateError::Denied),
+            Holder::Lease(lease) => {
+                let mine = standing.iter().find(|record| self.tenure(record) == Some(lease));
+                mine.map(|mine| vec![mine.clone()]).ok_or(UpdateError::NotYours { by: first.instance })
+            }
+            Holder::Epoch(epoch) => {
+                let meant = standing.iter().find(|record| record.epoch == epoch);
+                let meant = meant.ok_or(UpdateError::EpochMismatch { current: first.epoch })?;
+                if meant.lifetime != Lifetime::Permanent {
+                    return Err(UpdateError::NotYours { by: meant.instance });
+                }
+                Ok(vec![meant.clone()])
+            }
+        }
+    }
+
+    /// Puts new contents in place of old ones, registrations as they were.
+    fn amend(&mut self, pairs: Vec<(Record, Record)>) -> Step {
+        let mut step = self.begin();
+        for (old, mut new) in pairs {
+            new.changed = step.rev;
+            let name = new.name.clone();
+            let mut records = self.standing(&name);
+            records.retain(|record| record.instance != new.instance);
+            records.push(new.clone());
+            self.shelf.put(&name, records);
+            let row = NameRow { lease: self.tenure(&new), record: new.clone() };
+            step.writes.push(Write::Name {
+                name: name.clone(),
+                instance: new.instance,
+                row: Some(Box::new(row)),
+            });
+            step.events.push(Event {
+                name,
+                instance: new.instance,
+                before: Some(Arc::new(old)),
+                after: Ok(Arc::new(new)),
+                rev: step.rev,
+            });
+        }
+        self.end(&step);
+        step
+    }
+
+    fn remove(&mut self, step: &mut Step, leases: &Leases, old: Record, why: Removal) {
+        let mut records = self.standing(&old.name);
+        records.retain(|record| record.instance != old.instance);
+        self.shelf.put(&old.name, records);
+        self.take_off(step, leases, old, why);
+    }
+
+    /// The books' part of a removal; the shelf is the caller's.
+    fn take_off(&mut self, step: &mut Step, leases: &Leases, old: Record, why: Removal) {
+        let (name, instance) = (old.name.clone(), old.instance);
+        if let Some(lease) = self.tenures.remove(&(name.clone(), instance))
+            && let Some(held) = self.held.get_mut(&lease)
+        {
+            held.remove(&name);
+            if let Some(cell) = leases.get(lease) {
+                cell.set_names(count(held.len()));
+            }
+        }
+        self.names -= 1;
+        step.writes.push(Write::Name { name: name.clone(), instance, row: None });
+        step.events.push(Event {
+            name,
+            instance,
+            before: Some(Arc::new(old)),
+            after: Err(why),
+            rev: step.rev,
+        });
+    }
+
+    fn standing(&self, name: &AnyName) -> Vec<Record> {
+        self.shelf.get(name).map(|records| records.to_vec()).unwrap_or_default()
+    }
+
+    fn tenure(&self, record: &Record) -> Option<LeaseId> {
+        // A search by parts would need a key type of its own; a clone of an Arc does not hurt.
+        self.tenures.get(&(record.name.clone(), record.instance)).copied()
+    }
+
+    fn begin(&mut self) -> Step {
+        self.rev = Revision(self.rev.0 + 1);
+        self.shelf.begin(self.rev);
+        let mut step = Step { rev: self.rev, ..Step::default() };
+        if self.rev.0 + RESERVE / 2 > self.reserved.0 {
+            self.reserved = Revision(self.rev.0 + RESERVE);
+            step.writes.push(Write::Reserved(self.reserved));
+        }
+        step
+    }
+
+    fn end(&self, step: &Step) {
+        self.shelf.end(step.rev);
+    }
+}
+
+/// A stamp lies too far ahead of ours to be honest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooFarAhead;
+
+/// Whether a caller is on our own machine.
+pub fn is_local(caller: IpAddr) -> bool {
+    caller.to_canonical().is_loopback()
+}
+
+/// What a record weighs on the wire and in memory, to within a few bytes.
+pub fn record_bytes(record: &Record) -> usize {
+    let target = match &record.target {
+        Target::Service { address, object, contract } => {
+            let host = match &address.host {
+                Host::Ip(_) => 17,
+                Host::Dns(name) => name.len(),
+            };
+            host + object.as_str().len() + contract.as_str().len()
+        }
+        Target::Pyro { uri } => uri.as_str().len(),
+    };
+    let tags: usize = record.tags.iter().map(|tag| tag.len() + 2).sum();
+    record.name.as_str().len() + target + tags + 80
+}
+
+fn record(name: AnyName, entry: Entry, instance: InstanceId, epoch: Revision, lifetime: Lifetime) -> Record {
+    let Entry { sharing, target, tags, readiness, weight } = entry;
+    let (epoch, changed, standing) = (NameEpoch(epoch), epoch, Standing::Confirmed);
+    Record { name, sharing, instance, epoch, target, tags, readiness, standing, weight, lifetime, changed }
+}
+
+fn same_content(old: &Record, entry: &Entry) -> bool {
+    old.sharing == entry.sharing
+        && old.target == entry.target
+        && old.tags == entry.tags
+        && old.readiness == entry.readiness
+        && old.weight == entry.weight
+}
+
+/// Fills in "as you see me", and refuses an address that would send everybody else to themselves.
+fn resolve(target: &mut Target, caller: IpAddr) -> Result<(), RegisterError> {
+    let Target::Service { address, .. } = target else { return Ok(()) };
+    if address.is_unspecified() {
+        address.host = Host::Ip(caller.to_canonical());
+    }
+    if address.is_loopback() && !is_local(caller) {
+        return Err(RegisterError::LoopbackFromAfar);
+    }
+    Ok(())
+}
+
+fn count(names: usize) -> u32 {
+    u32::try_from(names).expect("at most a thousand names a lease")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,150 @@
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use common::ids::{ClusterId, InstanceId};
+use common::names::{AnyName, BootCount, Cursor, Names, Record, Revision, Stamp, Stamped};
+use dashmap::DashMap;
+
+use crate::matcher::Matcher;
+use crate::registry::record_bytes;
+
+/// Names that one look at the ordered index takes, before others get the thread and the writer the lock.
+const SCAN_NAMES: usize = 2_000;
+/// A page ends after this many bytes of records; one record more still fits a frame.
+const PAGE_BYTES: usize = 256 * 1024;
+
+/// All records under one name.
+type Records = Arc<[Record]>;
+
+/// What every thread may read, whatever the writer does: the records by name, and in the order of names.
+///
+/// The map is for lookups: nobody iterates it, and no guard of it leaves an expression.
+#[derive(Debug)]
+pub struct Shelf {
+    cluster: ClusterId,
+    boot: AtomicU64,
+    /// The revision that the writer has begun to put here, and the one that it has finished.
+    begun: AtomicU64,
+    ended: AtomicU64,
+    by_name: DashMap<AnyName, Records>,
+    in_order: RwLock<BTreeMap<AnyName, Records>>,
+}
+
+/// A listing in the making.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Those that matched.
+    pub records: Vec<Arc<Record>>,
+    bytes: usize,
+}
+
+/// Where a listing goes on.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Nowhere: that was all.
+    End,
+    /// The page is full.
+    Page(Cursor),
+    /// After this name, once others had the thread.
+    Scan(Cursor),
+}
+
+impl Shelf {
+    pub(super) fn new(cluster: ClusterId, boot: BootCount, rev: Revision) -> Self {
+        Self {
+            cluster,
+            boot: AtomicU64::new(boot.0),
+            begun: AtomicU64::new(rev.0),
+            ended: AtomicU64::new(rev.0),
+            by_name: DashMap::new(),
+            in_order: RwLock::default(),
+        }
+    }
+
+    /// Now. Read it before the records that it is to stamp: what is newer than its stamp is only seen again.
+    pub fn stamp(&self) -> Stamp {
+        self.stamp_at(Revision(self.ended.load(Ordering::Acquire)))
+    }
+
+    /// This boot's stamp of a revision.
+    pub fn stamp_at(&self, rev: Revision) -> Stamp {
+        Stamp { cluster: self.cluster, boot: BootCount(self.boot.load(Ordering::Acquire)), rev }
+    }
+
+    /// The records under `name`: those up and confirmed first.
+    pub fn get(&self, name: &AnyName) -> Option<Records> {
+        self.by_name.get(name).map(|records| Arc::clone(&records))
+    }
+
+    /// The records under each name, all from one revision; `None` when a change was under way: ask again.
+    pub fn get_many(&self, names: &[AnyName]) -> Option<Stamped<Vec<Option<Records>>>> {
+        let stamp = self.stamp();
+        let value = names.iter().map(|name| self.get(name)).collect();
+        let undisturbed = self.begun.load(Ordering::Acquire) == stamp.rev.0 && self.stamp() == stamp;
+        undisturbed.then_some(Stamped { stamp, value })
+    }
+
+    /// Adds to a listing of what `matcher` asks for, from after `after` on, up to `limit` records in all.
+    pub fn list(&self, matcher: &Matcher, after: Option<&Cursor>, limit: usize, found: &mut Found) -> Next {
+        let exact = matches!(matcher.query().names, Names::Exact(_));
+        let prefix = matcher.prefix();
+        let start = match after {
+            Some(cursor) if cursor.name.as_str() >= prefix => Bound::Included(cursor.name.as_str()),
+            _ => Bound::Included(prefix),
+        };
+        let index = self.in_order.read().unwrap_or_else(PoisonError::into_inner);
+        for (looked, (name, records)) in index.range::<str, _>((start, Bound::Unbounded)).enumerate() {
+            if !name.as_str().starts_with(prefix) || exact && name.as_str() != prefix {
+                break;
+            }
+            // Lookups have another order than listings.
+            let mut records: Vec<&Record> = records.iter().collect();
+            records.sort_by_key(|record| record.instance);
+            for record in records {
+                let here = Cursor { name: name.clone(), instance: record.instance };
+                if after.is_some_and(|after| here <= *after) || !matcher.matches(record) {
+                    continue;
+                }
+                let full = found.records.len() >= limit || found.bytes >= PAGE_BYTES;
+                if let (true, Some(last)) = (full, found.records.last()) {
+                    return Next::Page(Cursor { name: last.name.clone(), instance: last.instance });
+                }
+                found.bytes += record_bytes(record);
+                found.records.push(Arc::new(record.clone()));
+            }
+            if looked >= SCAN_NAMES {
+                return Next::Scan(Cursor { name: name.clone(), instance: InstanceId::from_u128(u128::MAX) });
+            }
+        }
+        Next::End
+    }
+
+    pub(super) fn jump(&self, boot: BootCount, rev: Revision) {
+        self.boot.store(boot.0, Ordering::Release);
+        self.begin(rev);
+        self.end(rev);
+    }
+
+    pub(super) fn begin(&self, rev: Revision) {
+        self.begun.store(rev.0, Ordering::Release);
+    }
+
+    pub(super) fn put(&self, name: &AnyName, mut records: Vec<Record>) {
+        let mut index = self.in_order.write().unwrap_or_else(PoisonError::into_inner);
+        if records.is_empty() {
+            index.remove(name);
+            self.by_name.remove(name);
+            return;
+        }
+        records.sort_by_key(|record| (record.readiness as u8, record.standing as u8, record.instance));
+        let records: Records = records.into();
+        index.insert(name.clone(), Arc::clone(&records));
+        self.by_name.insert(name.clone(), records);
+    }
+
+    pub(super) fn end(&self, rev: Revision) {
+        self.ended.store(rev.0, Ordering::Release);
+    }
+}

@@ -1,0 +1,296 @@
+//! The shell: opens the store, restores what it holds, listens, says so, serves, and stops.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use common::clock::{Clock, Moment};
+use common::ids::{ClusterId, InstanceId};
+use common::names::{Address, BootCount, Revision};
+use common::rpc::limits::NAME_SERVICE;
+use common::rpc::name_service::NameService as _;
+use common::rpc::transport::{Route, ServeOptions, serve};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::config::{Config, StorePlace};
+use crate::groups::Groups;
+use crate::handlers::Handlers;
+use crate::leases::{Heard, LEASES_MAX, LeaseRow, Leases};
+use crate::registry::{NAMES_MAX, Registry};
+use crate::store::file::{FileStore, OpenError};
+use crate::store::{Committer, Image, Store as _, Write, file};
+use crate::watch::{RING_EVENTS, Ring};
+use crate::writer::{MAILBOX, Message, Shared, Writer};
+
+/// The cluster of a memory store that was told none.
+const MEMORY_CLUSTER: &str = "dev";
+
+/// Why the name server does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The address is taken, or not ours.
+    #[error("cannot listen at {address}: {error}\n  try: --listen 127.0.0.1:0, or stop what listens there")]
+    Bind {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The store cannot be written.
+    #[error("the store cannot be written: {0}")]
+    Disk(String),
+    /// Our fault.
+    #[error("the writer failed: {0:?}")]
+    Writer(Option<tokio::task::JoinError>),
+    /// Something of the system's failed.
+    #[error(transparent)]
+    System(#[from] io::Error),
+}
+
+impl ServerError {
+    /// The process's exit code.
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Bind { .. } | Self::Store(OpenError::OtherCluster { .. }) => 2,
+            Self::Store(OpenError::InUse { .. }) => 75,
+            Self::Store(OpenError::Damaged { .. } | OpenError::Io { .. }) | Self::Disk(_) => 74,
+            Self::Writer(_) | Self::System(_) => 1,
+        }
+    }
+}
+
+/// Serves until `stop` is cancelled, and leaves cleanly. For a `LocalRuntime`.
+///
+/// # Errors
+/// Why it could not begin.
+pub async fn run(config: Config, stop: CancellationToken) -> Result<(), ServerError> {
+    let clock = Clock::start();
+    let cluster = config.cluster;
+    let (store, image, store_name) = match &config.store {
+        StorePlace::Memory => {
+            let cluster = cluster.unwrap_or_else(|| MEMORY_CLUSTER.parse().expect("three letters"));
+            warn!("nothing outlives this process: after a restart all groups are frozen");
+            (None, Image::in_memory(cluster, Clock::wall()), "memory")
+        }
+        StorePlace::File(path) => {
+            let (store, image) = file::open(path, cluster)?;
+            (Some(store), image, "file")
+        }
+    };
+    let bind = |error| ServerError::Bind { address: config.listen, error };
+    let listener = TcpListener::bind(config.listen).await.map_err(bind)?;
+    let address = listener.local_addr().map_err(bind)?;
+
+    let warm_at = if store.is_some() { Moment::ORIGIN } else { clock.now() + config.warm_up };
+    let restored = restore(clock.now(), image);
+    let Restored { mut registry, leases, groups, writes, cluster, boot, .. } = restored;
+    registry.list_ourselves(Address::from(address), NAME_SERVICE.name, InstanceId::random());
+    let (committer, reports) = begin(store, &writes)?;
+    let shelf = registry.shelf();
+    let shared = Rc::new(Shared {
+        clock,
+        book: leases.book(),
+        ring: RefCell::new(Ring::new(shelf.stamp().rev, RING_EVENTS)),
+        bell: watch::Sender::new(shelf.stamp().rev),
+        group_bell: watch::Sender::new(()),
+        warm_at: Cell::new(warm_at),
+        polls: Cell::new(0),
+        shelf,
+    });
+    let names = registry.names();
+    let (mailbox, messages) = mpsc::channel(MAILBOX);
+    let writer = Writer::new(Rc::clone(&shared), registry, leases, groups, committer, store_name);
+    let mut writer = tokio::task::spawn_local(writer.run(messages, reports));
+
+    announce(address, store_name, cluster, boot, names)?;
+    let (to_writer, ending) = (mailbox.clone(), stop.clone());
+    let route = Route::new(NAME_SERVICE, move |caller| {
+        let (shared, mailbox, stop) = (Rc::clone(&shared), mailbox.clone(), ending.clone());
+        Handlers { shared, mailbox, caller, stop, polls: Rc::default() }.serve()
+    });
+    let options = ServeOptions { cluster, connections_max: config.connections_max, stop };
+    tokio::select! {
+        () = serve(listener, vec![route], options) => {}
+        // It ends before it is told to only by a panic: what it left behind is not served on.
+        ended = &mut writer => return Err(ServerError::Writer(ended.err())),
+    }
+    info!("stopping");
+    match to_writer.send(Message::Close).await {
+        Ok(()) => writer.await.map_err(|error| ServerError::Writer(Some(error))),
+        Err(_) => Err(ServerError::Writer(None)),
+    }
+}
+
+/// What a store's image becomes at a start.
+#[derive(Debug)]
+pub struct Restored {
+    /// The names.
+    pub registry: Registry,
+    /// The leases, each with what is left of its grace.
+    pub leases: Leases,
+    /// The groups.
+    pub groups: Groups,
+    /// What the store must hold before anybody is answered.
+    pub writes: Vec<Write>,
+    /// Whose store it is.
+    pub cluster: ClusterId,
+    /// This boot.
+    pub boot: BootCount,
+}
+
+/// Makes the cores of what a store holds.
+pub fn restore(now: Moment, image: Image) -> Restored {
+    let Image { cluster, boot: previous, reserved, alive, leases: lease_rows, names, groups } = image;
+    let boot = BootCount(previous.0 + 1);
+    let mut writes = vec![Write::Boot(boot), Write::Alive(std::time::Duration::ZERO)];
+    let mut leases = Leases::new(now, LEASES_MAX);
+    for (lease, row) in lease_rows {
+        let grace = row.grace(previous, alive);
+        leases.restore(now, lease, &row, grace);
+        if row.heard != Heard::In(previous) {
+            let row = LeaseRow { heard: Heard::Left(boot, grace), ..row };
+            writes.push(Write::Lease { lease, row: Some(row) });
+        }
+    }
+    // Everything up to the mark may have been used.
+    let mut registry = Registry::new(cluster, boot, Revision(reserved.0), NAMES_MAX);
+    writes.push(Write::Reserved(registry.reserved()));
+    for row in names {
+        let (name, instance) = (row.record.name.clone(), row.record.instance);
+        if !registry.restore(row, &leases) {
+            writes.push(Write::Name { name, instance, row: None });
+        }
+    }
+    Restored { registry, leases, groups: Groups::new(cluster, groups), writes, cluster, boot }
+}
+
+/// Puts down that a new boot has begun, and starts the commit thread.
+fn begin(
+    store: Option<FileStore>,
+    writes: &[Write],
+) -> Result<(Committer, mpsc::UnboundedReceiver<crate::store::Report>), ServerError> {
+    let Some(mut store) = store else { return Ok(Committer::without_store()) };
+    store.commit(writes).map_err(|fault| ServerError::Disk(fault.0))?;
+    Ok(Committer::start(store)?)
+}
+
+/// The first line on standard output, and the last: whoever started us waits for it.
+fn announce(
+    address: SocketAddr,
+    store: &str,
+    cluster: ClusterId,
+    boot: BootCount,
+    names: usize,
+) -> Result<(), ServerError> {
+    let mut out = io::stdout().lock();
+    writeln!(
+        out,
+        "nameserver ready address={address} http=off store={store} cluster={cluster} boot={boot} names={names}"
+    )?;
+    Ok(out.flush()?)
+}
+
+/// Cancels `stop` at the first SIGTERM or Ctrl-C, and ends the process at the second.
+///
+/// # Errors
+/// When signals cannot be caught.
+pub fn stop_on_signals(stop: CancellationToken) -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        for second in [false, true] {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if second {
+                std::process::exit(130);
+            }
+            stop.cancel();
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use common::names::LeaseId;
+    use common::replication::ConfigVersion;
+
+    use super::*;
+    use crate::groups::GroupRow;
+
+    const TTL: Duration = Duration::from_millis(500);
+
+    fn image() -> Image {
+        let row = LeaseRow {
+            ttl: TTL,
+            instance: InstanceId::from_u128(1),
+            owner: None,
+            heard: Heard::In(BootCount(1)),
+        };
+        Image {
+            cluster: ClusterId::from_bytes([1; 16]),
+            boot: BootCount(1),
+            reserved: Revision(10_000),
+            alive: Duration::ZERO,
+            leases: vec![(LeaseId::from_random(1), row)],
+            names: Vec::new(),
+            groups: Vec::new(),
+        }
+    }
+
+    /// What the store holds after these writes.
+    fn apply(image: &mut Image, writes: Vec<Write>) {
+        for write in writes {
+            match write {
+                Write::Boot(boot) => image.boot = boot,
+                Write::Reserved(rev) => image.reserved = rev,
+                Write::Alive(alive) => image.alive = alive,
+                Write::Lease { lease, row } => {
+                    image.leases.retain(|(id, _)| *id != lease);
+                    image.leases.extend(row.map(|row| (lease, row)));
+                }
+                Write::Group(_) | Write::Name { .. } => unreachable!("there are none"),
+            }
+        }
+    }
+
+    /// Field failure: a name server that was killed again and again gave the dead a whole time-to-live each time.
+    /// Here it serves half of one in each life; the lease has ended in the third.
+    #[test]
+    fn f02_restarts_do_not_immortalise() {
+        let mut image = image();
+        for life in 1..=10 {
+            let Restored { mut leases, writes, .. } = restore(Moment::ORIGIN, image.clone());
+            apply(&mut image, writes);
+            let mut ended = 0;
+            for tick in 1..=25 {
+                leases.tick(Moment::after_origin(Duration::from_millis(tick * 10)));
+                ended += leases.sweep(usize::MAX).len();
+            }
+            apply(&mut image, vec![Write::Alive(TTL / 2)]);
+            assert_eq!(ended, usize::from(life >= 2), "in life {life}");
+        }
+    }
+
+    #[test]
+    fn revisions_go_on_past_the_mark_and_groups_come_back() {
+        let group =
+            GroupRow { group: "g".parse().expect("a good name"), standing: None, seen: ConfigVersion(3) };
+        let image = Image { groups: vec![group], ..image() };
+        let Restored { registry, writes, boot, mut groups, .. } = restore(Moment::ORIGIN, image);
+        assert_eq!((boot, registry.shelf().stamp().rev), (BootCount(2), Revision(10_000)));
+        assert!(writes.contains(&Write::Reserved(Revision(20_000))));
+        assert!(groups.read(&"g".parse().expect("a good name"), None).is_err(), "it stays frozen");
+    }
+}

@@ -1,0 +1,205 @@
+//! What a person may ask of a replica: flags, environment, defaults.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use common::names::{Address, LogicalName};
+use common::rpc::limits;
+use common::telemetry;
+
+/// Hosts one member of each replicated service.
+///
+/// Examples:
+///   replica 1 --first            the first replica of a new cluster
+///   replica 2                    one more, on the same machine
+///   replica 3 -n 10.0.0.7:9090   one more, told where the name server is
+#[derive(Clone, Debug, Parser)]
+#[command(name = "replica", version, verbatim_doc_comment, max_term_width = 100)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+pub struct Config {
+    /// Which replica: a number N registers `replica.N`; a name such as `replica.west` is taken as it is
+    #[arg(value_name = "N", value_parser = replica_name, required_unless_present = "show_limits")]
+    pub name: Option<LogicalName>,
+
+    /// The name servers, tried in turn [else `PYRO_NS_HOST` and `PYRO_NS_PORT`, else 127.0.0.1:9090]
+    #[arg(short, long, value_name = "HOST:PORT[,…]", value_delimiter = ',', env = "NAME_SERVER")]
+    pub name_server: Vec<Address>,
+
+    /// Where to listen; port 0 takes a free one
+    #[arg(short, long, value_name = "ADDR", default_value_t = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0))]
+    pub listen: SocketAddr,
+
+    /// Where its data are [default: replica.N in the state directory]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+
+    /// Keep everything in memory: what it acknowledges dies with it
+    #[arg(long, conflicts_with = "data_dir")]
+    pub ephemeral: bool,
+
+    /// Create the groups that do not exist yet; harmless at any later start
+    #[arg(long)]
+    pub first: bool,
+
+    /// What a group that it creates begins with
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = Start::Demo)]
+    pub start: Start,
+
+    /// The catalogue of a group that it creates: `name,price,stock`, one product a line
+    #[arg(long, value_name = "FILE.csv")]
+    pub menu: Option<PathBuf>,
+
+    /// How many replicas must be in sync for an answer, in a group that it creates
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=7))]
+    pub min_in_sync: u8,
+
+    /// How long its name outlives it: 100ms to 24h
+    #[arg(long, value_name = "D", env = "LEASE_TTL", default_value = "3s", value_parser = ttl)]
+    pub ttl: Duration,
+
+    /// Connections at most
+    #[arg(long, value_name = "N", default_value_t = limits::CONNECTIONS_MAX)]
+    pub max_connections: usize,
+
+    /// Which log lines are written
+    #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = telemetry::DEFAULT_FILTER)]
+    pub log: String,
+
+    /// How log lines look
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+
+    /// Listen outside loopback although anybody there may then read and change everything
+    #[arg(long)]
+    pub insecure_bind: bool,
+
+    /// Print the limits and exit
+    #[arg(long)]
+    pub show_limits: bool,
+}
+
+/// What a new group begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Start {
+    /// A catalogue and sample orders.
+    Demo,
+    /// Nothing.
+    Empty,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For a person.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl From<LogFormat> for telemetry::LogFormat {
+    fn from(format: LogFormat) -> Self {
+        match format {
+            LogFormat::Text => Self::Text,
+            LogFormat::Json => Self::Json,
+        }
+    }
+}
+
+impl Config {
+    /// Checks what no single flag can know.
+    ///
+    /// # Errors
+    /// A sentence, and what to try.
+    pub fn check(&self) -> Result<(), String> {
+        if !self.listen.ip().is_loopback() && !self.insecure_bind {
+            return Err(format!(
+                "{} can be reached from outside this machine, and nothing here asks who calls\n  \
+                 try: --listen 127.0.0.1:{}    or, in a network you trust, --insecure-bind",
+                self.listen,
+                self.listen.port()
+            ));
+        }
+        Ok(())
+    }
+
+    /// Where the data are: the flag's, else `name` in the user's state directory.
+    ///
+    /// # Errors
+    /// A sentence, when the environment names no such directory.
+    pub fn data_dir(&self, name: &LogicalName) -> Result<PathBuf, String> {
+        if let Some(dir) = &self.data_dir {
+            return Ok(dir.clone());
+        }
+        let absolute =
+            |variable: &str| std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+        let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
+        let state =
+            state.ok_or("neither XDG_STATE_HOME nor HOME names a directory\n  try: --data-dir DIR")?;
+        Ok(state.join("just-hungry").join(name.as_str()))
+    }
+}
+
+fn replica_name(text: &str) -> Result<LogicalName, String> {
+    let name = if text.starts_with("replica.") { text.to_owned() } else { format!("replica.{text}") };
+    name.parse().map_err(|error| format!("{error}"))
+}
+
+fn ttl(text: &str) -> Result<Duration, String> {
+    let ttl = duration(text).ok_or("not a duration like 300ms, 5s or 2m")?;
+    let allowed = Duration::from_millis(100)..=Duration::from_hours(24);
+    if allowed.contains(&ttl) { Ok(ttl) } else { Err("a lease lives 100ms to 24h".to_owned()) }
+}
+
+fn duration(text: &str) -> Option<Duration> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let count: u64 = text[..digits].parse().ok()?;
+    let millis: u64 = match &text[digits..] {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    Some(Duration::from_millis(count.checked_mul(millis)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Config, clap::Error> {
+        Config::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn a_number_is_a_name_and_a_name_is_taken_as_it_is() {
+        let name = |line| parse(line).unwrap().name.unwrap().to_string();
+        assert_eq!(name("replica 1"), "replica.1");
+        assert_eq!(name("replica replica.west"), "replica.west");
+        assert!(parse("replica West").is_err());
+        assert!(parse("replica").is_err());
+    }
+
+    #[test]
+    fn a_lease_lives_100_ms_to_24_h() {
+        assert_eq!(parse("replica 1 --ttl 100ms").unwrap().ttl, Duration::from_millis(100));
+        assert_eq!(parse("replica 1 --ttl 24h").unwrap().ttl, Duration::from_hours(24));
+        for bad in ["99ms", "25h", "3", "s", "-1s", "1.5s", "99999999999999999999s"] {
+            assert!(parse(&format!("replica 1 --ttl={bad}")).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_bind_outside_loopback_has_to_be_asked_for() {
+        assert!(parse("replica 1 -l 0.0.0.0:0").unwrap().check().is_err());
+        assert_eq!(parse("replica 1 -l 0.0.0.0:0 --insecure-bind").unwrap().check(), Ok(()));
+        assert_eq!(parse("replica 1 -l [::1]:0").unwrap().check(), Ok(()));
+    }
+
+    #[test]
+    fn memory_and_a_directory_exclude_each_other() {
+        assert!(parse("replica 1 --ephemeral --data-dir /tmp/x").is_err());
+    }
+}

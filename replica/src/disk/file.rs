@@ -1,0 +1,436 @@
+//! One group's file: what a [`WriteBatch`] means in tables, and how it is read back without trusting it.
+//!
+//! Tables: `meta` (format, cluster, replica, group, config, base, snapshot, addresses), `log` (index to entry),
+//! `snapshot` (number to chunk). Each value ends with a crc32c over table, key and value: redb checks its pages
+//! only when it repairs. That a log's entries follow each other is in the entries' own chained checksums.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use common::clock::{Clock, Timestamp};
+use common::ids::ClusterId;
+use common::replication::{Entry, GroupName, LogIndex, ReplicaId};
+use redb::backends::InMemoryBackend;
+use redb::{Builder, Database, Durability, ReadableDatabase as _, ReadableTable, Table, TableDefinition};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::directory::{Directory, DirectoryError};
+use crate::passive::{Stored, WriteBatch};
+
+const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
+const SNAPSHOT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("snapshot");
+
+/// What this program writes, and the only one that it reads.
+const FORMAT: u32 = 1;
+/// The log's tail and the tables' upper pages; the core keeps in memory what it needs. (redb's own default: 1 GiB.)
+const CACHE_BYTES: usize = 16 * 1024 * 1024;
+/// Of a snapshot: small beside the cache.
+const CHUNK_BYTES: usize = 1024 * 1024;
+
+/// Whose disk a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The cluster it was formatted for.
+    pub cluster: ClusterId,
+    /// The replica: drawn when it was formatted.
+    pub replica: ReplicaId,
+}
+
+/// An open file.
+#[derive(Debug)]
+pub struct GroupFile {
+    database: Database,
+    /// `None`: in memory.
+    path: Option<PathBuf>,
+}
+
+/// What a file holds.
+#[derive(Debug)]
+pub struct Contents {
+    /// Whose it is.
+    pub identity: Identity,
+    /// What the core wrote.
+    pub stored: Stored,
+    /// Where the other members listened when last seen: a hint for a start without a name server.
+    pub addresses: Vec<SocketAddr>,
+}
+
+/// What stands in a group's file's place.
+#[derive(Debug)]
+pub enum Found {
+    /// Nothing.
+    Nothing,
+    /// A member.
+    Member(GroupFile, Box<Contents>),
+    /// Something that must not be served, and why: it names the key.
+    Damaged(String),
+}
+
+/// Why a file cannot be used at all.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// The disk failed: the outcome of whatever was under way is unknown.
+    #[error("{path}: {why}", path = .path.display())]
+    Failed {
+        /// Which file.
+        path: PathBuf,
+        /// What the operating system or redb says.
+        why: String,
+    },
+    /// A newer program wrote it.
+    #[error("{path} was written in format {written}, this program reads {FORMAT}", path = .path.display())]
+    Newer {
+        /// Which file.
+        path: PathBuf,
+        /// Its format.
+        written: u32,
+    },
+    /// Its directory failed.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+}
+
+/// Where a group's file is: in a directory, or nowhere when all is kept in memory.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// `None`: in memory.
+    pub directory: Option<Arc<Directory>>,
+    /// Whose file; a name of the services' table, never a user's text.
+    pub group: GroupName,
+}
+
+impl Place {
+    fn name(&self) -> String {
+        format!("{}.redb", self.group)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory
+            .as_ref()
+            .map_or_else(|| "memory".into(), |directory| directory.path().join(self.name()))
+    }
+
+    /// Opens and reads what is there.
+    ///
+    /// # Errors
+    /// [`FileError`]; damage is no error but a finding.
+    pub fn open(&self) -> Result<Found, FileError> {
+        let path = self.path();
+        if self.directory.is_none() || !path.exists() {
+            return Ok(Found::Nothing);
+        }
+        // What a restart reads must be what the disk has, not what failed to reach it and stayed in the page cache.
+        let failed = |error: std::io::Error| FileError::Failed { path: path.clone(), why: error.to_string() };
+        let file = File::open(&path).map_err(failed)?;
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)
+            .map_err(|errno| failed(errno.into()))?;
+        let opened = catch_unwind(AssertUnwindSafe(|| {
+            let file = GroupFile { database: builder().open(&path)?, path: Some(path.clone()) };
+            let contents = file.read(&self.group)?;
+            Ok((file, Box::new(contents)))
+        }));
+        match opened {
+            Ok(Ok((file, contents))) => Ok(Found::Member(file, contents)),
+            Ok(Err(Unreadable::Damaged(why))) => Ok(Found::Damaged(why)),
+            Ok(Err(Unreadable::Newer(written))) => Err(FileError::Newer { path, written }),
+            Ok(Err(Unreadable::Failed(why))) => Err(FileError::Failed { path, why }),
+            // Known of redb after a full disk.
+            Err(_) => Ok(Found::Damaged("redb panicked".to_owned())),
+        }
+    }
+
+    /// Makes a file for a new identity, in the place of none.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn format(&self, identity: Identity) -> Result<GroupFile, FileError> {
+        let path = self.path();
+        let failed = |error: redb::Error| FileError::Failed { path: path.clone(), why: error.to_string() };
+        let database = match &self.directory {
+            None => {
+                let database =
+                    builder().create_with_backend(InMemoryBackend::new()).map_err(|e| failed(e.into()))?;
+                stamp(&database, &self.group, identity).map_err(failed)?;
+                database
+            }
+            Some(directory) => {
+                directory.make_file(&self.name(), |file: &mut File| {
+                    let database = builder().create_file(file.try_clone()?).map_err(std::io::Error::other)?;
+                    stamp(&database, &self.group, identity).map_err(std::io::Error::other)
+                })?;
+                builder().open(&path).map_err(|error| failed(error.into()))?
+            }
+        };
+        Ok(GroupFile { database, path: self.directory.as_ref().map(|_| path) })
+    }
+
+    /// Puts a damaged file aside as evidence.
+    ///
+    /// # Errors
+    /// [`FileError::Directory`].
+    pub fn put_damaged_aside(&self) -> Result<PathBuf, FileError> {
+        self.put_aside(&format!("{}.damaged-{}", self.name(), file_time(Clock::wall())))
+    }
+
+    /// Gives the file's identity up: puts it aside when it may hold entries that nobody else has, else removes it.
+    ///
+    /// # Errors
+    /// [`FileError::Directory`].
+    pub fn give_up(&self, keep: bool) -> Result<(), FileError> {
+        match &self.directory {
+            None => {}
+            Some(_) if keep => {
+                let aside =
+                    self.put_aside(&format!("{}.{}.rolled-back", self.name(), file_time(Clock::wall())))?;
+                tracing::warn!(group = %self.group, path = %aside.display(), "file put aside, starting anew");
+            }
+            Some(directory) => directory.remove(&self.name())?,
+        }
+        Ok(())
+    }
+
+    fn put_aside(&self, aside: &str) -> Result<PathBuf, FileError> {
+        match &self.directory {
+            None => Ok(self.path()),
+            Some(directory) => Ok(directory.put_aside(&self.name(), aside)?),
+        }
+    }
+}
+
+impl GroupFile {
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        self.path.as_deref().unwrap_or(Path::new("memory"))
+    }
+
+    /// Room on its file system; `None` when it is not known, or the file is in memory.
+    pub(super) fn free_bytes(&self) -> Option<u64> {
+        let room = rustix::fs::statvfs(self.path.as_ref()?).ok()?;
+        Some(room.f_bavail.saturating_mul(room.f_frsize))
+    }
+
+    /// Writes `batch` in one transaction, fsynced.
+    ///
+    /// # Errors
+    /// redb's. Whether the batch is on the disk is unknown then, and nothing may be answered any more.
+    pub(super) fn write(&self, batch: &WriteBatch) -> Result<(), redb::Error> {
+        let mut transaction = self.database.begin_write()?;
+        transaction.set_durability(Durability::Immediate)?;
+        {
+            let mut log = transaction.open_table(LOG)?;
+            if let Some(from) = batch.truncate_from {
+                log.retain_in(from.0.., |_, _| false)?;
+            }
+            let mut meta = transaction.open_table(META)?;
+            if let Some(base) = &batch.base {
+                log.retain_in(..=base.point.index.0, |_, _| false)?;
+                put(&mut meta, "base", base)?;
+            }
+            for entry in &batch.append {
+                let index = entry.index.0;
+                let value = seal("log", &index.to_be_bytes(), &**entry);
+                log.insert(index, &*value)?;
+            }
+            if let Some(snapshot) = &batch.snapshot {
+                let mut chunks = transaction.open_table(SNAPSHOT)?;
+                chunks.retain(|_, _| false)?;
+                for (number, chunk) in (0u64..).zip(snapshot.chunks(CHUNK_BYTES)) {
+                    chunks.insert(number, &*seal_bytes("snapshot", &number.to_be_bytes(), chunk.to_vec()))?;
+                }
+                put(&mut meta, "snapshot", &Whole::of(snapshot))?;
+            }
+            if let Some(config) = &batch.config {
+                put(&mut meta, "config", config)?;
+            }
+        }
+        Ok(transaction.commit()?)
+    }
+
+    /// Writes where the other members listen.
+    pub(super) fn note(&self, addresses: &[SocketAddr]) -> Result<(), redb::Error> {
+        let mut transaction = self.database.begin_write()?;
+        transaction.set_durability(Durability::Immediate)?;
+        put(&mut transaction.open_table(META)?, "addresses", &addresses)?;
+        Ok(transaction.commit()?)
+    }
+
+    fn read(&self, group: &GroupName) -> Result<Contents, Unreadable> {
+        let transaction = self.database.begin_read()?;
+        let meta = transaction.open_table(META)?;
+        let format: u32 = get(&meta, "format")?.ok_or_else(|| missing("format"))?;
+        if format > FORMAT {
+            return Err(Unreadable::Newer(format));
+        }
+        let of: GroupName = get(&meta, "group")?.ok_or_else(|| missing("group"))?;
+        if of != *group {
+            return Err(Unreadable::Damaged(format!("meta group: the file belongs to {of}")));
+        }
+        let identity = Identity {
+            cluster: get(&meta, "cluster")?.ok_or_else(|| missing("cluster"))?,
+            replica: get(&meta, "replica")?.ok_or_else(|| missing("replica"))?,
+        };
+        let mut entries = Vec::new();
+        for row in transaction.open_table(LOG)?.iter()? {
+            let (index, value) = row?;
+            let index = index.value();
+            let entry: Entry = unseal("log", &index.to_be_bytes(), value.value(), || format!("log {index}"))?;
+            if entry.index != LogIndex(index) {
+                return Err(Unreadable::Damaged(format!("log {index}: holds entry {}", entry.index)));
+            }
+            entries.push(entry);
+        }
+        let mut snapshot = None;
+        if let Some(whole) = get::<Whole>(&meta, "snapshot")? {
+            let mut bytes = Vec::new();
+            for row in transaction.open_table(SNAPSHOT)?.iter()? {
+                let (number, value) = row?;
+                let number = number.value();
+                let key = || format!("snapshot {number}");
+                bytes.extend_from_slice(unseal_bytes("snapshot", &number.to_be_bytes(), value.value(), key)?);
+            }
+            if Whole::of(&bytes) != whole {
+                return Err(Unreadable::Damaged("meta snapshot: not the chunks that are there".to_owned()));
+            }
+            snapshot = Some(Bytes::from(bytes));
+        }
+        let stored = Stored {
+            config: get(&meta, "config")?,
+            snapshot,
+            base: get(&meta, "base")?.unwrap_or_default(),
+            entries,
+        };
+        Ok(Contents { identity, stored, addresses: get(&meta, "addresses")?.unwrap_or_default() })
+    }
+}
+
+/// A whole snapshot's length and checksum: its chunks are each right, and all there.
+#[derive(Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+struct Whole {
+    bytes: u64,
+    crc: u32,
+}
+
+impl Whole {
+    fn of(snapshot: &[u8]) -> Self {
+        Self { bytes: snapshot.len() as u64, crc: crc32c::crc32c(snapshot) }
+    }
+}
+
+/// Why a file gave no [`Contents`].
+enum Unreadable {
+    /// It does not hold what was written.
+    Damaged(String),
+    /// A newer program wrote it.
+    Newer(u32),
+    /// It could not be read.
+    Failed(String),
+}
+
+impl<E: Into<redb::Error>> From<E> for Unreadable {
+    fn from(error: E) -> Self {
+        match error.into() {
+            // The operating system's word; what redb itself found wrong has no number.
+            redb::Error::Io(error) if error.raw_os_error().is_some() => Self::Failed(error.to_string()),
+            redb::Error::UpgradeRequired(format) => Self::Newer(u32::from(format)),
+            error => Self::Damaged(error.to_string()),
+        }
+    }
+}
+
+fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder.set_cache_size(CACHE_BYTES);
+    builder
+}
+
+fn stamp(database: &Database, group: &GroupName, identity: Identity) -> Result<(), redb::Error> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_durability(Durability::Immediate)?;
+    {
+        let mut meta = transaction.open_table(META)?;
+        put(&mut meta, "format", &FORMAT)?;
+        put(&mut meta, "group", group)?;
+        put(&mut meta, "cluster", &identity.cluster)?;
+        put(&mut meta, "replica", &identity.replica)?;
+        transaction.open_table(LOG)?;
+        transaction.open_table(SNAPSHOT)?;
+    }
+    Ok(transaction.commit()?)
+}
+
+fn put<T: Serialize>(
+    meta: &mut Table<'_, &'static str, &'static [u8]>,
+    key: &str,
+    value: &T,
+) -> Result<(), redb::Error> {
+    meta.insert(key, &*seal("meta", key.as_bytes(), value))?;
+    Ok(())
+}
+
+fn get<T: DeserializeOwned>(
+    meta: &impl ReadableTable<&'static str, &'static [u8]>,
+    key: &str,
+) -> Result<Option<T>, Unreadable> {
+    let Some(value) = meta.get(key)? else { return Ok(None) };
+    unseal("meta", key.as_bytes(), value.value(), || format!("meta {key}")).map(Some)
+}
+
+fn missing(key: &str) -> Unreadable {
+    Unreadable::Damaged(format!("meta {key}: missing"))
+}
+
+fn checksum(table: &str, key: &[u8], value: &[u8]) -> [u8; 4] {
+    let crc = [&[0], key, value]
+        .iter()
+        .fold(crc32c::crc32c(table.as_bytes()), |crc, part| crc32c::crc32c_append(crc, part));
+    crc.to_be_bytes()
+}
+
+fn seal_bytes(table: &str, key: &[u8], mut value: Vec<u8>) -> Vec<u8> {
+    let crc = checksum(table, key, &value);
+    value.extend_from_slice(&crc);
+    value
+}
+
+fn seal<T: Serialize>(table: &str, key: &[u8], value: &T) -> Vec<u8> {
+    let config = bincode::config::standard();
+    let value = bincode::serde::encode_to_vec(value, config).expect("plain data always encodes into memory");
+    seal_bytes(table, key, value)
+}
+
+fn unseal_bytes<'a>(
+    table: &str,
+    key: &[u8],
+    sealed: &'a [u8],
+    name: impl Fn() -> String,
+) -> Result<&'a [u8], Unreadable> {
+    match sealed.split_last_chunk::<4>() {
+        Some((value, crc)) if *crc == checksum(table, key, value) => Ok(value),
+        _ => Err(Unreadable::Damaged(format!("{}: bad checksum", name()))),
+    }
+}
+
+fn unseal<T: DeserializeOwned>(
+    table: &str,
+    key: &[u8],
+    sealed: &[u8],
+    name: impl Fn() -> String,
+) -> Result<T, Unreadable> {
+    let value = unseal_bytes(table, key, sealed, &name)?;
+    match bincode::serde::decode_from_slice(value, bincode::config::standard()) {
+        Ok((decoded, read)) if read == value.len() => Ok(decoded),
+        Ok(_) => Err(Unreadable::Damaged(format!("{}: too long", name()))),
+        Err(error) => Err(Unreadable::Damaged(format!("{}: {error}", name()))),
+    }
+}
+
+/// A time that can stand in a file's name.
+fn file_time(at: Timestamp) -> String {
+    at.to_string().replace([':', '.'], "-")
+}

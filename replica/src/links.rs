@@ -1,0 +1,369 @@
+//! The connections to other replicas' processes: one to each, always up while its process lives, shared by all
+//! groups.
+//!
+//! A connection that breaks is dialled again at once; a refusal then is how a death is noticed within a
+//! millisecond. Who they are comes from three sources, none of which is authority: the registry (names that begin
+//! with `replica.`), the hellos of those who dialled us, and the addresses that a disk remembers.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use common::clock::{Clock, Moment};
+use common::directory::Names;
+use common::ids::{ClusterId, InstanceId};
+use common::names::{Address, Host, LogicalName, Names as Which, Query, Record};
+use common::replication::{GroupName, Member, ReplicaId};
+use common::rpc::limits::PEER;
+use common::rpc::peer::{Hello, Message, PeerClient, PeerRequest, PeerResponse, Reply, ReplyBody};
+use common::rpc::transport::{CallError, Connection, within};
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+
+use crate::passive::driver::mailbox::{Group, Listed};
+
+/// How long a peer's machine has to accept.
+const CONNECT_WITHIN: Duration = Duration::from_millis(300);
+/// How long a peer has to greet back, from memory.
+const GREET_WITHIN: Duration = Duration::from_secs(1);
+/// A connection without bytes is closed after 45 s; a hello before that keeps it, and tells of a new identity.
+const GREET_EVERY: Duration = Duration::from_secs(20);
+/// Before a refused address is dialled again.
+const BACK_OFF_MIN: Duration = Duration::from_millis(20);
+/// And at most.
+const BACK_OFF_MAX: Duration = Duration::from_millis(400);
+/// How long an address is tried that the registry does not list: a member that restarts while there is no name
+/// server comes back within this, or dials us.
+const UNLISTED_KEPT: Duration = Duration::from_mins(1);
+/// Processes dialled at once; a group has seven members at most.
+const LINKS_MAX: usize = 32;
+
+/// All connections of this process to others of its kind.
+#[derive(Debug)]
+pub struct Links {
+    cluster: ClusterId,
+    boot: InstanceId,
+    clock: Clock,
+    groups: RefCell<Vec<Group>>,
+    /// By where they listen.
+    processes: RefCell<BTreeMap<SocketAddr, Rc<Link>>>,
+}
+
+/// The connection to one process.
+#[derive(Debug)]
+struct Link {
+    address: SocketAddr,
+    connection: RefCell<Option<Connection<PeerRequest, PeerResponse>>>,
+    /// Who greeted back on this connection.
+    greeted: RefCell<BTreeMap<GroupName, Member>>,
+    /// Who was last known there; of them a refusal tells.
+    known: RefCell<BTreeMap<GroupName, Member>>,
+    /// Whether the registry lists it.
+    listed: Cell<bool>,
+    /// Something changed: greet again, or dial now.
+    nudge: Notify,
+}
+
+impl Links {
+    /// No connections yet; `boot` is this process.
+    pub fn new(cluster: ClusterId, boot: InstanceId, clock: Clock) -> Rc<Self> {
+        let (groups, processes) = (RefCell::default(), RefCell::default());
+        Rc::new(Self { cluster, boot, clock, groups, processes })
+    }
+
+    /// Speaks for this group too, from the next greeting on.
+    pub fn join(&self, group: Group) {
+        self.groups.borrow_mut().push(group);
+    }
+
+    /// Keeps connections to all that the registry lists, for ever.
+    pub async fn follow(self: Rc<Self>, names: Names) {
+        let mut view = names.view(Query::by_name(Which::Prefix("replica.".into())));
+        loop {
+            let records = view.borrow_and_update().records.clone();
+            self.list(&records).await;
+            if view.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn list(self: &Rc<Self>, records: &[std::sync::Arc<Record>]) {
+        for link in self.processes.borrow().values() {
+            link.listed.set(false);
+        }
+        let groups = self.groups.borrow().clone();
+        let mut found: Vec<Vec<Listed>> = vec![Vec::new(); groups.len()];
+        for record in records.iter().filter(|record| record.instance != self.boot) {
+            let Some(address) = record.target.address().and_then(socket) else { continue };
+            let Ok(name) = record.name.as_str().parse::<LogicalName>() else { continue };
+            let Some(link) = self.learn(address) else { continue };
+            link.listed.set(true);
+            for (group, found) in groups.iter().zip(&mut found) {
+                let id = record.tags.value(&format!("id.{}", group.name())).and_then(|id| id.parse().ok());
+                let Some(id) = id else { continue };
+                let member = Member { id, boot: record.instance };
+                found.push(Listed { member, name: name.clone(), address });
+                // While it is connected, its own word counts.
+                if link.connection.borrow().is_none()
+                    && link.known.borrow_mut().insert(group.name().clone(), member) != Some(member)
+                {
+                    link.nudge.notify_one();
+                }
+            }
+        }
+        for (group, found) in groups.iter().zip(found) {
+            group.listed(found).await;
+        }
+    }
+
+    /// Keeps a connection to `address` from now on. `None` when there are too many.
+    pub fn meet(self: &Rc<Self>, address: SocketAddr) {
+        self.learn(address);
+    }
+
+    fn learn(self: &Rc<Self>, address: SocketAddr) -> Option<Rc<Link>> {
+        if let Some(link) = self.processes.borrow().get(&address) {
+            return Some(link.clone());
+        }
+        if self.processes.borrow().len() >= LINKS_MAX {
+            return None;
+        }
+        let link = Rc::new(Link {
+            address,
+            connection: RefCell::default(),
+            greeted: RefCell::default(),
+            known: RefCell::default(),
+            listed: Cell::new(false),
+            nudge: Notify::new(),
+        });
+        self.processes.borrow_mut().insert(address, link.clone());
+        crate::spawn_essential(self.clone().keep(link.clone()));
+        Some(link)
+    }
+
+    /// Greets on every connection again: an identity has changed.
+    pub fn greet_again(&self) {
+        for link in self.processes.borrow().values() {
+            link.nudge.notify_one();
+        }
+    }
+
+    /// Sends `message` to `to`, when its process is connected. It is queued at the first poll; `None` comes when
+    /// there will be no reply.
+    pub fn call(
+        &self,
+        group: &GroupName,
+        to: ReplicaId,
+        message: Message,
+        time: Duration,
+    ) -> Option<impl Future<Output = Option<Reply>> + 'static> {
+        let links = self.processes.borrow();
+        let greeted =
+            |link: &&Rc<Link>| link.greeted.borrow().get(group).is_some_and(|member| member.id == to);
+        let connection = links.values().find(greeted)?.connection.borrow().clone()?;
+        let group = group.clone();
+        Some(async move {
+            let reply = PeerClient::from(connection).passive(within(PEER, time), group, message).await;
+            reply.inspect_err(|error| tracing::debug!(%error, "a peer did not reply")).ok()
+        })
+    }
+
+    /// Dials, greets, and dials again, until the address is nobody's.
+    async fn keep(self: Rc<Self>, link: Rc<Link>) {
+        let mut back_off = BACK_OFF_MIN;
+        let mut reached = self.clock.now();
+        loop {
+            let dialled = Connection::dial(&link.address.into(), PEER, self.cluster, CONNECT_WITHIN).await;
+            match dialled {
+                Ok(connection) => {
+                    let since = self.clock.now();
+                    let ourselves = self.stay(&link, connection).await;
+                    if ourselves {
+                        break;
+                    }
+                    reached = self.clock.now();
+                    if reached.since(since) > BACK_OFF_MAX {
+                        // At once: if that is refused, the process is gone.
+                        back_off = BACK_OFF_MIN;
+                        continue;
+                    }
+                }
+                Err(CallError::Unreachable { refused: true, .. }) => self.refused(&link).await,
+                Err(error) => tracing::debug!(peer = %link.address, %error, "cannot reach a peer"),
+            }
+            if self.is_nobodys(&link, reached) {
+                break;
+            }
+            let wait = rand::random_range(back_off / 2..=back_off);
+            // A nudge says that somebody new listens there.
+            let _ = timeout(wait, link.nudge.notified()).await;
+            back_off = (back_off * 2).min(BACK_OFF_MAX);
+        }
+        self.processes.borrow_mut().remove(&link.address);
+    }
+
+    fn is_nobodys(&self, link: &Link, reached: Moment) -> bool {
+        !link.listed.get() && self.clock.now().since(reached) > UNLISTED_KEPT
+    }
+
+    /// Uses a connection until it is gone. Whether it leads to ourselves.
+    async fn stay(&self, link: &Link, connection: Connection<PeerRequest, PeerResponse>) -> bool {
+        link.connection.replace(Some(connection.clone()));
+        let ourselves = loop {
+            if self.greet(link, &connection).await {
+                break true;
+            }
+            tokio::select! { biased;
+                () = connection.closed() => break false,
+                () = link.nudge.notified() => {}
+                () = sleep(GREET_EVERY) => {}
+            }
+        };
+        link.greeted.borrow_mut().clear();
+        link.connection.replace(None);
+        ourselves
+    }
+
+    /// Says hello for each group. Whether it was we ourselves who answered.
+    async fn greet(&self, link: &Link, connection: &Connection<PeerRequest, PeerResponse>) -> bool {
+        let groups = self.groups.borrow().clone();
+        for group in groups {
+            let Some(hello) = group.hello().await else { continue };
+            let client = PeerClient::from(connection.clone());
+            let message = Message::Hello(hello);
+            let reply = client.passive(within(PEER, GREET_WITHIN), group.name().clone(), message).await;
+            match reply {
+                Ok(Reply { body: ReplyBody::Hello(theirs), .. }) => {
+                    if theirs.me.boot == self.boot {
+                        return true;
+                    }
+                    if theirs.cluster != self.cluster {
+                        continue;
+                    }
+                    if link.greeted.borrow_mut().insert(group.name().clone(), theirs.me) != Some(theirs.me) {
+                        let (replica, peer) = (theirs.me.id, link.address);
+                        tracing::debug!(group = %group.name(), %replica, %peer, name = %theirs.name, "met a peer");
+                    }
+                    link.known.borrow_mut().insert(group.name().clone(), theirs.me);
+                    group.met(Hello { address: link.address, ..theirs }).await;
+                }
+                Ok(reply) => tracing::debug!(peer = %link.address, ?reply, "a peer did not greet back"),
+                Err(error) => tracing::debug!(peer = %link.address, %error, "a peer did not greet back"),
+            }
+        }
+        false
+    }
+
+    async fn refused(&self, link: &Link) {
+        let groups = self.groups.borrow().clone();
+        for group in groups {
+            let member = link.known.borrow().get(group.name()).copied();
+            if let Some(member) = member {
+                group.refused(member).await;
+            }
+        }
+    }
+}
+
+/// A replica's address, which it registered by number.
+fn socket(address: &Address) -> Option<SocketAddr> {
+    match address.host {
+        Host::Ip(ip) => Some(SocketAddr::new(ip, address.port)),
+        Host::Dns(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use common::rpc::transport::{ServeOptions, serve};
+    use tokio::net::TcpListener;
+    use tokio::task::LocalSet;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::passive::driver::mailbox::{Letter, Mailbox};
+    use crate::server::{Served, routes};
+
+    const CLUSTER: ClusterId = ClusterId::from_bytes([7; 16]);
+
+    fn hello(id: u128) -> Hello {
+        Hello {
+            cluster: CLUSTER,
+            me: Member { id: ReplicaId::from_u128(id), boot: InstanceId::from_u128(id) },
+            name: "replica.1".parse().unwrap(),
+            address: "127.0.0.1:1".parse().unwrap(),
+            last: common::replication::LogPoint::default(),
+            wall: common::clock::Timestamp::default(),
+            config_version: common::replication::ConfigVersion(0),
+        }
+    }
+
+    fn process(boot: u128) -> (Rc<Links>, Group, Mailbox) {
+        let links = Links::new(CLUSTER, InstanceId::from_u128(boot), Clock::start());
+        let (group, mailbox) = Group::new("just.hungry".parse().unwrap());
+        links.join(group.clone());
+        (links, group, mailbox)
+    }
+
+    /// Answers for a driver: says who it is, and acknowledges what it hears. Returns the first letter that is none
+    /// of these.
+    async fn answer(mailbox: &mut Mailbox, me: u128) -> Letter {
+        loop {
+            match mailbox.letters.recv().await.expect("somebody posts") {
+                Letter::Hello(asker) => asker.send(hello(me)).unwrap(),
+                Letter::Peer { message: Message::Hello(_), answer, .. } => {
+                    let body = ReplyBody::Hello(hello(me));
+                    answer.send(Reply { epoch: common::replication::Epoch(0), body }).unwrap();
+                }
+                Letter::Peer { answer, .. } => {
+                    let body = ReplyBody::Accepted;
+                    answer.send(Reply { epoch: common::replication::Epoch(3), body }).unwrap();
+                }
+                other => return other,
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_peer_is_met_called_and_its_end_is_noticed_by_a_refusal() {
+        let test = async {
+            // Process 2 serves; process 1 is told its address.
+            let (links_2, group_2, mut mailbox_2) = process(2);
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let served = Served {
+                groups: vec![group_2],
+                links: links_2,
+                cluster: CLUSTER,
+                clock: Clock::start(),
+                refused: Cell::new(0),
+            };
+            let stop = CancellationToken::new();
+            let options = ServeOptions { cluster: CLUSTER, connections_max: 10, stop: stop.clone() };
+            let serving = tokio::task::spawn_local(serve(listener, routes(Rc::new(served)), options));
+            tokio::task::spawn_local(async move { answer(&mut mailbox_2, 2).await });
+            let (links, group, mut mailbox) = process(1);
+            links.meet(address);
+            let Letter::Met(met) = answer(&mut mailbox, 1).await else { panic!("not met") };
+            assert_eq!((met.me.id, met.address), (ReplicaId::from_u128(2), address));
+            let join = Message::Join { me: hello(1).me, last: hello(1).last };
+            let call = |to: u128, message: Message| {
+                links.call(group.name(), ReplicaId::from_u128(to), message, Duration::from_secs(5))
+            };
+            assert!(call(3, join.clone()).is_none(), "nobody met has that identity");
+            let reply = call(2, join).expect("met").await.unwrap();
+            assert_eq!(reply.body, ReplyBody::Accepted);
+            stop.cancel();
+            serving.await.unwrap();
+            let Letter::Refused(gone) = answer(&mut mailbox, 1).await else { panic!("not noticed") };
+            assert_eq!(gone, met.me);
+        };
+        LocalSet::new().run_until(test).await;
+    }
+}

@@ -1,0 +1,486 @@
+//! The shell round one core: everything that happens goes in, in one task, and what must happen is carried out in
+//! order. It decides nothing.
+
+mod known;
+pub mod mailbox;
+mod record;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use common::clock::{Clock, Moment};
+use common::directory::Names;
+use common::replication::{GroupConfig, ReplicaId};
+use common::rpc::peer::{Hello, Message, Reply};
+use common::rpc::replica::{Answer, Done, MemberStatus, QueryError, SubmitError};
+use futures::future::{FutureExt as _, LocalBoxFuture};
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{sleep_until, timeout};
+
+use self::known::Known;
+use self::mailbox::{Call, Letter, Mailbox};
+use super::{Core, Effect, Event, Now, SendTicket, Setup, Stored, Waiter};
+use crate::disk::file::{GroupFile, Identity, Place};
+use crate::disk::{CommitThread, Disk as _, EXIT_DISK_FAILED, REPORTS_MAX, Report};
+use crate::links::Links;
+
+/// Events taken in before effects are carried out: enough to empty a busy mailbox, few enough that no answer waits
+/// long for its turn.
+const ROUND_MAX: usize = 256;
+/// How long a peer's socket has to accept when it is looked at.
+const LOOK_WITHIN: Duration = Duration::from_millis(300);
+/// How often those who no longer wait are forgotten.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
+
+/// What a driver is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Who it is, and what it may do.
+    pub setup: Setup,
+    /// What was on the disk.
+    pub stored: Stored,
+    /// The disk.
+    pub file: GroupFile,
+    /// Where that is, should it have to be formatted anew.
+    pub place: Place,
+    /// The process's clock.
+    pub clock: Clock,
+    /// The name servers.
+    pub names: Names,
+    /// The connections to peers.
+    pub links: Rc<Links>,
+}
+
+/// One core's shell.
+pub struct Driver {
+    setup: Setup,
+    core: Core,
+    effects: Vec<Effect>,
+    disk: Option<CommitThread>,
+    reports: mpsc::Receiver<Report>,
+    place: Place,
+    clock: Clock,
+    started: Moment,
+    names: Names,
+    links: Rc<Links>,
+    mailbox: Mailbox,
+    waiting: HashMap<Waiter, Waiting>,
+    waiters: u64,
+    swept: Moment,
+    /// Calls and looks under way, whose outcomes are events.
+    asked: FuturesUnordered<LocalBoxFuture<'static, Outcome>>,
+    known: Known,
+    identity: watch::Sender<ReplicaId>,
+    stopping: Option<oneshot::Sender<()>>,
+    closing: Option<oneshot::Sender<()>>,
+}
+
+/// Who waits for an answer.
+enum Waiting {
+    Done(oneshot::Sender<Result<Done, SubmitError>>),
+    Answer(oneshot::Sender<Result<Answer, QueryError>>),
+    Reply(oneshot::Sender<Reply>),
+}
+
+impl Waiting {
+    fn is_gone(&self) -> bool {
+        match self {
+            Self::Done(waiter) => waiter.is_closed(),
+            Self::Answer(waiter) => waiter.is_closed(),
+            Self::Reply(waiter) => waiter.is_closed(),
+        }
+    }
+}
+
+/// What came of something asked.
+struct Outcome {
+    /// Who was heard by it.
+    heard: Option<ReplicaId>,
+    event: Option<Event>,
+}
+
+impl From<Option<Event>> for Outcome {
+    fn from(event: Option<Event>) -> Self {
+        Self { heard: None, event }
+    }
+}
+
+/// What wakes the driver.
+enum Woken {
+    Report(Report),
+    Outcome(Outcome),
+    Letter(Letter),
+    Record(GroupConfig),
+    Call(Call),
+    Timer,
+}
+
+impl Driver {
+    /// A driver for what was found on the disk, and the identity that it has, now and when it must take another.
+    ///
+    /// # Errors
+    /// When the disk's contents are damaged, or there is no thread for it.
+    pub fn new(parts: Parts, mailbox: Mailbox) -> Result<(Self, watch::Receiver<ReplicaId>), NotStarted> {
+        let Parts { setup, stored, file, place, clock, names, links } = parts;
+        let started = clock.now();
+        let now = Now { at: started, wall: Clock::wall() };
+        let core = Core::new(now, setup.clone(), stored).map_err(|why| NotStarted::Damaged { why })?;
+        let (reporter, reports) = mpsc::channel(REPORTS_MAX);
+        let disk = CommitThread::start(&setup.group, file, reporter)?;
+        let me = setup.me.id;
+        let (identity, shown) = watch::channel(me);
+        let driver = Self {
+            setup,
+            core,
+            effects: Vec::new(),
+            disk: Some(disk),
+            reports,
+            place,
+            clock,
+            started,
+            names,
+            links,
+            mailbox,
+            waiting: HashMap::new(),
+            waiters: 0,
+            swept: started,
+            asked: FuturesUnordered::new(),
+            known: Known::new(me),
+            identity,
+            stopping: None,
+            closing: None,
+        };
+        Ok((driver, shown))
+    }
+
+    /// Drives the core until it is closed.
+    pub async fn run(mut self) {
+        let mut records = self.names.group(self.setup.group.clone());
+        records.mark_changed();
+        let timer = sleep_until(self.clock.instant(self.started));
+        tokio::pin!(timer);
+        loop {
+            let woken = tokio::select! { biased;
+                Some(report) = self.reports.recv() => Woken::Report(report),
+                Some(outcome) = self.asked.next(), if !self.asked.is_empty() => Woken::Outcome(outcome),
+                Some(letter) = self.mailbox.letters.recv() => Woken::Letter(letter),
+                config = record::newer(&mut records) => Woken::Record(config),
+                Some(call) = self.mailbox.calls.recv() => Woken::Call(call),
+                () = &mut timer => Woken::Timer,
+            };
+            let now = Now { at: self.clock.now(), wall: Clock::wall() };
+            let mut next = Some(woken);
+            for _ in 0..ROUND_MAX {
+                let Some(woken) = next.take() else { break };
+                self.take_in(now, woken);
+                next = self.waiting_already();
+            }
+            if let Some(woken) = next {
+                self.take_in(now, woken);
+            }
+            self.carry_out(now).await;
+            if let Some(closed) = self.closing.take() {
+                return self.close(closed).await;
+            }
+            self.sweep(now.at);
+            let wake = self.clock.instant(self.core.wake_at(now.at));
+            if timer.deadline() != wake {
+                timer.as_mut().reset(wake);
+            }
+        }
+    }
+
+    /// What has come already, in the order of [`Self::run`].
+    fn waiting_already(&mut self) -> Option<Woken> {
+        if let Ok(report) = self.reports.try_recv() {
+            return Some(Woken::Report(report));
+        }
+        if let Some(Some(outcome)) = self.asked.next().now_or_never() {
+            return Some(Woken::Outcome(outcome));
+        }
+        if let Ok(letter) = self.mailbox.letters.try_recv() {
+            return Some(Woken::Letter(letter));
+        }
+        self.mailbox.calls.try_recv().ok().map(Woken::Call)
+    }
+
+    fn take_in(&mut self, now: Now, woken: Woken) {
+        match woken {
+            Woken::Report(Report::Durable(ticket)) => self.step(now, Event::Durable(ticket)),
+            Woken::Report(Report::Full(full)) => self.step(now, Event::DiskFull(full)),
+            Woken::Outcome(Outcome { heard, event }) => {
+                if let Some(id) = heard {
+                    self.known.heard(id, now.at);
+                }
+                if let Some(event) = event {
+                    self.step(now, event);
+                }
+            }
+            Woken::Letter(letter) => self.open(now, letter),
+            Woken::Record(config) => self.step(now, Event::Record(Some(config))),
+            Woken::Call(call) => self.call(now, call),
+            Woken::Timer => self.step(now, Event::Tick),
+        }
+    }
+
+    fn step(&mut self, now: Now, event: Event) {
+        self.core.step(now, event, &mut self.effects);
+    }
+
+    fn call(&mut self, now: Now, call: Call) {
+        let event = match call {
+            Call::Execute { request, facts, payload, deadline, answer } => {
+                let waiter = self.waiter(Waiting::Done(answer));
+                Event::Execute { waiter, request, facts, payload, deadline }
+            }
+            Call::Query { consistency, payload, deadline, answer } => {
+                let waiter = self.waiter(Waiting::Answer(answer));
+                Event::Query { waiter, consistency, payload, deadline }
+            }
+        };
+        self.step(now, event);
+    }
+
+    fn open(&mut self, now: Now, letter: Letter) {
+        match letter {
+            Letter::Peer { from, message, answer } => {
+                match &message {
+                    Message::Hello(hello) => self.learn(hello, now.at),
+                    _ => self.known.heard(from, now.at),
+                }
+                let waiter = self.waiter(Waiting::Reply(answer));
+                self.step(now, Event::Peer { waiter, message });
+            }
+            Letter::Met(hello) => {
+                self.learn(&hello, now.at);
+                self.step(now, Event::Met(hello));
+            }
+            Letter::Refused(member) => self.step(now, Event::PeerRefused(member)),
+            Letter::Listed(members) => {
+                self.known.list(members);
+                self.note_addresses();
+            }
+            Letter::Hello(asker) => {
+                // Who asked may have gone away meanwhile, here and below.
+                let _ = asker.send(self.core.hello(now.wall));
+            }
+            Letter::Status(asker) => {
+                let _ = asker.send(self.status(now));
+            }
+            Letter::Stop(asker) => {
+                self.stopping = Some(asker);
+                self.step(now, Event::Stop);
+            }
+            Letter::Close(asker) => self.closing = Some(asker),
+        }
+    }
+
+    fn waiter(&mut self, waiting: Waiting) -> Waiter {
+        self.waiters += 1;
+        let waiter = Waiter(self.waiters);
+        self.waiting.insert(waiter, waiting);
+        waiter
+    }
+
+    async fn carry_out(&mut self, now: Now) {
+        let mut effects = std::mem::take(&mut self.effects);
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Send { to, ticket, message, within } => self.send(to, ticket, message, within),
+                Effect::Reply { waiter, reply } => {
+                    if let Some(Waiting::Reply(waiting)) = self.waiting.remove(&waiter) {
+                        let _ = waiting.send(reply);
+                    }
+                }
+                Effect::Submitted { waiter, mut result } => {
+                    if let Err(SubmitError::NotPrimary { config: Some(config), address }) = &mut result {
+                        *address = self.known.address_of(config.primary);
+                    }
+                    if let Some(Waiting::Done(waiting)) = self.waiting.remove(&waiter) {
+                        let _ = waiting.send(result);
+                    }
+                }
+                Effect::Queried { waiter, mut result } => {
+                    if let Err(QueryError::NotPrimary { config: Some(config), address }) = &mut result {
+                        *address = self.known.address_of(config.primary);
+                    }
+                    if let Some(Waiting::Answer(waiting)) = self.waiting.remove(&waiter) {
+                        let _ = waiting.send(result);
+                    }
+                }
+                Effect::Persist(batch, ticket) => {
+                    self.disk.as_ref().expect("open until closed").submit(batch, ticket);
+                }
+                Effect::ReadRecord { known } => {
+                    let (names, group) = (self.names.clone(), self.setup.group.clone());
+                    self.ask(async move { Some(record::read(&names, group, known).await).into() });
+                }
+                Effect::Cas { next } => {
+                    let (names, me) = (self.names.clone(), self.setup.me);
+                    self.ask(async move { Some(record::propose(&names, me, next).await).into() });
+                }
+                Effect::Look(member) => {
+                    if let Some(address) = self.known.address_of(member) {
+                        self.ask(
+                            async move { look(address).await.then_some(Event::PeerRefused(member)).into() },
+                        );
+                    }
+                }
+                Effect::FormatAnew { keep } => {
+                    self.format_anew(now, keep).await;
+                    // The rest is the old core's.
+                    break;
+                }
+                Effect::Stopped => {
+                    if let Some(asker) = self.stopping.take() {
+                        let _ = asker.send(());
+                    }
+                }
+            }
+        }
+        // Its room is used again.
+        effects.clear();
+        self.effects = effects;
+    }
+
+    fn send(&mut self, to: ReplicaId, ticket: SendTicket, message: Message, within: Duration) {
+        let Some(call) = self.links.call(&self.setup.group, to, message, within) else {
+            self.ask(async move { Some(Event::PeerReply { ticket, reply: None }).into() });
+            return;
+        };
+        self.ask(async move {
+            let reply = call.await;
+            Outcome { heard: reply.as_ref().map(|_| to), event: Some(Event::PeerReply { ticket, reply }) }
+        });
+    }
+
+    /// Begins something whose outcome is an event. Begun here and now, so that messages leave in the order of the
+    /// effects.
+    fn ask(&mut self, asked: impl Future<Output = Outcome> + 'static) {
+        let mut asked = asked.boxed_local();
+        match (&mut asked).now_or_never() {
+            Some(outcome) => self.asked.push(std::future::ready(outcome).boxed_local()),
+            None => self.asked.push(asked),
+        }
+    }
+
+    /// Gives this disk's identity up and begins again as somebody new.
+    async fn format_anew(&mut self, now: Now, keep: bool) {
+        let disk = self.disk.take().expect("open until closed");
+        let (place, cluster) = (self.place.clone(), self.setup.cluster);
+        let identity = Identity { cluster, replica: ReplicaId::random() };
+        let anew = move || {
+            disk.close();
+            place.give_up(keep)?;
+            place.format(identity)
+        };
+        // fsync, and waiting for it, never on the runtime's thread.
+        let file = match tokio::task::spawn_blocking(anew).await {
+            Ok(Ok(file)) => file,
+            Ok(Err(error)) => end(&error),
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        };
+        let (reporter, reports) = mpsc::channel(REPORTS_MAX);
+        match CommitThread::start(&self.setup.group, file, reporter) {
+            Ok(disk) => self.disk = Some(disk),
+            Err(error) => end(&error),
+        }
+        self.reports = reports;
+        self.setup.me.id = identity.replica;
+        tracing::warn!(group = %self.setup.group, replica = %identity.replica, "started anew with an empty disk");
+        // Nothing asked in the old name may be answered to the new one.
+        self.asked.clear();
+        self.waiting.clear();
+        self.core =
+            Core::new(now, self.setup.clone(), Stored::default()).expect("an empty disk is not damaged");
+        self.known.be(identity.replica);
+        self.identity.send_replace(identity.replica);
+        self.links.greet_again();
+    }
+
+    async fn close(mut self, closed: oneshot::Sender<()>) {
+        if let Some(disk) = self.disk.take() {
+            // A panic there has ended the process already.
+            let _ = tokio::task::spawn_blocking(|| disk.close()).await;
+        }
+        let _ = closed.send(());
+    }
+
+    fn sweep(&mut self, now: Moment) {
+        if now.since(self.swept) >= SWEEP_EVERY {
+            self.swept = now;
+            self.waiting.retain(|_, waiting| !waiting.is_gone());
+        }
+    }
+
+    fn learn(&mut self, hello: &Hello, now: Moment) {
+        self.known.learn(hello, now);
+        self.note_addresses();
+    }
+
+    /// Tells the disk where the others listen, when that is new.
+    fn note_addresses(&mut self) {
+        if let (Some(disk), Some(addresses)) = (&self.disk, self.known.news()) {
+            disk.note(addresses);
+        }
+    }
+
+    fn status(&self, now: Now) -> MemberStatus {
+        let progress = self.core.progress();
+        let hello = self.core.hello(now.wall);
+        MemberStatus {
+            service: self.setup.group.clone(),
+            name: self.setup.name.clone(),
+            member: self.setup.me,
+            role: self.core.role(),
+            config: self.core.newest_config().cloned(),
+            last: progress.last,
+            committed: progress.committed,
+            applied: progress.applied,
+            durable: progress.durable,
+            state_hash: progress.state_hash,
+            floor: progress.floor,
+            config_version: hello.config_version,
+            trouble: self.core.trouble().to_owned(),
+            uptime: now.at.since(self.started),
+            now: now.wall,
+            known: self.known.members(now.at),
+        }
+    }
+}
+
+/// Why a driver does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum NotStarted {
+    /// What was on the disk makes no replica.
+    #[error("damaged: {why}")]
+    Damaged {
+        /// What is wrong.
+        why: String,
+    },
+    /// No thread for the disk.
+    #[error("no thread for the disk: {0}")]
+    NoThread(#[from] io::Error),
+}
+
+/// Whether a fresh connection to `address` is refused.
+async fn look(address: SocketAddr) -> bool {
+    match timeout(LOOK_WITHIN, TcpStream::connect(address)).await {
+        Ok(Err(error)) => error.kind() == io::ErrorKind::ConnectionRefused,
+        _ => false,
+    }
+}
+
+/// Ends the process at once, as a failed write does.
+fn end(error: &dyn std::fmt::Display) -> ! {
+    tracing::error!(%error, "the disk failed; ending at once");
+    std::process::exit(EXIT_DISK_FAILED)
+}

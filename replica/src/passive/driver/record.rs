@@ -1,0 +1,77 @@
+//! The group's record, asked of the name server: calls in, events out.
+
+use std::time::Duration;
+
+use common::directory::{NameError, Names};
+use common::replication::{ConfigVersion, GroupConfig, GroupName, Member, Proposer};
+use common::rpc::name_service::{Config, GroupChange, GroupError};
+use tokio::sync::watch;
+
+use super::Event;
+
+/// How long the name server has for an answer; it may have to fsync.
+const WITHIN: Duration = Duration::from_secs(1);
+
+/// Waits for the next record that the watch shows; for ever when it has ended.
+pub(super) async fn newer(records: &mut watch::Receiver<Option<Config>>) -> GroupConfig {
+    loop {
+        if records.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        if let Some(Config::Passive(config)) = &*records.borrow_and_update() {
+            return config.clone();
+        }
+    }
+}
+
+/// Asks which record stands.
+pub(super) async fn read(names: &Names, group: GroupName, known: Option<ConfigVersion>) -> Event {
+    match names.read_group(group, known, WITHIN).await {
+        Ok(record) => Event::Record(record.map(passive)),
+        Err(NameError::Answer(error)) => told(error),
+        Err(NameError::Call(error)) => {
+            tracing::debug!(%error, "the name server did not say which record stands");
+            Event::NoRecord
+        }
+    }
+}
+
+/// Proposes `next`.
+pub(super) async fn propose(names: &Names, me: Member, next: GroupConfig) -> Event {
+    let expect = Some(ConfigVersion(next.version.0 - 1)).filter(|version| version.0 > 0);
+    let group = next.group.clone();
+    let change = GroupChange { expect, new: Config::Passive(next), by: Proposer::Member(me) };
+    match names.change_group(change, WITHIN).await {
+        Ok(record) => Event::Record(Some(passive(record))),
+        Err(NameError::Answer(error @ (GroupError::Refused(_) | GroupError::Denied))) => {
+            tracing::error!(%group, %error, "the name server refuses a change by its rules");
+            // What stands now says whether it still matters.
+            read(names, group, expect).await
+        }
+        Err(NameError::Answer(error)) => told(error),
+        Err(NameError::Call(error)) => {
+            tracing::debug!(%error, "the name server did not say what came of a change");
+            Event::NoRecord
+        }
+    }
+}
+
+/// What an error about the group's record tells.
+fn told(error: GroupError) -> Event {
+    match error {
+        GroupError::Conflict { current } => Event::Record(current.map(passive)),
+        GroupError::Regressed { .. } | GroupError::WrongCluster { .. } => {
+            tracing::error!(%error, "the name server's record is not the one that this disk belongs to");
+            Event::RecordRegressed
+        }
+        GroupError::Refused(_) | GroupError::Denied | GroupError::Store(_) => {
+            tracing::warn!(%error, "the name server did not settle a change");
+            Event::NoRecord
+        }
+    }
+}
+
+fn passive(config: Config) -> GroupConfig {
+    let Config::Passive(config) = config;
+    config
+}

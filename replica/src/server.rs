@@ -1,0 +1,249 @@
+//! What a replica answers on its port: front ends by the `replica` contract, other replicas by the `peer` contract.
+//! Each handler posts to a group's mailbox and waits.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use common::clock::{Clock, Moment};
+use common::ids::ClusterId;
+use common::replication::{Epoch, GroupName, ReplicaId, RequestId, VectorTimestamp};
+use common::rpc::limits::{PEER, REPLICA};
+use common::rpc::peer::{Hello, Message, Peer, Reply, ReplyBody};
+use common::rpc::replica::{
+    Answer, Consistency, Done, MemberStatus, PAYLOAD_BYTES_MAX, QueryError, Replica, SubmitError,
+};
+use common::rpc::transport::{Caller, Route, remaining};
+use tarpc::context::Context;
+
+use crate::links::Links;
+use crate::passive::driver::mailbox::Group;
+
+/// What is the same for all connections.
+pub struct Served {
+    /// The groups hosted here.
+    pub groups: Vec<Group>,
+    /// Whom to call back.
+    pub links: Rc<Links>,
+    /// Members of another cluster are not spoken to.
+    pub cluster: ClusterId,
+    /// For deadlines.
+    pub clock: Clock,
+    /// Peers' messages refused since the start.
+    pub refused: Cell<u64>,
+}
+
+/// What a replica's port serves.
+pub fn routes(served: Rc<Served>) -> Vec<Route> {
+    let for_front_ends = served.clone();
+    vec![
+        Route::new(REPLICA, move |_| ReplicaServer(for_front_ends.clone()).serve()),
+        Route::new(PEER, move |caller| {
+            PeerServer { served: served.clone(), caller, senders: Rc::default() }.serve()
+        }),
+    ]
+}
+
+impl Served {
+    fn group(&self, name: &GroupName) -> Option<&Group> {
+        self.groups.iter().find(|group| group.name() == name)
+    }
+
+    fn deadline(&self, context: &Context) -> Moment {
+        self.clock.now() + remaining(context)
+    }
+}
+
+/// The `replica` contract.
+#[derive(Clone)]
+struct ReplicaServer(Rc<Served>);
+
+impl Replica for ReplicaServer {
+    async fn execute(
+        self,
+        context: Context,
+        service: GroupName,
+        request: RequestId,
+        _prev: VectorTimestamp,
+        facts: Bytes,
+        payload: Bytes,
+    ) -> Result<Done, SubmitError> {
+        let Some(group) = self.0.group(&service) else { return Err(SubmitError::UnknownService { service }) };
+        if payload.len().max(facts.len()) > PAYLOAD_BYTES_MAX {
+            return Err(SubmitError::TooLarge { limit: PAYLOAD_BYTES_MAX as u64 });
+        }
+        group.execute(request, facts, payload, self.0.deadline(&context)).await
+    }
+
+    async fn query(
+        self,
+        context: Context,
+        service: GroupName,
+        _prev: VectorTimestamp,
+        consistency: Consistency,
+        payload: Bytes,
+    ) -> Result<Answer, QueryError> {
+        let Some(group) = self.0.group(&service) else { return Err(QueryError::UnknownService { service }) };
+        if payload.len() > PAYLOAD_BYTES_MAX {
+            return Err(QueryError::TooLarge { limit: PAYLOAD_BYTES_MAX as u64 });
+        }
+        group.query(consistency, payload, self.0.deadline(&context)).await
+    }
+
+    async fn status(self, _: Context) -> Vec<MemberStatus> {
+        let mut all = Vec::new();
+        for group in &self.0.groups {
+            all.extend(group.status().await);
+        }
+        all
+    }
+}
+
+/// The `peer` contract, on one connection.
+#[derive(Clone)]
+struct PeerServer {
+    served: Rc<Served>,
+    caller: Caller,
+    /// Who said hello on this connection, per group. Every later message must be that sender's.
+    senders: Rc<RefCell<BTreeMap<GroupName, ReplicaId>>>,
+}
+
+impl Peer for PeerServer {
+    async fn passive(self, _: Context, group: GroupName, message: Message) -> Reply {
+        let Some(mailbox) = self.served.group(&group) else {
+            return self.refuse(format!("no group {group} here"));
+        };
+        match self.admit(&group, message) {
+            Ok((from, message)) => mailbox.hear(from, message).await,
+            Err(why) => self.refuse(why),
+        }
+    }
+}
+
+impl PeerServer {
+    /// Whose message it is, if it may be theirs.
+    fn admit(&self, group: &GroupName, message: Message) -> Result<(ReplicaId, Message), String> {
+        if let Message::Hello(hello) = message {
+            return self.greeted(group, hello);
+        }
+        let Some(sender) = self.senders.borrow().get(group).copied() else {
+            return Err("the first message must be a hello".to_owned());
+        };
+        let from = match &message {
+            Message::Append { from, .. }
+            | Message::Confirm { from, .. }
+            | Message::SnapshotChunk { from, .. } => *from,
+            Message::Join { me, .. } => me.id,
+            Message::Hello(_) | Message::TakeOver { .. } | Message::HeardPrimary { .. } => sender,
+        };
+        if from != sender {
+            return Err(format!("this connection is {sender:?}'s, the message is {from:?}'s"));
+        }
+        Ok((sender, message))
+    }
+
+    fn greeted(&self, group: &GroupName, mut hello: Hello) -> Result<(ReplicaId, Message), String> {
+        if hello.cluster != self.served.cluster {
+            return Err(format!("this is cluster {}, not {}", self.served.cluster, hello.cluster));
+        }
+        // "As you see me."
+        if hello.address.ip().is_unspecified() {
+            hello.address.set_ip(self.caller.peer.ip());
+        }
+        self.senders.borrow_mut().insert(group.clone(), hello.me.id);
+        self.served.links.meet(hello.address);
+        Ok((hello.me.id, Message::Hello(hello)))
+    }
+
+    fn refuse(&self, why: String) -> Reply {
+        let count = self.served.refused.get() + 1;
+        self.served.refused.set(count);
+        // Ever more rarely: a hostile peer must not fill the log.
+        if count.is_power_of_two() {
+            tracing::error!(peer = %self.caller.peer, count, why, "a peer's message was refused");
+        }
+        Reply { epoch: Epoch(0), body: ReplyBody::Refused { why } }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use common::clock::Timestamp;
+    use common::ids::InstanceId;
+    use common::replication::{ConfigVersion, LogIndex, LogPoint, Member};
+    use common::rpc::transport;
+    use tokio::task::LocalSet;
+
+    use super::*;
+
+    const CLUSTER: ClusterId = ClusterId::from_bytes([7; 16]);
+
+    fn group_name() -> GroupName {
+        "just.hungry".parse().unwrap()
+    }
+
+    fn member(id: u128) -> Member {
+        Member { id: ReplicaId::from_u128(id), boot: InstanceId::from_u128(id) }
+    }
+
+    fn hello(cluster: ClusterId, id: u128) -> Message {
+        Message::Hello(Hello {
+            cluster,
+            me: member(id),
+            name: "replica.2".parse().unwrap(),
+            address: "0.0.0.0:9".parse().unwrap(),
+            last: LogPoint::default(),
+            wall: Timestamp::default(),
+            config_version: ConfigVersion(0),
+        })
+    }
+
+    fn confirm(id: u128) -> Message {
+        let from = ReplicaId::from_u128(id);
+        Message::Confirm { from, epoch: Epoch(1), round: 1, committed: LogIndex(0) }
+    }
+
+    /// A connection from 127.0.0.1.
+    fn connection() -> PeerServer {
+        let clock = Clock::start();
+        let links = Links::new(CLUSTER, InstanceId::from_u128(1), clock);
+        let (group, _) = Group::new(group_name());
+        let groups = vec![group];
+        let served = Rc::new(Served { groups, links, cluster: CLUSTER, clock, refused: Cell::new(0) });
+        let peer = "127.0.0.1:5".parse().unwrap();
+        let caller = Caller { peer, cluster: CLUSTER, connection: 1 };
+        PeerServer { served, caller, senders: Rc::default() }
+    }
+
+    #[tokio::test]
+    async fn a_connection_speaks_for_whom_it_said_hello_and_for_nobody_else() {
+        let test = async {
+            let connection = connection();
+            let admit = |message| connection.admit(&group_name(), message);
+            assert!(admit(confirm(2)).unwrap_err().contains("hello"));
+            let Ok((from, Message::Hello(hello))) = admit(hello(CLUSTER, 2)) else { panic!("refused") };
+            assert_eq!((from, hello.address.to_string()), (member(2).id, "127.0.0.1:9".to_owned()));
+            assert!(admit(confirm(2)).is_ok());
+            assert!(admit(confirm(3)).is_err());
+            assert!(admit(Message::Join { me: member(3), last: LogPoint::default() }).is_err());
+        };
+        LocalSet::new().run_until(test).await;
+    }
+
+    #[tokio::test]
+    async fn members_of_another_cluster_and_of_unknown_groups_are_refused_and_counted() {
+        let test = async {
+            let connection = connection();
+            let say = |group: &str, message| {
+                let context = transport::within(PEER, std::time::Duration::from_secs(1));
+                connection.clone().passive(context, group.parse().unwrap(), message)
+            };
+            let refused = |reply: Reply| matches!(reply.body, ReplyBody::Refused { .. });
+            assert!(refused(say("just.hungry", hello(ClusterId::from_bytes([8; 16]), 2)).await));
+            assert!(refused(say("movies", hello(CLUSTER, 2)).await));
+            assert_eq!(connection.served.refused.get(), 2);
+        };
+        LocalSet::new().run_until(test).await;
+    }
+}
