@@ -259,11 +259,20 @@ impl World {
 
     fn step(&mut self, n: usize, event: Event) {
         let now = self.clock();
+        // Sometimes two events come together.
+        let together = self.rng.random_bool(0.2);
         let Some(core) = &mut self.nodes[n].core else { return };
         let mut effects = Vec::new();
-        core.step(now, event, &mut effects);
+        core.take_in(now, event, &mut effects);
+        if !together {
+            core.settle(now, &mut effects);
+        }
+        let boot = self.nodes[n].boot;
         for effect in effects {
-            self.carry_out(n, effect);
+            // What a process wanted dies with it.
+            if self.nodes[n].boot == boot {
+                self.carry_out(n, effect);
+            }
         }
         self.check(n);
     }
