@@ -186,6 +186,7 @@ impl Driver {
             if let Some(woken) = next {
                 self.take_in(now, woken);
             }
+            self.core.settle(now, &mut self.effects);
             self.carry_out(now).await;
             if let Some(closed) = self.closing.take() {
                 return self.close(closed).await;
@@ -231,8 +232,9 @@ impl Driver {
         }
     }
 
+    /// Every round of these ends with a `settle`.
     fn step(&mut self, now: Now, event: Event) {
-        self.core.step(now, event, &mut self.effects);
+        self.core.take_in(now, event, &mut self.effects);
     }
 
     fn call(&mut self, now: Now, call: Call) {

@@ -23,7 +23,7 @@
 //! an entry, not a majority, so the last one alone can go on; and votes are one compare-and-set at the authority.
 //!
 //! # How it is driven
-//! [`Core::step`] takes what happened and pushes what must happen. It names no clock, socket, task, random source or
+//! [`Core::take_in`] takes what happened, [`Core::settle`] pushes what must happen. It names no clock, socket, task, random source or
 //! unordered map: time comes in as [`Now`]. The shell (`driver.rs`) carries effects out in order.
 //!
 //! # Sources
@@ -116,7 +116,7 @@ pub struct Core {
     met: BTreeMap<ReplicaId, Met>,
     leading: Option<Primary>,
     /// What a primary that stepped down still owes.
-    deposed: Option<Primary>,
+    deposed: Vec<Primary>,
     candidacy: election::Suspicion,
     joining: learner::Joining,
     /// Appends received whose entries are not on the disk yet.
@@ -188,7 +188,7 @@ impl Core {
             committed: applied.index,
             trim_to: log.base().point.index,
             snapshot: stored.snapshot.map(|bytes| Taken { last: applied, bytes }),
-            deposed: None,
+            deposed: Vec::new(),
             stopped: false,
             following: None,
             heard: None,
@@ -216,8 +216,15 @@ impl Core {
         })
     }
 
-    /// Takes in what happened at `now`, and adds to `effects` what must happen, in order.
+    /// Takes in one event at `now`, and settles.
     pub fn step(&mut self, now: Now, event: Event, effects: &mut Vec<Effect>) {
+        self.take_in(now, event, effects);
+        self.settle(now, effects);
+    }
+
+    /// Takes in what happened at `now`, and adds to `effects` what must happen, in order. [`Self::settle`] must
+    /// follow, after this event or after a few: what came together then goes to the disk and to the peers together.
+    pub fn take_in(&mut self, now: Now, event: Event, effects: &mut Vec<Effect>) {
         if self.standing == Standing::GivenUp {
             return;
         }
@@ -244,11 +251,13 @@ impl Core {
             Event::Tick => {}
             Event::Stop => self.stopping = self.stopping.or(Some(now.at)),
         }
-        self.settle(now, effects);
     }
 
-    /// Does what has become due or possible, whatever the event was.
-    fn settle(&mut self, now: Now, effects: &mut Vec<Effect>) {
+    /// Does what has become due or possible, whatever the events were.
+    pub fn settle(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        if self.standing == Standing::GivenUp {
+            return;
+        }
         self.ask_for_record(now, effects);
         self.suspect(now, effects);
         self.join(now, effects);

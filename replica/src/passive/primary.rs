@@ -172,7 +172,7 @@ impl Core {
     /// Stops leading, if it does; what is owed is settled at the end of the step.
     pub(super) fn step_down(&mut self, now: Now) {
         if let Some(primary) = self.leading.take() {
-            self.deposed = Some(primary);
+            self.deposed.push(primary);
             self.ask_again_at = Some(now.at);
             self.candidacy.stand_down(now.at);
         }
@@ -180,7 +180,12 @@ impl Core {
 
     /// Tells those who waited for a primary that it is none any more, and its peers who is.
     pub(super) fn settle_deposed(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let Some(primary) = self.deposed.take() else { return };
+        for primary in std::mem::take(&mut self.deposed) {
+            self.settle_one(now, primary, effects);
+        }
+    }
+
+    fn settle_one(&mut self, now: Now, primary: Primary, effects: &mut Vec<Effect>) {
         for waiting in primary.waiting.into_values().flatten() {
             let result = Err(SubmitError::Unacknowledged { waited: now.at.since(waiting.since) });
             effects.push(Effect::Submitted { waiter: waiting.waiter, result });

@@ -259,11 +259,20 @@ impl World {
 
     fn step(&mut self, n: usize, event: Event) {
         let now = self.clock();
+        // Sometimes two events come together.
+        let together = self.rng.random_bool(0.2);
         let Some(core) = &mut self.nodes[n].core else { return };
         let mut effects = Vec::new();
-        core.step(now, event, &mut effects);
+        core.take_in(now, event, &mut effects);
+        if !together {
+            core.settle(now, &mut effects);
+        }
+        let boot = self.nodes[n].boot;
         for effect in effects {
-            self.carry_out(n, effect);
+            // What a process wanted dies with it.
+            if self.nodes[n].boot == boot {
+                self.carry_out(n, effect);
+            }
         }
         self.check(n);
     }
@@ -634,7 +643,7 @@ fn number(name: &str) -> Option<u64> {
 fn whatever_happens_no_acknowledged_update_is_lost_and_none_runs_twice() {
     let seeds = match number("WALK_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("WALK_SEEDS").unwrap_or(60),
+        None => 0..number("WALK_SEEDS").unwrap_or(100),
     };
     let (mut acknowledged, mut epochs) = (0, 0);
     for seed in seeds.clone() {
@@ -646,5 +655,5 @@ fn whatever_happens_no_acknowledged_update_is_lost_and_none_runs_twice() {
         epochs += changes;
     }
     println!("{} walks, {acknowledged} acknowledged, {epochs} epochs", seeds.end - seeds.start);
-    assert!(seeds.end - seeds.start == 1 || epochs > 60, "the walks changed primaries {epochs} times only");
+    assert!(seeds.end - seeds.start == 1 || epochs > 100, "the walks changed primaries {epochs} times only");
 }
