@@ -5,11 +5,11 @@
 //! the last tick: when *we* stood still, nobody could renew, so no lease grew older.
 //!
 //! **Never early.** A [`LeaseCell`] holds one number, the deadline. A renewal moves it by compare-and-swap, from any
-//! thread, and never asks the writer; expiry swaps the very deadline that it found past for [`DEAD`]. Whoever comes
+//! thread, and never asks the writer; expiry swaps the very deadline that it found past for `DEAD`. Whoever comes
 //! second fails, so "renewed" implies "there until that deadline" without a lock. A renewal judges by the last
 //! *published* tick, not by a clock of its own, whose knowledge of pauses may be stale.
 //!
-//! **Lazy.** The [wheel] visits a lease once per time-to-live, however often it is renewed.
+//! **Lazy.** The `wheel` visits a lease once per time-to-live, however often it is renewed.
 
 mod wheel;
 
