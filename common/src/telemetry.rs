@@ -1,14 +1,15 @@
 //! How our processes log: one filter, one format, one list of field names.
 //!
 //! **Field names**, so that one `grep` follows one thing through all processes: `name`, `address`, `peer`,
-//! `instance`, `cluster`, `service`, `group`, `replica`, `epoch`, `index`, `version`, `request`, `lease`,
-//! `in_sync`, `waited`, `error`. A message is constant and in lower case; what varies is a field.
+//! `instance`, `cluster`, `service`, `group`, `replica`, `role`, `trouble`, `epoch`, `index`, `version`, `request`,
+//! `lease`, `in_sync`, `waited`, `error`. A message is constant and in lower case; what varies is a field.
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// tarpc opens a span per call at INFO, which doubles the CPU of a call.
-pub const DEFAULT_FILTER: &str = "info,tarpc=warn";
+/// tarpc opens a span per call at INFO, which doubles the CPU of a call; and it logs an error for every request whose
+/// deadline passes, so that a hostile caller could fill the disk with lines.
+pub const DEFAULT_FILTER: &str = "info,tarpc=warn,tarpc::server::in_flight_requests=off";
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

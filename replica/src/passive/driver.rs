@@ -16,14 +16,15 @@ use std::time::Duration;
 
 use common::clock::{Clock, Moment};
 use common::directory::Names;
-use common::replication::{GroupConfig, ReplicaId};
+use common::replication::{Epoch, GroupConfig, ReplicaId};
 use common::rpc::peer::{Hello, Message, Reply};
-use common::rpc::replica::{Answer, Done, MemberStatus, QueryError, SubmitError};
+use common::rpc::replica::{Answer, Done, MemberStatus, QueryError, Role, SubmitError};
 use futures::future::{FutureExt as _, LocalBoxFuture};
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep_until, timeout};
+use tracing::{error, info, warn};
 
 use self::known::Known;
 use self::mailbox::{Call, Letter, Mailbox};
@@ -78,6 +79,8 @@ pub struct Driver {
     /// Calls and looks under way, whose outcomes are events.
     asked: FuturesUnordered<LocalBoxFuture<'static, Outcome>>,
     known: Known,
+    /// What was last logged of it.
+    told: Option<(Role, Epoch, &'static str)>,
     identity: watch::Sender<ReplicaId>,
     stopping: Option<oneshot::Sender<()>>,
     closing: Option<oneshot::Sender<()>>,
@@ -154,6 +157,7 @@ impl Driver {
             swept: started,
             asked: FuturesUnordered::new(),
             known: Known::new(me),
+            told: None,
             identity,
             stopping: None,
             closing: None,
@@ -187,6 +191,7 @@ impl Driver {
                 self.take_in(now, woken);
             }
             self.core.settle(now, &mut self.effects);
+            self.tell();
             self.carry_out(now).await;
             if let Some(closed) = self.closing.take() {
                 return self.close(closed).await;
@@ -196,6 +201,22 @@ impl Driver {
             if timer.deadline() != wake {
                 timer.as_mut().reset(wake);
             }
+        }
+    }
+
+    /// Logs what this member has become.
+    fn tell(&mut self) {
+        let (role, epoch, trouble) = (self.core.role(), self.core.progress().epoch, self.core.trouble());
+        if self.told == Some((role, epoch, trouble)) {
+            return;
+        }
+        self.told = Some((role, epoch, trouble));
+        let in_sync = self.core.newest_config().map_or(0, |config| config.in_sync.len());
+        let (group, replica) = (&self.setup.group, self.setup.me.id);
+        if trouble.is_empty() {
+            info!(%group, %replica, ?role, %epoch, in_sync, "role taken");
+        } else {
+            warn!(%group, %replica, ?role, %epoch, trouble, "waiting");
         }
     }
 
@@ -397,7 +418,7 @@ impl Driver {
         }
         self.reports = reports;
         self.setup.me.id = identity.replica;
-        tracing::warn!(group = %self.setup.group, replica = %identity.replica, "started anew with an empty disk");
+        warn!(group = %self.setup.group, replica = %identity.replica, "started anew with an empty disk");
         // Nothing asked in the old name may be answered to the new one.
         self.asked.clear();
         self.waiting.clear();
@@ -483,6 +504,6 @@ async fn look(address: SocketAddr) -> bool {
 
 /// Ends the process at once, as a failed write does.
 fn end(error: &dyn std::fmt::Display) -> ! {
-    tracing::error!(%error, "the disk failed; ending at once");
+    error!(%error, "the disk failed; ending at once");
     std::process::exit(EXIT_DISK_FAILED)
 }
