@@ -155,6 +155,8 @@ struct World {
     boots: u128,
     weights: Weights,
     min_in_sync: u8,
+    /// Replies remembered: few in some walks, so that ids are forgotten and come again.
+    capacity: u64,
     epochs: BTreeSet<u64>,
 }
 
@@ -172,6 +174,7 @@ impl World {
             authority_away: rng.random_range(0..30),
         };
         let min_in_sync = if size > 1 && rng.random_bool(0.2) { 2 } else { 1 };
+        let capacity = if rng.random_bool(0.3) { rng.random_range(1..4) } else { 1_000 };
         let node = |n: usize| Node {
             id: ReplicaId::from_u128(n as u128 + 1),
             disk: Disk::default(),
@@ -198,6 +201,7 @@ impl World {
             boots: 0,
             weights,
             min_in_sync,
+            capacity,
             epochs: BTreeSet::new(),
         };
         for n in 0..size {
@@ -225,7 +229,7 @@ impl World {
             address: "127.0.0.1:1".parse().unwrap(),
             service: Served::passive::<Ledger>("g"),
             first: node.first.then(|| First {
-                limits: Limits { capacity: 1_000, ..Limits::default() },
+                limits: Limits { capacity: self.capacity, ..Limits::default() },
                 start: Bytes::new(),
                 min_in_sync: self.min_in_sync,
             }),
