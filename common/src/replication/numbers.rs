@@ -35,7 +35,8 @@ impl LogIndex {
     /// The place after this one.
     #[must_use]
     pub const fn next(self) -> Self {
-        Self(self.0 + 1)
+        // A peer may claim any place at all.
+        Self(self.0.saturating_add(1))
     }
 
     /// The place before this one; 0 has none and stays.

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use common::replication::{ConfigVersion, Entry, Epoch, GroupConfig, LogIndex, LogPoint, ReplicaId};
+use common::replication::{
+    ConfigVersion, Entry, EntryKind, Epoch, GroupConfig, LogIndex, LogPoint, ReplicaId,
+};
 use common::rpc::peer::{Hello, Message, Reply, ReplyBody};
 
 use super::{Core, Effect, MET_MAX, Met, Now, Standing, Waiter};
@@ -152,6 +154,8 @@ impl Core {
         let mut before = (prev, self.log.base_at(prev.index).expect("the log holds prev").crc);
         for entry in &entries {
             if entry.index != before.0.index.next()
+                || entry.epoch > self.epoch
+                || (entry.index == LogIndex(1)) != matches!(entry.kind, EntryKind::Genesis { .. })
                 || entry.epoch < before.0.epoch
                 || !entry.follows(before.1)
             {
@@ -164,10 +168,9 @@ impl Core {
         {
             let first = first.index;
             if first <= self.log.last().index {
-                if first <= self.committed {
+                if first <= self.committed.max(self.matched) {
                     return refused(format!(
-                        "entry {first} would replace a committed one ({} are)",
-                        self.committed
+                        "entry {first} would replace one that is committed or was verified"
                     ));
                 }
                 self.truncate(first);

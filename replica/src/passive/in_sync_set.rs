@@ -100,11 +100,12 @@ impl Core {
             let Some(boot) = peer.boot.filter(|_| !gone(peer) && !config.in_sync.contains(id)) else {
                 continue;
             };
-            if !nearly_there(last, peer) {
+            let counts = primary.membership.letting_in == Some(id);
+            if !counts && !nearly_there(last, peer) {
                 continue;
             }
             if primary.membership.letting_in.is_some_and(|other| other != id)
-                || !(scarce || primary.membership.may_rejoin(now.at, boot))
+                || !(counts || scarce || primary.membership.may_rejoin(now.at, boot))
             {
                 continue;
             }

@@ -77,6 +77,10 @@ impl Core {
         is_last: bool,
         effects: &mut Vec<Effect>,
     ) {
+        if last.epoch > self.epoch {
+            let why = format!("{last} is of a later epoch than {}", self.epoch);
+            return self.reply(waiter, ReplyBody::Refused { why }, effects);
+        }
         if last.index <= self.committed {
             // We have all that it holds, and it is the same.
             self.joining.incoming = None;
@@ -111,13 +115,9 @@ impl Core {
         }
         if self.log.epoch_at(last.index) == Some(last.epoch) {
             // The log holds the same entry, so the same prefix; what follows it stays.
-            let mut next = self.state.applied().index.next();
-            while next <= last.index {
-                if let Some(entry) = self.log.get(next).cloned() {
-                    self.log.applied(&entry);
-                }
-                next = next.next();
-            }
+            self.log.applied(last.index);
+        } else if last.index <= self.matched {
+            return Err(format!("{last} contradicts what this epoch's primary sent before"));
         } else {
             self.log.reset(state.base());
             self.unsaved = WriteBatch {

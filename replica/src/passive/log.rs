@@ -202,12 +202,8 @@ impl Log {
         self.requests.get(&request).copied()
     }
 
-    /// The entry was applied: the request table knows its request now.
-    pub(super) fn applied(&mut self, entry: &Entry) {
-        if let EntryKind::Update { request, .. } = &entry.kind
-            && self.requests.get(request) == Some(&entry.index)
-        {
-            self.requests.remove(request);
-        }
+    /// The entries up to `upto` were applied: the request table knows their requests now, and nobody waits for them.
+    pub(super) fn applied(&mut self, upto: LogIndex) {
+        self.requests.retain(|_, index| *index > upto);
     }
 }

@@ -35,6 +35,8 @@ mod confirmation;
 pub mod driver;
 mod election;
 mod event;
+#[cfg(test)]
+mod hostile;
 mod in_sync_set;
 mod learner;
 mod log;
@@ -171,7 +173,7 @@ impl Core {
     /// # Errors
     /// When the disk's contents are damaged.
     pub fn new(now: Now, setup: Setup, stored: Stored) -> Result<Self, String> {
-        let log = Log::load(stored.base, stored.entries)?;
+        let mut log = Log::load(stored.base, stored.entries)?;
         let state = match &stored.snapshot {
             Some(bytes) => State::restore(&setup.service, bytes)?,
             None => State::empty(&setup.service),
@@ -182,6 +184,7 @@ impl Core {
         {
             return Err(format!("the snapshot ends at {applied}, the log does not hold that"));
         }
+        log.applied(applied.index);
         Ok(Self {
             epoch: log.last().epoch,
             led: Epoch(0),
@@ -373,7 +376,10 @@ impl Core {
             before == 0 || bytes <= BATCH_BYTES_MAX
         });
         let fits = fits.count();
-        self.unsaved.append = batch.append.split_off(fits);
+        if batch.snapshot.is_none() {
+            // A snapshot goes with all that it covers: a disk never holds one that reaches beyond its log.
+            self.unsaved.append = batch.append.split_off(fits);
+        }
         let upto = batch.append.last().map(|entry| entry.index);
         self.log.saving(upto);
         self.saving_config.clone_from(&batch.config);

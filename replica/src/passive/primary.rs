@@ -17,7 +17,7 @@ use super::in_sync_set::Membership;
 use super::request_table::{Admission, digest};
 use super::state::Effected;
 use super::{
-    APPEND_WITHIN, ASK_WITHIN, BATCH_BYTES_MAX, BEACON_EVERY, Core, Effect, Met, Now, RECORD_RETRY,
+    APPEND_WITHIN, ASK_WITHIN, BATCH_BYTES_MAX, BEACON_EVERY, Core, Effect, MET_MAX, Met, Now, RECORD_RETRY,
     SendTicket, Waiter,
 };
 
@@ -132,8 +132,11 @@ impl Primary {
     }
 
     pub(super) fn wake_at(&self) -> Option<Moment> {
-        // Nothing is sent to who refused, whatever was due: waking up for that would never end.
-        let retries = self.peers.values().filter(|peer| !peer.refused).filter_map(|peer| peer.retry_at);
+        if !self.open {
+            // Nothing leaves before the barrier is on the disk, and the disk will wake us.
+            return None;
+        }
+        let retries = self.peers.values().filter_map(|peer| peer.retry_at);
         retries.chain([self.beacon_at]).min()
     }
 
@@ -362,9 +365,9 @@ impl Core {
                 // make this replica differ from the others.
                 Err(why) => panic!("entry {} cannot be applied: {why}", entry.point()),
             };
-            self.log.applied(&entry);
             self.answer(now, entry.point(), effected, effects);
         }
+        self.log.applied(upto);
     }
 
     /// Answers whoever waits for an entry that was applied.
@@ -418,11 +421,13 @@ impl Core {
 
     /// Sends every peer what it lacks.
     fn feed(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let Some(primary) = &self.leading else { return };
+        let Some(primary) = &mut self.leading else { return };
+        for peer in primary.peers.values_mut() {
+            // Whether it may be fed or not: what was due is not due again.
+            peer.retry_at = peer.retry_at.filter(|&at| at > now.at);
+        }
         let forced = self.config.as_ref().map_or(ConfigVersion(0), |config| config.forced);
-        let due = |peer: &Peer| {
-            peer.retry_at.is_none_or(|at| at <= now.at) && !peer.refused && peer.config_version >= forced
-        };
+        let due = |peer: &Peer| peer.retry_at.is_none() && !peer.refused && peer.config_version >= forced;
         let peers: Vec<ReplicaId> =
             primary.peers.iter().filter(|(_, peer)| due(peer)).map(|(id, _)| *id).collect();
         for to in peers {
@@ -440,7 +445,6 @@ impl Core {
     fn next_for(&mut self, to: ReplicaId) -> Option<(Sent, Message)> {
         let (from, epoch, committed, last) = (self.me(), self.epoch, self.committed, self.log.last().index);
         let peer = self.leading.as_mut()?.peers.get_mut(&to)?;
-        peer.retry_at = None;
         let first = peer.next;
         if let Some(before) = self.log.epoch_at(first.prev()) {
             peer.snapshot = None;
@@ -518,7 +522,9 @@ impl Core {
                 peer.next = peer.next.max(peer.matched.next());
                 peer.snapshot = None;
             }
-            ReplyBody::Nak { hint } => peer.next = hint.max(peer.matched).next(),
+            ReplyBody::Nak { hint } => {
+                peer.next = hint.min(self.log.last().index).max(peer.matched).next();
+            }
             ReplyBody::Confirmed { round } => peer.confirmed_round = peer.confirmed_round.max(round),
             ReplyBody::Next { offset } => {
                 if let Some(sending) = &mut peer.snapshot {
@@ -541,7 +547,11 @@ impl Core {
         let met = met.unwrap_or(Met { member: me, last: last.index, config_version: ConfigVersion(0) });
         let config = self.newest_config().cloned();
         match &mut self.leading {
-            Some(primary) if primary.open && me.id != self.setup.me.id => {
+            Some(primary)
+                if primary.open
+                    && me.id != self.setup.me.id
+                    && (primary.peers.len() < MET_MAX || primary.peers.contains_key(&me.id)) =>
+            {
                 primary.peers.entry(me.id).or_insert_with(|| Peer::new(next, Some(met)));
                 primary.met(met);
                 ReplyBody::Accepted

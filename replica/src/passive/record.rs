@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use common::replication::{ConfigVersion, Entry, EntryKind, Epoch, GroupConfig, LogIndex, Member};
 
-use super::{Core, Effect, Now, Standing};
+use super::{Core, Effect, Now, RECORD_RETRY, Standing};
 
 /// Before the name server is asked again for a group that does not exist yet; a watch usually tells sooner.
 const NO_GROUP_RETRY: Duration = Duration::from_millis(500);
@@ -22,8 +22,8 @@ impl Core {
         }
         self.ask_again_at = None;
         effects.push(match &self.pending_cas {
-            Some(next) => Effect::Cas { next: next.clone() },
-            None => Effect::ReadRecord { known: self.newest_config().map(|config| config.version) },
+            Some(next) if self.standing != Standing::Estranged => Effect::Cas { next: next.clone() },
+            _ => Effect::ReadRecord { known: self.newest_config().map(|config| config.version) },
         });
     }
 
@@ -41,9 +41,7 @@ impl Core {
         }
         if record.version < seen {
             // An answer that was overtaken. It settles nothing: our own change may still be travelling.
-            self.ask_again_at =
-                self.ask_again_at.or(self.pending_cas.as_ref().map(|_| now.at + super::RECORD_RETRY));
-            return;
+            return self.send_again_soon(now);
         }
         if self.pending_cas.as_ref().is_some_and(|pending| pending.version <= record.version) {
             self.pending_cas = None;
@@ -58,6 +56,14 @@ impl Core {
                 self.act_on(now, record, effects);
             }
             self.candidacy.record_stands();
+            self.send_again_soon(now);
+        }
+    }
+
+    /// A record that is older than our own change settles nothing: the change is sent again.
+    fn send_again_soon(&mut self, now: Now) {
+        if self.pending_cas.is_some() {
+            self.ask_again_at = self.ask_again_at.or(Some(now.at + RECORD_RETRY));
         }
     }
 
@@ -120,7 +126,7 @@ impl Core {
             return self.estranged();
         }
         match &self.setup.first {
-            Some(_) if self.standing == Standing::Creating => {}
+            Some(_) if self.standing == Standing::Creating => self.send_again_soon(now),
             Some(first) => {
                 if self.log.last().index == LogIndex(0) {
                     let kind = EntryKind::Genesis { limits: first.limits, start: first.start.clone() };
@@ -170,10 +176,10 @@ impl Core {
         outside && (lost_the_race || given_up)
     }
 
-    /// The name server's word contradicts this disk. Nothing is changed by us until an operator has decided.
+    /// The name server's word contradicts this disk. Nothing is changed by us until an operator has decided; what is
+    /// travelling already may still arrive, so it is not forgotten either.
     pub(super) fn estranged(&mut self) {
         self.standing = Standing::Estranged;
-        self.pending_cas = None;
     }
 
     /// Hands the group over, if this replica leads it, and says when it may stop.
@@ -197,7 +203,7 @@ impl Core {
         {
             return false;
         }
-        if self.pending_cas.is_some() || self.adopting.is_some() {
+        if !primary.open || self.pending_cas.is_some() || self.adopting.is_some() {
             return true;
         }
         if self.committed < self.log.last().index && waited < DRAIN_FOR {

@@ -587,6 +587,7 @@ impl World {
         for _ in 0..400_000 {
             let whole = self.record.as_ref().is_some_and(|record| record.in_sync.len() == self.nodes.len());
             if whole && self.acknowledged.contains_key(&target) {
+                self.retry_all();
                 return self.judge();
             }
             self.happen(true);
@@ -611,6 +612,26 @@ impl World {
             .map(|state| format!("{state:?}"))
             .collect();
         panic!("I16: no progress after everything healed: {:?} at {:?}\n{states:#?}", self.record, self.now);
+    }
+
+    /// Whatever was ever sent, and is sent once more now, is answered.
+    fn retry_all(&mut self) {
+        let leads = |node: &Node| node.core.as_ref().is_some_and(|core| core.role() == Role::Primary);
+        let leader = self.nodes.iter().position(leads).expect("an update was acknowledged");
+        for request in self.requests.clone() {
+            self.waiters += 1;
+            let waiter = Waiter(self.waiters);
+            self.submitted.insert((leader, waiter), request);
+            let payload = common::services::encode(&7_u32);
+            let deadline = self.now + Duration::from_mins(60);
+            self.step(leader, Event::Execute { waiter, request, facts: Bytes::new(), payload, deadline });
+            let mut left = 20_000;
+            while self.submitted.contains_key(&(leader, waiter)) {
+                self.happen(true);
+                left -= 1;
+                assert!(left > 0, "a retry of {request} is never answered");
+            }
+        }
     }
 
     /// The primary's state holds as many updates as were acknowledged, each under a number of its own.
