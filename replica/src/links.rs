@@ -120,9 +120,18 @@ impl Links {
         }
     }
 
-    /// Keeps a connection to `address` from now on. `None` when there are too many.
+    /// Keeps a connection to `address` from now on, as far as there may be more.
     pub fn meet(self: &Rc<Self>, address: SocketAddr) {
         self.learn(address);
+    }
+
+    /// Somebody said hello: keeps a connection there, and greets again on one where somebody else was known (a
+    /// process whose disk was formatted anew).
+    pub fn heard_from(self: &Rc<Self>, address: SocketAddr, group: &GroupName, member: Member) {
+        let Some(link) = self.learn(address) else { return };
+        if link.greeted.borrow().get(group).is_some_and(|greeted| *greeted != member) {
+            link.nudge.notify_one();
+        }
     }
 
     fn learn(self: &Rc<Self>, address: SocketAddr) -> Option<Rc<Link>> {

@@ -152,7 +152,7 @@ impl PeerServer {
             hello.address.set_ip(self.caller.peer.ip());
         }
         self.senders.borrow_mut().insert(group.clone(), hello.me.id);
-        self.served.links.meet(hello.address);
+        self.served.links.heard_from(hello.address, group, hello.me);
         Ok((hello.me.id, Message::Hello(hello)))
     }
 

@@ -427,6 +427,9 @@ impl Driver {
         self.known.be(identity.replica);
         self.identity.send_replace(identity.replica);
         self.links.greet_again();
+        if self.stopping.is_some() {
+            self.step(now, Event::Stop);
+        }
     }
 
     async fn close(mut self, closed: oneshot::Sender<()>) {
