@@ -623,7 +623,7 @@ impl World {
             let waiter = Waiter(self.waiters);
             self.submitted.insert((leader, waiter), request);
             let payload = common::services::encode(&7_u32);
-            let deadline = self.now + Duration::from_mins(60);
+            let deadline = self.now + Duration::from_hours(1);
             self.step(leader, Event::Execute { waiter, request, facts: Bytes::new(), payload, deadline });
             let mut left = 20_000;
             while self.submitted.contains_key(&(leader, waiter)) {
