@@ -8,7 +8,7 @@ use common::clock::Moment;
 use common::replication::{GroupConfig, ReplicaId};
 use common::rpc::peer::{Message, Reply, ReplyBody};
 
-use super::{ASK_WITHIN, Core, Effect, Now, SUSPECT_AFTER, SendTicket, Standing};
+use super::{ASK_WITHIN, Core, Effect, Now, RECORD_RETRY, SUSPECT_AFTER, SendTicket, Standing};
 
 /// Between two ranks: about a compare-and-set, so that the first is through before the second begins.
 const RANK_STEP: Duration = Duration::from_millis(10);
@@ -162,6 +162,10 @@ impl Core {
     /// Goes on with a candidacy as far as it is due; begins one after long silence.
     pub(super) fn suspect(&mut self, now: Now, effects: &mut Vec<Effect>) {
         self.create(effects);
+        if self.config.as_ref().is_some_and(|config| config.epoch < self.epoch) && self.leading.is_none() {
+            // We met a later epoch than the record that we know.
+            self.ask_again_at = self.ask_again_at.or(Some(now.at + RECORD_RETRY));
+        }
         let Some(config) = self.config.clone().filter(|config| self.may_elect(config)) else {
             if self.candidacy.stage != Some(Stage::Casting) {
                 self.candidacy.drop_candidacy();

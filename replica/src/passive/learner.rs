@@ -8,7 +8,10 @@ use common::replication::{LogIndex, LogPoint};
 use common::rpc::peer::{Message, ReplyBody};
 
 use super::state::State;
-use super::{ASK_WITHIN, Core, Effect, Now, SUSPECT_AFTER, SendTicket, Standing, Taken, Waiter, WriteBatch};
+use super::{
+    ASK_WITHIN, Core, Effect, Now, RECORD_RETRY, SUSPECT_AFTER, SendTicket, Standing, Taken, Waiter,
+    WriteBatch,
+};
 
 /// Between two requests to be fed.
 const JOIN_EVERY: Duration = Duration::from_millis(200);
@@ -60,6 +63,8 @@ impl Core {
         if self.heard.is_some_and(|heard| now.at.since(heard) < SUSPECT_AFTER) {
             return;
         }
+        // Whoever the record that we know names may not lead any more.
+        self.ask_again_at = self.ask_again_at.or(Some(now.at + RECORD_RETRY));
         let (to, me, last) = (config.primary.id, self.setup.me, self.log.last());
         let ticket = SendTicket(self.next_ticket());
         effects.push(Effect::Send { to, ticket, message: Message::Join { me, last }, within: ASK_WITHIN });

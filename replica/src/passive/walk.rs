@@ -588,6 +588,9 @@ impl World {
             let whole = self.record.as_ref().is_some_and(|record| record.in_sync.len() == self.nodes.len());
             if whole && self.acknowledged.contains_key(&target) {
                 self.retry_all();
+                while !self.is_settled() {
+                    self.happen(true);
+                }
                 return self.judge();
             }
             self.happen(true);
@@ -614,10 +617,15 @@ impl World {
         panic!("I16: no progress after everything healed: {:?} at {:?}\n{states:#?}", self.record, self.now);
     }
 
+    /// Who leads by the record; another may believe that it does.
+    fn leader(&self) -> usize {
+        let primary = self.record.as_ref().expect("an update was acknowledged").primary;
+        self.nodes.iter().position(|node| node.boot == primary.boot).expect("it acknowledged just now")
+    }
+
     /// Whatever was ever sent, and is sent once more now, is answered.
     fn retry_all(&mut self) {
-        let leads = |node: &Node| node.core.as_ref().is_some_and(|core| core.role() == Role::Primary);
-        let leader = self.nodes.iter().position(leads).expect("an update was acknowledged");
+        let leader = self.leader();
         for request in self.requests.clone() {
             self.waiters += 1;
             let waiter = Waiter(self.waiters);
@@ -634,14 +642,15 @@ impl World {
         }
     }
 
+    /// Whether who leads by the record has committed all that it has.
+    fn is_settled(&self) -> bool {
+        let Some(core) = &self.nodes[self.leader()].core else { return false };
+        core.role() == Role::Primary && core.progress().committed == core.progress().last.index
+    }
+
     /// The primary's state holds as many updates as were acknowledged, each under a number of its own.
     fn judge(&self) {
-        let leader = self
-            .nodes
-            .iter()
-            .find(|node| node.core.as_ref().is_some_and(|core| core.role() == Role::Primary));
-        let leader = leader.expect("an update was acknowledged");
-        let core = leader.core.as_ref().expect("it leads");
+        let core = self.nodes[self.leader()].core.as_ref().expect("it leads");
         let highest = self.acknowledged.values().copied().max().unwrap_or(0);
         let count: u64 = common::services::decode(&core.state.query(&[]).expect("it serves")).unwrap();
         assert!(count >= highest, "{count} took effect, number {highest} was acknowledged");
