@@ -365,7 +365,7 @@ impl Writer {
     fn hear(&mut self, report: Report) {
         let (upto, fault) = match report {
             Report::Durable(upto) => {
-                self.books.durable = upto;
+                self.books.durable = self.books.durable.max(upto);
                 self.books.down = None;
                 (upto, None)
             }

@@ -163,7 +163,7 @@ pub enum RenewError {
     UnknownLease,
 }
 
-/// Why the store did not take a change. It did not happen.
+/// Why the store did not take a change. It is not known to be stored, and may be later; a repeat is safe.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum StoreError {
     /// The disk is full, or failed; reads go on.

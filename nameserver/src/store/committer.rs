@@ -121,6 +121,11 @@ impl<S: Store> Worker<S> {
             match self.store.commit(&writes) {
                 Ok(()) => self.tell(Report::Durable(token)),
                 Err(fault) => {
+                    // Else a later job, taken while the store is down, would be told durable ahead of this one.
+                    if let Some(job) = next.take() {
+                        token = job.token;
+                        writes.extend(job.writes);
+                    }
                     self.kept = writes;
                     if !self.recover(token, fault) {
                         return;
@@ -209,5 +214,25 @@ mod tests {
         committer.close();
         while reports.blocking_recv().is_some_and(|report| report != Report::Durable(Token(3))) {}
         assert_eq!(*commits.lock().unwrap(), [write(1), write(2), write(3)]);
+    }
+
+    #[test]
+    fn a_group_set_aside_when_the_store_fails_is_written_before_what_came_later() {
+        let store = Flaky::default();
+        *store.failures.lock().unwrap() = 1;
+        let commits = Arc::clone(&store.commits);
+        let (jobs, queue) = mpsc::channel();
+        let (to_shell, mut reports) = unbounded_channel();
+        let job = |n, alone| Job { token: Token(n), writes: write(n), alone };
+        jobs.send(job(1, false)).unwrap();
+        jobs.send(job(2, true)).unwrap();
+        let worker = Worker { store, queue, reports: to_shell, kept: Vec::new() };
+        let thread = std::thread::spawn(move || worker.run());
+        assert!(matches!(reports.blocking_recv(), Some(Report::Failed(..))));
+        jobs.send(job(3, false)).unwrap();
+        while reports.blocking_recv().is_some_and(|report| report != Report::Durable(Token(3))) {}
+        drop(jobs);
+        thread.join().unwrap();
+        assert_eq!(commits.lock().unwrap().concat(), [write(1), write(2), write(3)].concat());
     }
 }
