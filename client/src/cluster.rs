@@ -86,7 +86,8 @@ async fn wait(names: &Names, timeout: Duration, replicas: Option<usize>) -> Resu
         let left = until.since(clock.now()).max(STEP);
         let status = assess(&lookout.look(left).await);
         if ready(&status, replicas, &mut wanted) {
-            return Ok(lookout.status(left).await);
+            // What was judged, and not what a second look would show.
+            return Ok(objects::Status { name_servers: lookout.name_servers(left).await, ..status });
         }
         if clock.now() >= until {
             let status = lookout.status(STEP).await;
@@ -143,11 +144,15 @@ impl Lookout {
         }
     }
 
+    /// How the name servers are.
+    fn name_servers(&self, timeout: Duration) -> impl Future<Output = Vec<objects::NameServer>> + use<> {
+        let servers = self.names.servers().to_vec();
+        join_all(servers.into_iter().map(move |address| ping(address, timeout.min(PATIENCE))))
+    }
+
     /// How everything is, the name servers too.
     async fn status(&mut self, timeout: Duration) -> objects::Status {
-        let servers = self.names.servers().to_vec();
-        let pings = join_all(servers.into_iter().map(|address| ping(address, timeout.min(PATIENCE))));
-        let (name_servers, seen) = join(pings, self.look(timeout)).await;
+        let (name_servers, seen) = join(self.name_servers(timeout), self.look(timeout)).await;
         objects::Status { name_servers, ..assess(&seen) }
     }
 

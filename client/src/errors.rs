@@ -198,8 +198,8 @@ impl Failure {
         self
     }
 
-    /// The process's exit status. Became a promise unkeepable while the command was under way, it may still have
-    /// been carried out.
+    /// The process's exit status. When too few replicas were left while the command was under way, it may have been
+    /// carried out all the same: that is 6, as for every unknown outcome.
     pub fn exit(&self) -> u8 {
         match (self.code, self.effect) {
             (Code::TooFewReplicas, Effect::Unknown) => 6,

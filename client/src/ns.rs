@@ -89,7 +89,11 @@ async fn list(names: &Names, timeout: Duration, query: &Query) -> Result<Vec<Rec
     let mut after = None;
     loop {
         let page = Page { after: after.clone(), limit: PAGE };
-        let asked = patiently(timeout, async |call| {
+        let too_early = |error: &ListError| match error {
+            ListError::Warming { retry_in } => Some(*retry_in),
+            _ => None,
+        };
+        let asked = once_warm(timeout, too_early, async |call| {
             names.server().list(within(NAME_SERVICE, call), query.clone(), page.clone()).await
         });
         match asked.await {
@@ -113,10 +117,14 @@ async fn list(names: &Names, timeout: Duration, query: &Query) -> Result<Vec<Rec
 
 async fn lookup(names: &Names, timeout: Duration, name: &str) -> Result<Vec<Record>, Failure> {
     let key: AnyName = name.parse().map_err(|error| errors::invalid("name", error))?;
-    let asked =
-        patiently(timeout, async |call| names.server().lookup(within(NAME_SERVICE, call), key.clone()).await)
-            .await;
-    match asked {
+    let too_early = |error: &LookupError| match error {
+        LookupError::Warming { retry_in } => Some(*retry_in),
+        _ => None,
+    };
+    let asked = once_warm(timeout, too_early, async |call| {
+        names.server().lookup(within(NAME_SERVICE, call), key.clone()).await
+    });
+    match asked.await {
         Ok(Ok(answer)) => Ok(answer.value.to_vec()),
         Ok(Err(LookupError::NotFound)) => {
             Err(Failure::new(Code::NameUnknown, format!("nobody has the name {name}")).hint("client ns list"))
@@ -172,6 +180,27 @@ pub(crate) async fn patiently<T>(
                 tokio::time::sleep(PAUSE).await;
             }
         }
+    }
+}
+
+/// Calls, [`patiently`], until the name server is warm or `timeout` is too short for that.
+async fn once_warm<T, E>(
+    timeout: Duration,
+    warming: impl Fn(&E) -> Option<Duration>,
+    mut call: impl AsyncFnMut(Duration) -> Result<Result<T, E>, tarpc::client::RpcError>,
+) -> Result<Result<T, E>, CallError> {
+    /// It may be warm before it thought, but not at once.
+    const PAUSE_MIN: Duration = Duration::from_millis(50);
+    const PAUSE_MAX: Duration = Duration::from_secs(1);
+    let (clock, begun) = start();
+    loop {
+        let answer = patiently(timeout.saturating_sub(clock.now().since(begun)), &mut call).await?;
+        let Some(retry_in) = answer.as_ref().err().and_then(&warming) else { return Ok(answer) };
+        let pause = retry_in.clamp(PAUSE_MIN, PAUSE_MAX);
+        if clock.now().since(begun) + pause >= timeout {
+            return Ok(answer);
+        }
+        tokio::time::sleep(pause).await;
     }
 }
 
@@ -293,6 +322,20 @@ mod tests {
             (shown.address.as_str(), shown.contract, shown.ttl_ms),
             ("PYRO:obj@10.0.0.1:4000", None, None)
         );
+    }
+
+    #[tokio::test]
+    async fn a_server_that_warms_up_is_asked_again_while_time_is_left() {
+        let mut calls = 0;
+        let mut warm_at_last = async |_| {
+            calls += 1;
+            Ok(if calls == 3 { Ok("warm") } else { Err(Duration::from_millis(1)) })
+        };
+        let minute = Duration::from_mins(1);
+        assert_eq!(once_warm(minute, |&time| Some(time), &mut warm_at_last).await, Ok(Ok("warm")));
+        let mut never = async |_| Ok::<Result<(), _>, _>(Err(minute));
+        let short = Duration::from_millis(900);
+        assert_eq!(once_warm(short, |&time| Some(time), &mut never).await, Ok(Err(minute)));
     }
 
     #[test]

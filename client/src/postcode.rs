@@ -7,7 +7,7 @@ use crate::errors::{self, Failure};
 use crate::objects;
 use crate::output::{Ended, Lean, Output, table};
 
-/// Checks postcodes, prints a row each, and fails with the worst of them.
+/// Checks postcodes, prints a row each, and fails as the first bad one does.
 ///
 /// # Errors
 /// When one of them is malformed, or unconfirmed and that is not enough.
@@ -54,7 +54,7 @@ fn malformed(input: &str) -> Refusal {
     Refusal::PostcodeMalformed { text: input.chars().take(INPUT_CHARS_MAX).collect() }
 }
 
-/// Why what somebody typed is not good enough; malformed ones are said before unconfirmed ones by their order only.
+/// Why what somebody typed is not good enough, if it is not.
 fn failure(input: &str, strict: bool) -> Option<Failure> {
     match input.parse::<Postcode>() {
         Ok(postcode) if strict => Some(errors::of_refusal(&Refusal::PostcodeUnconfirmed { postcode })),

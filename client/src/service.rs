@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::clock::{Clock, Moment, Timestamp};
-use common::directory::{Names, View, in_order};
+use common::directory::{Backoff, Names, View, in_order};
 use common::names::{self, Address, AnyName, LogicalName, Query};
 use common::replication::{GroupName, RequestId, RequestIdSource, VectorTimestamp};
 use common::rpc::Outcome;
@@ -118,22 +118,6 @@ impl Attempts {
             // "Too few in sync" says more than "no answer", and is as unknown.
             last => last,
         }
-    }
-}
-
-/// The pause before everybody is tried once more: doubled from 20 ms to 1 s, any part of it, so that clients that
-/// failed together do not come back together.
-#[derive(Clone, Copy, Debug)]
-struct BackOff(Duration);
-
-impl BackOff {
-    const FIRST: Self = Self(Duration::from_millis(20));
-    const LONGEST: Duration = Duration::from_secs(1);
-
-    fn pause(&mut self) -> Duration {
-        let longest = self.0;
-        self.0 = (longest * 2).min(Self::LONGEST);
-        longest.mul_f64(f64::from(u32::try_from(random() >> 32).unwrap_or(u32::MAX)) / f64::from(u32::MAX))
     }
 }
 
@@ -359,7 +343,7 @@ impl Service {
         call: &mut impl AsyncFnMut(FrontEnd, Context, &mut Attempts, Consistency) -> Result<Bytes, Next>,
     ) -> Option<Result<Bytes, Failure>> {
         let mut view = self.front_ends.clone();
-        let mut back_off = BackOff::FIRST;
+        let mut backoff = Backoff::up_to(Backoff::CAP);
         let mut consistency = Consistency::Linearizable;
         loop {
             let candidates = candidates(&view.borrow_and_update());
@@ -390,8 +374,11 @@ impl Service {
             }
             // Nobody there: only the name server can bring somebody. Else everybody is worth another call soon.
             let now = self.clock.now();
-            let next =
-                if candidates.is_empty() { until } else { until.min(now + back_off.pause().max(pause)) };
+            let next = if candidates.is_empty() {
+                until
+            } else {
+                until.min(now + backoff.failed(random()).max(pause))
+            };
             tokio::select! {
                 changed = view.changed() => {
                     if changed.is_err() {

@@ -38,9 +38,9 @@ impl SessionFile {
     /// Reads it; a missing one is empty. A damaged one is put aside, and the note that says so comes beside an empty
     /// session.
     pub fn read(&self) -> (Session, Option<String>) {
-        let Ok(text) = fs::read_to_string(&self.0) else { return (Session::default(), None) };
-        match serde_json::from_str(&text) {
+        match fs::read(&self.0).and_then(|bytes| Ok(serde_json::from_slice(&bytes)?)) {
             Ok(session) => (session, None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (Session::default(), None),
             Err(error) => {
                 let aside = self.0.with_extension("damaged");
                 let moved = fs::rename(&self.0, &aside);
@@ -98,10 +98,13 @@ mod tests {
     fn a_damaged_session_is_put_aside_and_said_once() {
         let (_state, file) = file();
         file.write(&Session::default()).unwrap();
-        fs::write(&file.0, "{\"user\":").unwrap();
-        let (session, note) = file.read();
-        assert_eq!(session, Session::default());
-        assert!(note.unwrap().contains("put aside"));
-        assert_eq!(file.read(), (Session::default(), None));
+        for damaged in [&b"{\"user\":"[..], b"{\"user\":\"\xff\"}", b""] {
+            fs::write(&file.0, damaged).unwrap();
+            let (session, note) = file.read();
+            assert_eq!(session, Session::default());
+            assert!(note.unwrap().contains("put aside"));
+            assert_eq!(file.read(), (Session::default(), None));
+            assert_eq!(fs::read(file.0.with_extension("damaged")).unwrap(), damaged);
+        }
     }
 }

@@ -112,8 +112,9 @@ impl Shop {
             Cart::Clear => vec![Change::Clear],
         };
         let changed = !changes.is_empty();
-        for change in changes {
-            self.just_hungry.change_basket(&user, change).await?;
+        for (made, change) in changes.into_iter().enumerate() {
+            let changed = self.just_hungry.change_basket(&user, change).await;
+            changed.map_err(|failure| Failure { message: after(made, failure.message), ..failure })?;
         }
         let basket = self.just_hungry.basket(&user).await.map_err(|failure| {
             let unseen = self.unseen("the basket was changed".into(), "cart show".into(), &user);
@@ -277,7 +278,10 @@ impl Shop {
     /// Keeps the user code for the next command. That it cannot be kept is no failure of this one.
     fn remember(&self, user: &str) {
         let Some(file) = self.session() else { return };
-        let (session, _) = file.read();
+        let (session, note) = file.read();
+        if let Some(note) = note {
+            self.output.note(&note);
+        }
         if session.user.as_deref() != Some(user)
             && let Err(error) = file.write(&Session { user: Some(user.into()) })
         {
@@ -299,6 +303,15 @@ impl Shop {
             Some(answer) if answer.eq_ignore_ascii_case("y") || answer.eq_ignore_ascii_case("yes") => Ok(()),
             _ => Err(refused("not confirmed; nothing was changed")),
         }
+    }
+}
+
+/// Why one of several changes failed, after `made` others: who repeats all would make those twice.
+fn after(made: usize, why: String) -> String {
+    match made {
+        0 => why,
+        1 => format!("{why} (the first change was made)"),
+        made => format!("{why} (the first {made} changes were made)"),
     }
 }
 

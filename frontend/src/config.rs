@@ -83,7 +83,7 @@ pub enum Format {
 pub enum BadConfig {
     /// Nothing protects what goes over the wire.
     #[error(
-        "{address} can be reached from other machines, and nothing is encrypted: bind to 127.0.0.1, or add --insecure-bind"
+        "{address} can be reached from other machines, and nothing is encrypted\n  try: 127.0.0.1, or --insecure-bind as well"
     )]
     OpenBind {
         /// The address.

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::Parser as _;
 use common::telemetry;
 use frontend::config::Config;
@@ -13,13 +12,13 @@ fn main() -> ExitCode {
     match started() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::from(error.downcast_ref::<Failed>().map_or(1, Failed::exit_status))
+            eprintln!("error: {error}");
+            ExitCode::from(error.exit_status())
         }
     }
 }
 
-fn started() -> anyhow::Result<()> {
+fn started() -> Result<(), Failed> {
     let config = Config::parse().checked().unwrap_or_else(|error| usage(&error.to_string()));
     if config.show_limits {
         print!("{}", config.limits());
@@ -27,9 +26,8 @@ fn started() -> anyhow::Result<()> {
     }
     telemetry::start(&config.log, config.log_format.into()).unwrap_or_else(|why| usage(&why));
     // One thread: a call is a few small steps, and handing it between threads costs more than it does.
-    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
-    runtime.context("no runtime")?.block_on(run(config))?;
-    Ok(())
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    runtime.block_on(run(config))
 }
 
 /// Ends the process as clap does: exit 2, the sentence on standard error.

@@ -1,7 +1,9 @@
 //! From flags to exit: binds, finds the name server, serves, says that it is ready, and stops when told to.
 
+use std::cell::OnceCell;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -19,13 +21,14 @@ use common::rpc::limits::FRONTEND;
 use common::rpc::name_service::{self, RegisterError};
 use common::rpc::transport::{Route, ServeOptions, serve};
 use common::services::TABLE;
+use futures::FutureExt as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinHandle, spawn_local};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::config::Config;
 use crate::courier::Courier;
@@ -40,21 +43,25 @@ const DRAINING_TIME: Duration = Duration::from_millis(300);
 const SERVING_TIME: Duration = Duration::from_millis(3500);
 /// Who asks for readiness at once; as many as the pages have connections.
 const ASKERS_MAX: usize = 256;
+/// Between two reminders that anybody can call.
+const WARN_EVERY: Duration = Duration::from_hours(1);
 
 /// Why a front end ended that nobody stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum Failed {
     /// Exit 2.
-    #[error("cannot listen at {address}: {why}")]
+    #[error("cannot listen at {address}: {why}\n  try: {flag} with another address")]
     Bind {
+        /// Which flag says so.
+        flag: &'static str,
         /// Where.
         address: SocketAddr,
         /// Why not.
         why: io::Error,
     },
     /// Exit 2.
-    #[error(transparent)]
-    NameServer(#[from] BadAddress),
+    #[error("PYRO_NS_HOST and PYRO_NS_PORT name no name server: {0}\n  try: --name-server HOST:PORT")]
+    NameServer(BadAddress),
     /// Exit 4 when the name is held by somebody else, else 1.
     #[error("cannot register {name}: {why}")]
     Register {
@@ -114,31 +121,40 @@ struct Running {
 
 impl Running {
     async fn start(config: &Config) -> Result<Self, Failed> {
-        let (listener, address) = bind(&[config.listen]).await?;
+        let (listener, address) = bind("--listen", &[config.listen]).await?;
         let (pages, http) = match config.http_addresses().as_slice() {
             [] => (None, None),
-            addresses => bind(addresses).await.map(|(listener, address)| (Some(listener), Some(address)))?,
+            addresses => {
+                bind("--http", addresses).await.map(|(listener, address)| (Some(listener), Some(address)))?
+            }
         };
         let names = match config.name_server.as_slice() {
-            [] => Names::from_env("frontend")?,
+            [] => Names::from_env("frontend").map_err(Failed::NameServer)?,
             servers => Names::new(servers.to_vec(), "frontend"),
         };
+        if let Some(open) = [Some(address), http].into_iter().flatten().find(|at| !at.ip().is_loopback()) {
+            spawn_essential(keep_warning(open));
+        }
+        // Before there is a name server: who watches over us should hear that we live, and what we wait for.
+        let known = Known::default();
+        if let (Some(listener), Some(at)) = (pages, http) {
+            let hosts = if config.insecure_bind { Hosts::Any } else { Hosts::ThisMachine };
+            spawn_essential(http::serve(listener, http::pages(answer_readiness(&known), hosts)));
+            info!(http = url(at), "pages are served");
+        }
         let cluster = names.cluster().await;
 
         let groups = TABLE.iter().map(|served| served.name.parse().expect("the table holds good names"));
         let courier = Courier::new(Clock::start(), cluster, groups);
         let server = Server::new(courier, Door::new(Offline, config.policy()));
         follow(&server, &names);
-        if let Some(listener) = pages {
-            let hosts = if config.insecure_bind { Hosts::Any } else { Hosts::ThisMachine };
-            spawn_local(http::serve(listener, http::pages(answer_readiness(&server), hosts)));
-        }
+        let _ = known.set(Rc::clone(&server));
         let stop = CancellationToken::new();
         let options = ServeOptions { cluster, connections_max: config.max_connections, stop: stop.clone() };
         let services =
             server.courier().services().map(|name| name.as_str().parse().expect("so do names")).collect();
         let route = Route::new(FRONTEND, move |_| server.desk().serve());
-        let serving = spawn_local(serve(listener, vec![route], options));
+        let serving = spawn_essential(serve(listener, vec![route], options));
 
         let keeper = names.keep(config.ttl, InstanceId::random(), None);
         let running = Self { address, http, services, keeper, stop, serving };
@@ -194,17 +210,34 @@ impl Running {
     }
 }
 
+/// Runs a task without which the process must not go on: its panic ends the process, and so its lease.
+fn spawn_essential(task: impl Future<Output = ()> + 'static) -> JoinHandle<()> {
+    tokio::task::spawn_local(async {
+        if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+            error!("a task panicked; ending at once");
+            std::process::exit(1);
+        }
+    })
+}
+
+async fn keep_warning(address: SocketAddr) {
+    loop {
+        warn!(%address, "anybody who reaches this address may order in anybody's name");
+        tokio::time::sleep(WARN_EVERY).await;
+    }
+}
+
 fn url(address: SocketAddr) -> String {
     format!("http://{address}")
 }
 
 /// Listens at the first of these that is free.
-async fn bind(addresses: &[SocketAddr]) -> Result<(TcpListener, SocketAddr), Failed> {
+async fn bind(flag: &'static str, addresses: &[SocketAddr]) -> Result<(TcpListener, SocketAddr), Failed> {
     let mut failed = None;
     for &address in addresses {
         match TcpListener::bind(address).await.and_then(|listener| Ok((listener.local_addr()?, listener))) {
             Ok((bound, listener)) => return Ok((listener, bound)),
-            Err(why) => failed = Some(Failed::Bind { address, why }),
+            Err(why) => failed = Some(Failed::Bind { flag, address, why }),
         }
     }
     Err(failed.unwrap_or_else(|| io::Error::other("no address to listen at").into()))
@@ -216,7 +249,7 @@ fn follow<P: PostcodeCheck + 'static>(server: &Rc<Server<P>>, names: &Names) {
     let services: Vec<GroupName> = server.courier().services().cloned().collect();
     for service in services {
         let (server, mut record) = (Rc::clone(server), names.group(service));
-        spawn_local(async move {
+        spawn_essential(async move {
             loop {
                 if let Some(name_service::Config::Passive(config)) = &*record.borrow_and_update() {
                     server.courier().learn(config);
@@ -229,7 +262,7 @@ fn follow<P: PostcodeCheck + 'static>(server: &Rc<Server<P>>, names: &Names) {
     }
     let replicas = Query::by_name(WhichNames::Prefix("replica.".into()));
     let (server, mut view): (_, watch::Receiver<View>) = (Rc::clone(server), names.view(replicas));
-    spawn_local(async move {
+    spawn_essential(async move {
         loop {
             let seen = view.borrow_and_update().clone();
             // No stamp: nothing was read yet, which is not the same as no replicas.
@@ -243,14 +276,20 @@ fn follow<P: PostcodeCheck + 'static>(server: &Rc<Server<P>>, names: &Names) {
     });
 }
 
+/// The server, once a name server has told which cluster it is of.
+type Known = Rc<OnceCell<Rc<Server<Offline>>>>;
+
 /// Answers those who ask for readiness: all who wait with one look.
-fn answer_readiness<P: PostcodeCheck + 'static>(server: &Rc<Server<P>>) -> AskReady {
+fn answer_readiness(known: &Known) -> AskReady {
     let (ask, mut asked): (AskReady, _) = mpsc::channel(ASKERS_MAX);
-    let server = Rc::clone(server);
-    spawn_local(async move {
+    let known = Rc::clone(known);
+    spawn_essential(async move {
         let mut askers = Vec::new();
         while asked.recv_many(&mut askers, ASKERS_MAX).await > 0 {
-            let readiness = server.ready().await;
+            let readiness = match known.get() {
+                Some(server) => server.ready().await,
+                None => Err("waiting for a name server".to_owned()),
+            };
             for asker in askers.drain(..) {
                 // Whoever went away needs no answer.
                 let _ = asker.send(readiness.clone());

@@ -160,11 +160,6 @@ impl Journey {
     pub fn given_up(&self, now: Moment) -> GivenUp {
         GivenUp { waited: now.since(self.started), uncertain: self.uncertain, busy: self.busy }
     }
-
-    /// When it ends.
-    pub fn deadline(&self) -> Moment {
-        self.deadline
-    }
 }
 
 #[cfg(test)]

@@ -184,8 +184,8 @@ fn a_killed_process_loses_its_name_and_a_stopped_one_at_once() -> Result<()> {
         let waited = clock.now().since(killed);
         println!("a killed replica's name was gone {waited:?} after the kill; its time-to-live is {TTL:?}");
         assert_eq!(why, Removal::Expired);
-        // Renewed a third of its time ago at most, and then not early; the exact bounds are the next test's.
-        assert!(waited >= TTL / 2 && waited <= TTL + LATE + NOISE, "{waited:?}");
+        // Not at some time later; how exact it is, the next test measures.
+        assert!(waited < PATIENCE, "{waited:?}");
 
         let since = now(&names).await?;
         cluster.replicas[2].stop()?;
@@ -198,9 +198,6 @@ fn a_killed_process_loses_its_name_and_a_stopped_one_at_once() -> Result<()> {
 
 /// How late a name may be removed.
 const LATE: Duration = Duration::from_millis(50);
-
-/// What a busy machine may add between a removal and the moment we hear of it.
-const NOISE: Duration = Duration::from_millis(200);
 
 #[test]
 fn a_name_ends_with_its_lease_never_before_and_hardly_after() -> Result<()> {

@@ -94,12 +94,3 @@ fn one_front_end_never_takes_all_the_time_while_another_could_tell() {
     assert_eq!(share(ms(600)), ms(500));
     assert_eq!(share(ms(100)), ms(100));
 }
-
-#[test]
-fn pauses_double_up_to_a_second() {
-    let mut back_off = BackOff::FIRST;
-    for longest in [20, 40, 80, 160, 320, 640, 1000, 1000] {
-        assert_eq!(back_off.0, Duration::from_millis(longest));
-        assert!(back_off.pause() <= Duration::from_millis(longest));
-    }
-}

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::clock::{Clock, Timestamp};
+use common::clock::{Clock, Moment, Timestamp};
 use common::ids::{ClusterId, InstanceId};
 use common::names::{
     Address, AnyName, BootCount, Change, ContractName, Entry, Expect, Holder, LeaseId, Lifetime, LogicalName,
@@ -48,6 +48,9 @@ pub(crate) struct Shop {
     pub(crate) fates: VecDeque<Fate>,
     /// Why linearizable queries are not answered, if they are not.
     pub(crate) silence: Option<QueryError>,
+    /// When linearizable queries were not answered.
+    pub(crate) silent_at: Vec<Moment>,
+    clock: Clock,
     /// The ids of all commands, in the order they came, with the number of the front end that took them.
     pub(crate) came: Vec<(usize, RequestId)>,
 }
@@ -93,9 +96,13 @@ impl Frontend for FrontEnd {
         consistency: Consistency,
         payload: Bytes,
     ) -> Result<Answer, QueryError> {
-        let shop = self.shop.lock().unwrap();
-        match &shop.silence {
-            Some(error) if consistency == Consistency::Linearizable => Err(error.clone()),
+        let mut shop = self.shop.lock().unwrap();
+        match shop.silence.clone() {
+            Some(error) if consistency == Consistency::Linearizable => {
+                let now = shop.clock.now();
+                shop.silent_at.push(now);
+                Err(error)
+            }
             _ => Ok(Answer { answer: shop.machine.query(&payload), position: Position::Log(AT) }),
         }
     }
@@ -282,6 +289,8 @@ impl House {
             replies: BTreeMap::new(),
             fates: VecDeque::new(),
             silence: None,
+            silent_at: Vec::new(),
+            clock: Clock::start(),
             came: vec![],
         }));
         let (doors, addresses): (Vec<_>, Vec<_>) = (0..count).map(|_| listen()).unzip();

@@ -264,21 +264,36 @@ fn without_anybody_there_each_command_says_who_is_missing() {
 
 #[test]
 fn further_tries_are_made_as_often_as_wanted() {
+    /// Longer than one try, shorter than the pause between two.
+    const APART: Duration = Duration::from_millis(400);
     let house = House::open();
     let service = "just.hungry".parse().unwrap();
-    let refused = || Fate::Refused(SubmitError::NoPrimary { service: "just.hungry".parse().unwrap() });
     house.shop.lock().unwrap().silence = Some(QueryError::NoPrimary { service });
-    let words = ["menu", "--timeout", "500ms", "--retries", "3", "--retry-every", "600ms"];
+    let words = ["menu", "--timeout", "300ms", "--retries", "3", "--retry-every", "800ms"];
     let (exit, error) = house.fails(&words);
     assert_eq!((exit, &error["code"]), (5, &"no_primary".into()));
     let message = error["message"].as_str().unwrap();
     assert!(
-        message.starts_with("No connection could be established. Just Hungry is not taking orders"),
+        message.starts_with("No connection could be established. Just Hungry is not taking orders")
+            && message.ends_with("(3 tries)"),
         "{message}"
     );
-    house.shop.lock().unwrap().fates.extend([refused(), refused(), refused()]);
-    house.shop.lock().unwrap().silence = None;
-    house.prints(PLACE);
+    let asked = &house.shop.lock().unwrap().silent_at;
+    let tries = 1 + asked.windows(2).filter(|two| two[1].since(two[0]) > APART).count();
+    assert_eq!(tries, 3, "{asked:?}");
+}
+
+#[test]
+fn of_several_changes_it_is_said_how_many_were_made_before_one_failed() {
+    let house = House::open();
+    let add = |items: &[&str]| {
+        let (_, error) = house.fails(&[&["cart", "add", "-u", "ann"], items].concat());
+        assert_eq!(error["effect"], "none");
+        error["message"].as_str().unwrap().to_owned()
+    };
+    assert!(add(&["apple", "hamburgr"]).ends_with(" (the first change was made)"));
+    assert!(add(&["apple", "chips", "hamburgr"]).ends_with(" (the first 2 changes were made)"));
+    assert!(!add(&["hamburgr", "apple"]).contains("made"));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 /// that those who lost one server do not all come back to it at once (M. Brooker, *Exponential Backoff And Jitter*,
 /// AWS Architecture Blog, 2015).
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Backoff {
+pub struct Backoff {
     next: Duration,
     cap: Duration,
 }
@@ -13,23 +13,23 @@ pub(super) struct Backoff {
 const FIRST: Duration = Duration::from_millis(20);
 
 impl Backoff {
-    /// The longest wait for a name server: whoever restarts one should not wait for its clients.
-    pub(super) const CAP: Duration = Duration::from_secs(1);
+    /// The longest wait for a server: whoever restarts one should not wait for its clients.
+    pub const CAP: Duration = Duration::from_secs(1);
 
     /// Nothing failed yet.
-    pub(super) const fn up_to(cap: Duration) -> Self {
+    pub const fn up_to(cap: Duration) -> Self {
         Self { next: FIRST, cap }
     }
 
     /// Notes one more failure; the wait is drawn by `chance`, 64 random bits.
-    pub(super) fn failed(&mut self, chance: u64) -> Duration {
+    pub fn failed(&mut self, chance: u64) -> Duration {
         let longest = self.next.min(self.cap);
         self.next = longest * 2;
         share(longest, chance)
     }
 
     /// Notes a success.
-    pub(super) fn succeeded(&mut self) {
+    pub fn succeeded(&mut self) {
         self.next = FIRST;
     }
 }

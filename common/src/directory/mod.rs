@@ -37,6 +37,7 @@ use std::time::Duration;
 use tarpc::client::RpcError;
 use tokio::sync::watch;
 
+pub use backoff::Backoff;
 pub use lease_keeper::{LeaseEvent, LeaseKeeper};
 pub use picking::in_order;
 pub use stub::NameServerStub;

@@ -253,11 +253,14 @@ impl Resolver {
 
     fn take_in(&self, changes: &[Change], stamp: Stamp) {
         for live in &mut self.queries().live {
-            if live.query.since().is_none_or(|since| since.boot != stamp.boot) {
+            let Some(since) = live.query.since().filter(|since| since.boot == stamp.boot) else {
                 // Added while the poll was under way; its listing will show all this.
                 continue;
-            }
-            let concerned = changes.iter().filter(|change| change.ids.contains(&live.id));
+            };
+            // The poll is from the oldest stamp among all queries: what this one has taken in already is no news, and
+            // a name that was removed since would come back.
+            let news = |change: &&Change| change.ids.contains(&live.id) && change.rev > since.rev;
+            let concerned = changes.iter().filter(news);
             let changed = concerned.fold(false, |changed, change| live.query.apply(change) | changed);
             live.query.advance(stamp);
             if changed {
@@ -276,5 +279,35 @@ impl Resolver {
 impl fmt::Debug for Resolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Resolver").field("queries", &self.queries().live.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{record, stamp};
+    use super::super::stub::Known;
+    use super::*;
+    use crate::names::{Names, What};
+
+    #[test]
+    fn a_name_removed_before_a_listing_does_not_come_back_by_an_older_querys_changes() {
+        let servers = Arc::new(["127.0.0.1:1".parse().unwrap()]);
+        let resolver = Resolver::new(NameServerStub::new(servers, "test", Known::nothing()));
+        let (id, gone) = (WatchId(0), record("a", 1, 5));
+        let (view, shown) = watch::channel(View { records: Arc::new([]), stamp: None });
+        let mut query = LiveQuery::new(Query::by_name(Names::Any));
+        query.list([], stamp(1, 6));
+        resolver.queries().live.push(Live { id, query, view, list_at: Moment::ORIGIN });
+        let registered = |rev| Change {
+            ids: vec![id],
+            name: gone.name.clone(),
+            instance: gone.instance,
+            what: What::Registered(Arc::new(gone.clone())),
+            rev: Revision(rev),
+        };
+        resolver.take_in(&[registered(5)], stamp(1, 6));
+        assert_eq!(shown.borrow().records.len(), 0);
+        resolver.take_in(&[registered(7)], stamp(1, 7));
+        assert_eq!(shown.borrow().records.len(), 1, "what is new is shown");
     }
 }

@@ -221,7 +221,7 @@ async fn nobody_to_ask_is_no_primary() {
     assert_eq!(error, SubmitError::NoPrimary { service: food() });
 }
 
-#[tokio::test(flavor = "local")]
+#[tokio::test(flavor = "local", start_paused = true)]
 async fn a_silent_group_is_unacknowledged_before_the_callers_own_deadline() {
     let (silent, _asked) = replica(Manner::Silent).await;
     let server = server_of(&led_by(1, 1, &[1]), &[silent]);
