@@ -4,12 +4,26 @@
 //! `instance`, `cluster`, `service`, `group`, `replica`, `role`, `trouble`, `epoch`, `index`, `version`, `request`,
 //! `lease`, `in_sync`, `waited`, `error`. A message is constant and in lower case; what varies is a field.
 
+use std::net::SocketAddr;
+use std::time::Duration;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// tarpc opens a span per call at INFO, which doubles the CPU of a call; and it logs an error for every request whose
 /// deadline passes, so that a hostile caller could fill the disk with lines.
 pub const DEFAULT_FILTER: &str = "info,tarpc=warn,tarpc::server::in_flight_requests=off";
+
+/// Between two reminders that anybody can call.
+const WARN_EVERY: Duration = Duration::from_hours(1);
+
+/// Warns, now and every hour, when `address` can be reached from other machines: nothing is encrypted there.
+pub async fn warn_of_open_port(address: SocketAddr) {
+    while !address.ip().to_canonical().is_loopback() {
+        tracing::warn!(%address, "anybody who reaches this address may read and change everything");
+        tokio::time::sleep(WARN_EVERY).await;
+    }
+}
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

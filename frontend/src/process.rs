@@ -21,6 +21,7 @@ use common::rpc::limits::FRONTEND;
 use common::rpc::name_service::{self, RegisterError};
 use common::rpc::transport::{Route, ServeOptions, serve};
 use common::services::TABLE;
+use common::telemetry;
 use futures::FutureExt as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -43,8 +44,6 @@ const DRAINING_TIME: Duration = Duration::from_millis(300);
 const SERVING_TIME: Duration = Duration::from_millis(3500);
 /// Who asks for readiness at once; as many as the pages have connections.
 const ASKERS_MAX: usize = 256;
-/// Between two reminders that anybody can call.
-const WARN_EVERY: Duration = Duration::from_hours(1);
 
 /// Why a front end ended that nobody stopped.
 #[derive(Debug, thiserror::Error)]
@@ -132,8 +131,8 @@ impl Running {
             [] => Names::from_env("frontend").map_err(Failed::NameServer)?,
             servers => Names::new(servers.to_vec(), "frontend"),
         };
-        if let Some(open) = [Some(address), http].into_iter().flatten().find(|at| !at.ip().is_loopback()) {
-            spawn_essential(keep_warning(open));
+        for listening in [Some(address), http].into_iter().flatten() {
+            spawn_essential(telemetry::warn_of_open_port(listening));
         }
         // Before there is a name server: who watches over us should hear that we live, and what we wait for.
         let known = Known::default();
@@ -218,13 +217,6 @@ fn spawn_essential(task: impl Future<Output = ()> + 'static) -> JoinHandle<()> {
             std::process::exit(1);
         }
     })
-}
-
-async fn keep_warning(address: SocketAddr) {
-    loop {
-        warn!(%address, "anybody who reaches this address may order in anybody's name");
-        tokio::time::sleep(WARN_EVERY).await;
-    }
 }
 
 fn url(address: SocketAddr) -> String {

@@ -12,6 +12,7 @@ use common::names::{Address, BootCount, Revision};
 use common::rpc::limits::NAME_SERVICE;
 use common::rpc::name_service::NameService as _;
 use common::rpc::transport::{Route, ServeOptions, serve};
+use common::telemetry;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -111,6 +112,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), ServerEr
     let mut writer = tokio::task::spawn_local(writer.run(messages, reports));
 
     announce(address, store_name, cluster, boot, names)?;
+    tokio::task::spawn_local(telemetry::warn_of_open_port(address));
     let (to_writer, ending) = (mailbox.clone(), stop.clone());
     let route = Route::new(NAME_SERVICE, move |caller| {
         let (shared, mailbox, stop) = (Rc::clone(&shared), mailbox.clone(), ending.clone());

@@ -48,6 +48,7 @@ use common::rpc::limits::REPLICA;
 use common::rpc::name_service::RegisterError;
 use common::rpc::transport::{ServeOptions, serve};
 use common::services::TABLE;
+use common::telemetry;
 use futures::FutureExt as _;
 use futures::future::{join_all, select_all};
 use tokio::net::TcpListener;
@@ -68,8 +69,6 @@ use crate::passive::{First, Setup, SnapshotAfter, Stored};
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 /// For the name server to learn that we are draining: a courtesy.
 const DRAINING_WITHIN: Duration = Duration::from_millis(300);
-/// Between two reminders that anybody can call.
-const WARN_EVERY: Duration = Duration::from_hours(1);
 
 /// Why a replica ended otherwise than by being asked to.
 #[derive(Debug, thiserror::Error)]
@@ -243,9 +242,7 @@ impl Replica {
             links.meet(address);
         }
         spawn_essential(links.clone().follow(names.clone()));
-        if config.insecure_bind && !address.ip().is_loopback() {
-            spawn_essential(keep_warning(address));
-        }
+        spawn_essential(telemetry::warn_of_open_port(address));
         let (stop, served) = (CancellationToken::new(), CancellationToken::new());
         let routes = server::routes(Rc::new(server::Served {
             groups: groups.clone(),
@@ -375,14 +372,6 @@ fn format(place: &Place, cluster: ClusterId) -> Result<(GroupFile, Contents), Fi
     let file = place.format(identity)?;
     Ok((file, Contents { identity, stored: Stored::default(), addresses: Vec::new() }))
 }
-
-async fn keep_warning(address: SocketAddr) {
-    loop {
-        tracing::warn!(%address, "anybody who reaches this address may read and change everything");
-        tokio::time::sleep(WARN_EVERY).await;
-    }
-}
-
 /// A value of the ready line.
 fn quoted(value: &str) -> String {
     if value.contains(char::is_whitespace) { format!("\"{value}\"") } else { value.to_owned() }

@@ -47,9 +47,7 @@ use crate::names::{Address, AnyName, BadAddress, OwnerKey, Query, Record, Stamp}
 use crate::replication::{ConfigVersion, GroupName};
 use crate::rpc::Outcome;
 use crate::rpc::limits::NAME_SERVICE;
-use crate::rpc::name_service::{
-    Config, GroupChange, GroupError, LookupError, NameServiceClient, UpdateError,
-};
+use crate::rpc::name_service::{Config, GroupChange, GroupError, LookupError, NameServiceClient};
 use crate::rpc::transport::{CallError, within};
 
 /// A plain call's deadline at most: enough for a busy disk, and for a second address after a silent first one.
@@ -111,16 +109,6 @@ impl NameError<GroupError> {
         match self {
             Self::Call(error) => error.outcome(),
             Self::Answer(GroupError::Store(_)) => Outcome::Unknown,
-            Self::Answer(_) => Outcome::NoEffect,
-        }
-    }
-}
-
-impl NameError<UpdateError> {
-    /// What the failed call may have done.
-    pub fn outcome(&self) -> Outcome {
-        match self {
-            Self::Call(error) => error.outcome(),
             Self::Answer(_) => Outcome::NoEffect,
         }
     }
