@@ -3,6 +3,7 @@
 //! callers who mean harm.
 
 pub mod cluster;
+pub mod faults;
 pub mod hostile;
 pub mod process;
 pub mod shop;
