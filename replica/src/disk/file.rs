@@ -1,8 +1,8 @@
 //! One group's file: what a [`WriteBatch`] means in tables, and how it is read back without trusting it.
 //!
-//! Tables: `meta` (format, cluster, replica, group, config, base, snapshot, addresses), `log` (index to entry),
-//! `snapshot` (number to chunk). Each value ends with a crc32c over table, key and value: redb checks its pages
-//! only when it repairs. That a log's entries follow each other is in the entries' own chained checksums.
+//! Tables: `meta` (format, cluster, replica, group, config, base, snapshot, addresses), `log` (index to entry), and
+//! the snapshot's [chunks](super::snapshot). Each value ends with a crc32c over table, key and value: redb checks its
+//! pages only when it repairs. That a log's entries follow each other is in the entries' own chained checksums.
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -10,7 +10,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use common::clock::{Clock, Timestamp};
 use common::ids::ClusterId;
 use common::replication::{Entry, GroupName, LogIndex, ReplicaId};
@@ -20,18 +19,16 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::directory::{Directory, DirectoryError};
+use super::snapshot::{self, Kept, Shelf, Step};
 use crate::passive::{Stored, WriteBatch};
 
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
-const SNAPSHOT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("snapshot");
 
 /// What this program writes, and the only one that it reads.
 const FORMAT: u32 = 1;
 /// The log's tail and the tables' upper pages; the core keeps in memory what it needs. (redb's own default: 1 GiB.)
 const CACHE_BYTES: usize = 16 * 1024 * 1024;
-/// Of a snapshot: small beside the cache.
-const CHUNK_BYTES: usize = 1024 * 1024;
 
 /// Whose disk a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +43,7 @@ pub struct Identity {
 #[derive(Debug)]
 pub struct GroupFile {
     database: Database,
+    shelf: Shelf,
     /// `None`: in memory.
     path: Option<PathBuf>,
 }
@@ -126,13 +124,12 @@ impl Place {
             return Ok(Found::Nothing);
         }
         // What a restart reads must be what the disk has, not what failed to reach it and stayed in the page cache.
-        let failed = |error: std::io::Error| FileError::Failed { path: path.clone(), why: error.to_string() };
-        let file = File::open(&path).map_err(failed)?;
-        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)
-            .map_err(|errno| failed(errno.into()))?;
+        forget_cache(&path)
+            .map_err(|error| FileError::Failed { path: path.clone(), why: error.to_string() })?;
         let opened = catch_unwind(AssertUnwindSafe(|| {
-            let file = GroupFile { database: builder().open(&path)?, path: Some(path.clone()) };
-            let contents = file.read(&self.group)?;
+            let database = builder().open(&path)?;
+            let (contents, shelf) = read(&database, &self.group)?;
+            let file = GroupFile { database, shelf, path: Some(path.clone()) };
             Ok((file, Box::new(contents)))
         }));
         match opened {
@@ -167,7 +164,8 @@ impl Place {
                 builder().open(&path).map_err(|error| failed(error.into()))?
             }
         };
-        Ok(GroupFile { database, path: self.directory.as_ref().map(|_| path) })
+        let shelf = Shelf::new(Kept::default());
+        Ok(GroupFile { database, shelf, path: self.directory.as_ref().map(|_| path) })
     }
 
     /// Puts a damaged file aside as evidence.
@@ -219,7 +217,8 @@ impl GroupFile {
     ///
     /// # Errors
     /// redb's. Whether the batch is on the disk is unknown then, and nothing may be answered any more.
-    pub(super) fn write(&self, batch: &WriteBatch) -> Result<(), redb::Error> {
+    pub(super) fn write(&mut self, batch: &WriteBatch) -> Result<(), redb::Error> {
+        let mut chosen = None;
         let mut transaction = self.database.begin_write()?;
         transaction.set_durability(Durability::Immediate)?;
         {
@@ -238,18 +237,36 @@ impl GroupFile {
                 log.insert(index, &*value)?;
             }
             if let Some(snapshot) = &batch.snapshot {
-                let mut chunks = transaction.open_table(SNAPSHOT)?;
-                chunks.retain(|_, _| false)?;
-                for (number, chunk) in (0u64..).zip(snapshot.chunks(CHUNK_BYTES)) {
-                    chunks.insert(number, &*seal_bytes("snapshot", &number.to_be_bytes(), chunk.to_vec()))?;
-                }
-                put(&mut meta, "snapshot", &Whole::of(snapshot))?;
+                let kept = self.shelf.choose(&transaction, snapshot)?;
+                put(&mut meta, "snapshot", &kept)?;
+                chosen = Some(kept);
             }
             if let Some(config) = &batch.config {
                 put(&mut meta, "config", config)?;
             }
         }
-        Ok(transaction.commit()?)
+        transaction.commit()?;
+        if let Some(kept) = chosen {
+            self.shelf.chosen(kept);
+        }
+        Ok(())
+    }
+
+    /// The snapshots in it, and what is to be done for them between two batches.
+    pub(super) fn shelf(&mut self) -> &mut Shelf {
+        &mut self.shelf
+    }
+
+    /// One bounded piece of that work.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub(super) fn step(&mut self) -> Result<Step, redb::Error> {
+        let path = self.path.as_deref();
+        self.shelf.step(&self.database, || {
+            // Without it less is proven, and nothing is wrong.
+            let _ = path.map(forget_cache);
+        })
     }
 
     /// Writes where the other members listen.
@@ -259,71 +276,47 @@ impl GroupFile {
         put(&mut transaction.open_table(META)?, "addresses", &addresses)?;
         Ok(transaction.commit()?)
     }
-
-    fn read(&self, group: &GroupName) -> Result<Contents, Unreadable> {
-        let transaction = self.database.begin_read()?;
-        let meta = transaction.open_table(META)?;
-        let format: u32 = get(&meta, "format")?.ok_or_else(|| missing("format"))?;
-        if format > FORMAT {
-            return Err(Unreadable::Newer(format));
-        }
-        let of: GroupName = get(&meta, "group")?.ok_or_else(|| missing("group"))?;
-        if of != *group {
-            return Err(Unreadable::Damaged(format!("meta group: the file belongs to {of}")));
-        }
-        let identity = Identity {
-            cluster: get(&meta, "cluster")?.ok_or_else(|| missing("cluster"))?,
-            replica: get(&meta, "replica")?.ok_or_else(|| missing("replica"))?,
-        };
-        let mut entries = Vec::new();
-        for row in transaction.open_table(LOG)?.iter()? {
-            let (index, value) = row?;
-            let index = index.value();
-            let entry: Entry = unseal("log", &index.to_be_bytes(), value.value(), || format!("log {index}"))?;
-            if entry.index != LogIndex(index) {
-                return Err(Unreadable::Damaged(format!("log {index}: holds entry {}", entry.index)));
-            }
-            entries.push(entry);
-        }
-        let mut snapshot = None;
-        if let Some(whole) = get::<Whole>(&meta, "snapshot")? {
-            let mut bytes = Vec::new();
-            for row in transaction.open_table(SNAPSHOT)?.iter()? {
-                let (number, value) = row?;
-                let number = number.value();
-                let key = || format!("snapshot {number}");
-                bytes.extend_from_slice(unseal_bytes("snapshot", &number.to_be_bytes(), value.value(), key)?);
-            }
-            if Whole::of(&bytes) != whole {
-                return Err(Unreadable::Damaged("meta snapshot: not the chunks that are there".to_owned()));
-            }
-            snapshot = Some(Bytes::from(bytes));
-        }
-        let stored = Stored {
-            config: get(&meta, "config")?,
-            snapshot,
-            base: get(&meta, "base")?.unwrap_or_default(),
-            entries,
-        };
-        Ok(Contents { identity, stored, addresses: get(&meta, "addresses")?.unwrap_or_default() })
-    }
 }
 
-/// A whole snapshot's length and checksum: its chunks are each right, and all there.
-#[derive(Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
-struct Whole {
-    bytes: u64,
-    crc: u32,
-}
-
-impl Whole {
-    fn of(snapshot: &[u8]) -> Self {
-        Self { bytes: snapshot.len() as u64, crc: crc32c::crc32c(snapshot) }
+fn read(database: &Database, group: &GroupName) -> Result<(Contents, Shelf), Unreadable> {
+    let transaction = database.begin_read()?;
+    let meta = transaction.open_table(META)?;
+    let format: u32 = get(&meta, "format")?.ok_or_else(|| missing("format"))?;
+    if format > FORMAT {
+        return Err(Unreadable::Newer(format));
     }
+    let of: GroupName = get(&meta, "group")?.ok_or_else(|| missing("group"))?;
+    if of != *group {
+        return Err(Unreadable::Damaged(format!("meta group: the file belongs to {of}")));
+    }
+    let identity = Identity {
+        cluster: get(&meta, "cluster")?.ok_or_else(|| missing("cluster"))?,
+        replica: get(&meta, "replica")?.ok_or_else(|| missing("replica"))?,
+    };
+    let mut entries = Vec::new();
+    for row in transaction.open_table(LOG)?.iter()? {
+        let (index, value) = row?;
+        let index = index.value();
+        let entry: Entry = unseal("log", &index.to_be_bytes(), value.value(), || format!("log {index}"))?;
+        if entry.index != LogIndex(index) {
+            return Err(Unreadable::Damaged(format!("log {index}: holds entry {}", entry.index)));
+        }
+        entries.push(entry);
+    }
+    let kept: Kept = get(&meta, "snapshot")?.unwrap_or_default();
+    let snapshot = snapshot::read(&transaction, kept)?;
+    let stored = Stored {
+        config: get(&meta, "config")?,
+        snapshot,
+        base: get(&meta, "base")?.unwrap_or_default(),
+        entries,
+    };
+    let addresses = get(&meta, "addresses")?.unwrap_or_default();
+    Ok((Contents { identity, stored, addresses }, Shelf::new(kept)))
 }
 
 /// Why a file gave no [`Contents`].
-enum Unreadable {
+pub(super) enum Unreadable {
     /// It does not hold what was written.
     Damaged(String),
     /// A newer program wrote it.
@@ -343,6 +336,11 @@ impl<E: Into<redb::Error>> From<E> for Unreadable {
     }
 }
 
+/// Drops what the operating system remembers of the file at `path`, as far as it is on the disk.
+fn forget_cache(path: &Path) -> std::io::Result<()> {
+    Ok(rustix::fs::fadvise(File::open(path)?, 0, None, rustix::fs::Advice::DontNeed)?)
+}
+
 fn builder() -> Builder {
     let mut builder = Builder::new();
     builder.set_cache_size(CACHE_BYTES);
@@ -359,7 +357,7 @@ fn stamp(database: &Database, group: &GroupName, identity: Identity) -> Result<(
         put(&mut meta, "cluster", &identity.cluster)?;
         put(&mut meta, "replica", &identity.replica)?;
         transaction.open_table(LOG)?;
-        transaction.open_table(SNAPSHOT)?;
+        snapshot::make(&transaction)?;
     }
     Ok(transaction.commit()?)
 }
@@ -392,7 +390,7 @@ fn checksum(table: &str, key: &[u8], value: &[u8]) -> [u8; 4] {
     crc.to_be_bytes()
 }
 
-fn seal_bytes(table: &str, key: &[u8], mut value: Vec<u8>) -> Vec<u8> {
+pub(super) fn seal_bytes(table: &str, key: &[u8], mut value: Vec<u8>) -> Vec<u8> {
     let crc = checksum(table, key, &value);
     value.extend_from_slice(&crc);
     value
@@ -404,7 +402,7 @@ fn seal<T: Serialize>(table: &str, key: &[u8], value: &T) -> Vec<u8> {
     seal_bytes(table, key, value)
 }
 
-fn unseal_bytes<'a>(
+pub(super) fn unseal_bytes<'a>(
     table: &str,
     key: &[u8],
     sealed: &'a [u8],
