@@ -63,7 +63,7 @@ use crate::disk::file::{Contents, FileError, Found, GroupFile, Identity, Place};
 use crate::links::Links;
 use crate::passive::driver::mailbox::Group;
 use crate::passive::driver::{Driver, NotStarted, Parts};
-use crate::passive::{First, Setup, SnapshotAfter, Stored};
+use crate::passive::{First, Planted, Setup, SnapshotAfter, Stored};
 
 /// For draining, handing over, farewells and closing together.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
@@ -207,6 +207,7 @@ impl Replica {
                 service: *service,
                 first: config.first.then(|| first.clone()),
                 snapshots: SnapshotAfter::default(),
+                planted: Planted::default(),
             };
             let (mut file, mut contents) = match found {
                 Some(found) => found,

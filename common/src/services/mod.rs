@@ -55,7 +55,7 @@ pub struct RestoreError {
 /// # Laws
 /// `apply` is a function of its arguments and the state; `restore(snapshot())` is the same state; equal states
 /// have equal snapshots. [`laws`] checks them for every service.
-pub trait StateMachine: Sized + Send + 'static {
+pub trait StateMachine: Clone + Sized + Send + 'static {
     /// What a front end finds out about the world for a command; empty bytes are its default.
     type Facts: Serialize + DeserializeOwned + Default;
     /// What changes the state.
@@ -103,6 +103,15 @@ pub trait Machine: Send {
     fn query(&self, payload: &[u8]) -> Bytes;
     /// The whole state, canonically.
     fn snapshot(&self) -> Bytes;
+    /// A copy of it.
+    fn boxed_clone(&self) -> Box<dyn Machine>;
+}
+
+impl Clone for Box<dyn Machine> {
+    fn clone(&self) -> Self {
+        // Of what is in the box; the box itself is no machine.
+        (**self).boxed_clone()
+    }
 }
 
 impl<S: StateMachine> Machine for S {
@@ -125,6 +134,10 @@ impl<S: StateMachine> Machine for S {
 
     fn snapshot(&self) -> Bytes {
         StateMachine::snapshot(self)
+    }
+
+    fn boxed_clone(&self) -> Box<dyn Machine> {
+        Box::new(self.clone())
     }
 }
 

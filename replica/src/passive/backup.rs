@@ -7,7 +7,7 @@ use common::replication::{
 };
 use common::rpc::peer::{Hello, Message, Reply, ReplyBody};
 
-use super::{Core, Effect, MET_MAX, Met, Now, Standing, Waiter};
+use super::{Core, Effect, Fault, MET_MAX, Met, Now, Standing, Waiter};
 
 impl Core {
     /// Takes in what a peer says.
@@ -33,6 +33,12 @@ impl Core {
                     }
                     Followed::Not(body) => self.reply(waiter, body, effects),
                 }
+            }
+            Message::Confirm { epoch, round, .. }
+                if epoch < self.epoch && self.planted(Fault::ConfirmAnyEpoch) =>
+            {
+                let reply = Reply { epoch, body: ReplyBody::Confirmed { round } };
+                effects.push(Effect::Reply { waiter, reply });
             }
             Message::Confirm { from, epoch, round, committed } => {
                 let refusal = self.epoch_rule(now, from, epoch);
@@ -95,11 +101,14 @@ impl Core {
 
     /// The rule for everything that a primary sends. `None`: it is heard, and followed.
     fn epoch_rule(&mut self, now: Now, from: ReplicaId, epoch: Epoch) -> Option<ReplyBody> {
-        if matches!(self.standing, Standing::Creating | Standing::Estranged) || self.holds_only_own_genesis()
-        {
+        let own_genesis = self.standing == Standing::Creating || self.holds_only_own_genesis();
+        let mixes_logs = own_genesis && !self.planted(Fault::GenesisFollows);
+        let silent = self.pending_cas.is_some() && self.planted(Fault::CandidateSilent);
+        if self.standing == Standing::Estranged || mixes_logs || silent {
             return Some(ReplyBody::Refused { why: self.trouble().into() });
         }
-        if epoch < self.epoch {
+        let unfenced = self.planted(Fault::NoFence) && self.leading.is_none();
+        if epoch < self.epoch && !unfenced {
             return Some(ReplyBody::Fenced);
         }
         if epoch == self.epoch {
@@ -203,10 +212,12 @@ impl Core {
 
     /// Acknowledges the appends whose entries have reached the disk.
     pub(super) fn acknowledge(&mut self, effects: &mut Vec<Effect>) {
-        let durable = self.log.durable();
+        let early = self.planted(Fault::AckBeforeFsync);
+        let durable = if early { self.log.last().index } else { self.log.durable() };
         let (matched, epoch) = (self.matched, self.epoch);
+        let verified = if self.planted(Fault::AckUnmatched) { durable } else { matched };
         self.unacknowledged.retain(|&(waiter, upto)| {
-            let body = ReplyBody::Ack { durable: matched.min(durable) };
+            let body = ReplyBody::Ack { durable: verified.min(durable) };
             if upto > durable && upto <= matched {
                 return true;
             }

@@ -9,7 +9,7 @@ use common::clock::Moment;
 use common::replication::ReplicaId;
 use common::rpc::replica::{Answer, Consistency, Position, QueryError};
 
-use super::{Core, Effect, Now, Waiter};
+use super::{Core, Effect, Fault, Now, Waiter};
 
 /// Reads waiting; beyond it, busy. A second's worth at the rate we aim at.
 const READS_MAX: usize = 16_384;
@@ -17,14 +17,14 @@ const READS_MAX: usize = 16_384;
 const BUSY_RETRY: std::time::Duration = std::time::Duration::from_millis(20);
 
 /// The reads that wait, and the rounds that serve them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Reads {
     /// The last round begun.
     round: u64,
     waiting: VecDeque<Read>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Read {
     waiter: Waiter,
     payload: Bytes,
@@ -55,6 +55,7 @@ impl Core {
         deadline: Moment,
         effects: &mut Vec<Effect>,
     ) {
+        let joins = self.planted(Fault::ConfirmBeforeArrival) && self.round_in_flight();
         let result = match consistency {
             Consistency::StaleOk { max_age } => {
                 let fresh = self.heard.is_some_and(|heard| now.at.since(heard) <= max_age);
@@ -66,7 +67,7 @@ impl Core {
             }
             Consistency::Linearizable => match self.admit_read(now, effects) {
                 Ok(reads) => {
-                    let needs = reads.round + 1;
+                    let needs = if joins { reads.round } else { reads.round + 1 };
                     reads.waiting.push_back(Read { waiter, payload, needs, since: now.at, deadline });
                     return;
                 }
@@ -92,13 +93,28 @@ impl Core {
     }
 
     fn answer_now(&self, payload: &[u8]) -> Result<Answer, QueryError> {
-        let answer = self.state.query(payload).ok_or(QueryError::Behind)?;
-        Ok(Answer { answer, position: Position::Log(self.state.applied()) })
+        let uncommitted = self.planted(Fault::ReadUncommitted).then(|| self.state_uncommitted());
+        let state = uncommitted.as_ref().unwrap_or(&self.state);
+        let answer = state.query(payload).ok_or(QueryError::Behind)?;
+        Ok(Answer { answer, position: Position::Log(state.applied()) })
+    }
+
+    /// Whether a round is begun, and not complete.
+    fn round_in_flight(&self) -> bool {
+        let ackset = self.ackset();
+        self.leading.as_ref().is_some_and(|primary| {
+            let mut peers = primary.peers.iter().filter(|(id, _)| ackset.contains(**id));
+            peers.any(|(_, peer)| peer.confirmed_round < primary.reads.round)
+        })
     }
 
     /// Releases the reads whose round is complete, and begins the next round for the others.
     pub(super) fn confirm_reads(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let ackset = self.ackset();
+        let planted = self.setup.planted;
+        let ackset = match &self.config {
+            Some(config) if planted.is(Fault::ConfirmKnownOnly) => config.in_sync.clone(),
+            _ => self.ackset(),
+        };
         let others: Vec<ReplicaId> = ackset.iter().filter(|&id| id != self.me()).collect();
         let too_few = self.too_few();
         let Some(primary) = &mut self.leading else { return };
@@ -107,11 +123,9 @@ impl Core {
         }
         let peers = &primary.peers;
         let confirmed = |round| {
-            others
-                .iter()
-                .map(|id| peers.get(id).map_or(0, |peer| peer.confirmed_round))
-                .min()
-                .unwrap_or(round)
+            let rounds = others.iter().map(|id| peers.get(id).map_or(0, |peer| peer.confirmed_round));
+            let least = if planted.is(Fault::ConfirmNotAll) { rounds.max() } else { rounds.min() };
+            least.unwrap_or(round)
         };
         let reads = &mut primary.reads;
         let mut begun = false;
@@ -120,7 +134,9 @@ impl Core {
             reads.round += 1;
             begun = true;
         }
-        let upto = if self.committed >= primary.barrier { confirmed(reads.round) } else { 0 };
+        let active = self.committed >= primary.barrier || planted.is(Fault::ReadBeforeBarrier);
+        let asked = if planted.is(Fault::NoConfirm) { u64::MAX } else { confirmed(reads.round) };
+        let upto = if active { asked } else { 0 };
         let mut due = Vec::new();
         // A later read never needs an earlier round; one whose time is over is answered wherever it stands.
         reads.waiting.retain_mut(|read| {

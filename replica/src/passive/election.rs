@@ -8,7 +8,7 @@ use common::clock::Moment;
 use common::replication::{GroupConfig, ReplicaId};
 use common::rpc::peer::{Message, Reply, ReplyBody};
 
-use super::{ASK_WITHIN, Core, Effect, Now, RECORD_RETRY, SUSPECT_AFTER, SendTicket, Standing};
+use super::{ASK_WITHIN, Core, Effect, Fault, Now, RECORD_RETRY, SUSPECT_AFTER, SendTicket, Standing};
 
 /// Between two ranks: about a compare-and-set, so that the first is through before the second begins.
 const RANK_STEP: Duration = Duration::from_millis(10);
@@ -25,7 +25,7 @@ const FLAPPING_WINDOW: Duration = Duration::from_mins(1);
 const FLAPPING_DOUBLINGS_MAX: usize = 5;
 
 /// What a replica thinks of its primary.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Suspicion {
     started: Moment,
     /// Whether a candidacy was begun, or a primary heard, since the process started.
@@ -216,8 +216,8 @@ impl Core {
             && self.stopping.is_none()
             && self.adopting.is_none()
             && self.pending_cas.is_none()
-            && config.in_sync.contains(self.me())
-            && config.primary != self.setup.me
+            && (config.in_sync.contains(self.me()) || self.planted(Fault::UncleanElect))
+            && !self.is_led_from_here(config)
             && config.epoch == self.epoch
     }
 

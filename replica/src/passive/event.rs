@@ -16,7 +16,7 @@ use common::rpc::peer::{Hello, Message, Reply};
 use common::rpc::replica::{Answer, Consistency, Done, QueryError, SubmitError};
 use common::services::Served;
 
-use super::LogBase;
+use super::{LogBase, Planted};
 
 /// The time of an event: the monotonic clock for waiting, the wall clock for stamping.
 #[derive(Clone, Copy, Debug)]
@@ -217,6 +217,8 @@ pub struct Setup {
     pub first: Option<First>,
     /// When a snapshot is taken.
     pub snapshots: SnapshotAfter,
+    /// Which rules it breaks: none, but in tests of the tests.
+    pub planted: Planted,
 }
 
 /// When a snapshot is taken: once the log behind the last one is this long, and as long as that one.

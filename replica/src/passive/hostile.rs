@@ -37,6 +37,7 @@ fn core() -> Core {
         service: common::services::TABLE[0],
         first: None,
         snapshots: SnapshotAfter::default(),
+        planted: super::Planted::default(),
     };
     let genesis = Entry::seal(0, LogIndex(1), Epoch(1), Timestamp::from_millis(1), genesis());
     Core::new(now(0), setup, Stored { entries: vec![genesis], ..Stored::default() }).unwrap()

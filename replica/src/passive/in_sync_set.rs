@@ -9,7 +9,7 @@ use common::clock::Moment;
 use common::replication::{GroupConfig, InSyncSet, LogIndex, Member, ReplicaId};
 
 use super::primary::Peer;
-use super::{Core, Effect, Now, SHRINK_AFTER, SUSPECT_AFTER, Standing};
+use super::{Core, Effect, Fault, Now, SHRINK_AFTER, SUSPECT_AFTER, Standing};
 
 /// How far behind a learner may be when it begins to count: about a batch. Under load it would never quite get there
 /// if commits did not wait for it.
@@ -19,7 +19,7 @@ const REJOIN_AFTER: Duration = Duration::from_secs(1);
 const REJOIN_AFTER_MAX: Duration = Duration::from_mins(1);
 
 /// What a primary knows of its set's coming and going.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Membership {
     /// A learner that counts already, and is let in when it has all.
     letting_in: Option<ReplicaId>,
@@ -38,13 +38,27 @@ impl Core {
     /// Whose disks must have an entry before it is committed, and whose word a read needs: the recorded set, those of
     /// a change whose outcome is not known, and who is about to be let in.
     pub(super) fn ackset(&self) -> InSyncSet {
-        let records = [&self.config, &self.adopting, &self.pending_cas];
-        let recorded = records.into_iter().flatten().filter(|config| config.primary == self.setup.me);
-        let set = recorded.fold(InSyncSet::default(), |set, config| set.union(&config.in_sync));
-        match self.leading.as_ref().and_then(|primary| primary.membership.letting_in) {
-            Some(id) => set.with(id),
-            None => set,
+        let late = self.planted(Fault::ExpandLate);
+        let pending = self.pending_cas.as_ref().filter(|_| !late);
+        let records = [self.config.as_ref(), self.adopting.as_ref(), pending];
+        let mut sets: Vec<&InSyncSet> = (records.into_iter().flatten())
+            .filter(|config| self.is_led_from_here(config))
+            .map(|config| &config.in_sync)
+            .collect();
+        if self.planted(Fault::ShrinkEarly) {
+            sets = sets.split_off(sets.len().saturating_sub(1));
         }
+        let set = sets.into_iter().fold(InSyncSet::default(), |all, set| all.union(set));
+        match self.leading.as_ref().and_then(|primary| primary.membership.letting_in) {
+            Some(id) if !late => set.with(id),
+            _ => set,
+        }
+    }
+
+    /// Whether `config` names this process as the primary. An earlier boot of it is somebody else.
+    pub(super) fn is_led_from_here(&self, config: &GroupConfig) -> bool {
+        let resumes = self.planted(Fault::SameEpochRestart) && config.primary.id == self.me();
+        config.primary == self.setup.me || resumes
     }
 
     /// Sends a change of the record, and keeps it until a record settles it.
@@ -61,8 +75,10 @@ impl Core {
             return;
         }
         let unsettled = self.pending_cas.is_some() || self.adopting.is_some();
+        let planted = self.setup.planted;
+        let led_from_here = self.config.as_ref().is_some_and(|config| self.is_led_from_here(config));
         let (Some(config), Some(primary)) = (&self.config, &mut self.leading) else { return };
-        if config.primary != self.setup.me || config.epoch != self.epoch {
+        if !led_from_here || config.epoch != self.epoch {
             return;
         }
         let gone = |peer: &Peer| {
@@ -91,17 +107,18 @@ impl Core {
             let next = GroupConfig { version: config.version.next(), in_sync, ..config.clone() };
             return self.propose(next, effects);
         }
-        if self.committed < primary.barrier {
+        if self.committed < primary.barrier && !planted.is(Fault::ExpandBeforeBarrier) {
             return;
         }
         let (last, committed) = (self.log.last().index, self.committed);
         let scarce = config.in_sync.len() < usize::from(config.min_in_sync);
+        let behind = planted.is(Fault::ExpandBehind);
         for (&id, peer) in &primary.peers {
             let Some(boot) = peer.boot.filter(|_| !gone(peer) && !config.in_sync.contains(id)) else {
                 continue;
             };
             let counts = primary.membership.letting_in == Some(id);
-            if !counts && !nearly_there(last, peer) {
+            if !counts && !nearly_there(last, peer) && !behind {
                 continue;
             }
             if primary.membership.letting_in.is_some_and(|other| other != id)
@@ -110,7 +127,7 @@ impl Core {
                 continue;
             }
             primary.membership.letting_in = Some(id);
-            if peer.matched >= committed {
+            if peer.matched >= committed || behind {
                 let next = GroupConfig {
                     version: config.version.next(),
                     in_sync: config.in_sync.with(id),
@@ -144,6 +161,11 @@ fn nearly_there(last: LogIndex, peer: &Peer) -> bool {
 }
 
 impl Membership {
+    /// The one that is about to be let in counts no more.
+    pub(super) fn let_nobody_in(&mut self) {
+        self.letting_in = None;
+    }
+
     fn dropped_again(&mut self, member: Member) {
         let wait =
             self.dropped.get(&member).map_or(REJOIN_AFTER, |before| (before.wait * 2).min(REJOIN_AFTER_MAX));

@@ -9,7 +9,7 @@ use common::rpc::peer::{Message, ReplyBody};
 
 use super::state::State;
 use super::{
-    ASK_WITHIN, Core, Effect, Now, RECORD_RETRY, SUSPECT_AFTER, SendTicket, Standing, Taken, Waiter,
+    ASK_WITHIN, Core, Effect, Fault, Now, RECORD_RETRY, SUSPECT_AFTER, SendTicket, Standing, Taken, Waiter,
     WriteBatch,
 };
 
@@ -19,14 +19,14 @@ const JOIN_EVERY: Duration = Duration::from_millis(200);
 const SNAPSHOT_BYTES_MAX: usize = 2 << 30;
 
 /// What a learner waits for.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Joining {
     ask_at: Option<Moment>,
     incoming: Option<Incoming>,
 }
 
 /// A snapshot of which pieces have come.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Incoming {
     last: LogPoint,
     bytes: BytesMut,
@@ -114,7 +114,7 @@ impl Core {
 
     /// Replaces the state by the snapshot's, in one transaction with what that means for the log.
     fn install(&mut self, last: LogPoint, bytes: Bytes) -> Result<(), String> {
-        let state = State::restore(&self.setup.service, &bytes)?;
+        let state = State::restore(&self.setup.service, &bytes, self.setup.planted)?;
         if state.applied() != last {
             return Err(format!("the snapshot ends at {}, not at {last}", state.applied()));
         }
@@ -124,9 +124,13 @@ impl Core {
         } else if last.index <= self.matched {
             return Err(format!("{last} contradicts what this epoch's primary sent before"));
         } else {
-            self.log.reset(state.base());
+            let keeps_tail = self.planted(Fault::SnapKeepsTail);
+            if !keeps_tail {
+                self.log.truncate(self.log.base().point.index.next());
+            }
+            self.log.stand_on(state.base());
             self.unsaved = WriteBatch {
-                truncate_from: Some(LogIndex(1)),
+                truncate_from: Some(LogIndex(1)).filter(|_| !keeps_tail),
                 base: Some(state.base()),
                 config: self.unsaved.config.take(),
                 ..WriteBatch::default()

@@ -19,7 +19,7 @@ pub struct LogBase {
 }
 
 /// Entries from the one after the base on, without a gap.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Log {
     base: LogBase,
     entries: VecDeque<Arc<Entry>>,
@@ -164,27 +164,20 @@ impl Log {
         self.saving = self.saving.min(from.prev());
     }
 
-    /// Removes everything, and stands on `base` from now on.
-    pub(super) fn reset(&mut self, base: LogBase) {
-        *self = Self {
-            base,
-            entries: VecDeque::new(),
-            ends: VecDeque::new(),
-            durable: LogIndex(0),
-            saving: LogIndex(0),
-            requests: BTreeMap::new(),
-        };
-    }
-
     /// Removes the entries up to `upto`; gives the new base when that changed anything.
     pub(super) fn trim(&mut self, upto: LogIndex) -> Option<LogBase> {
         let base = self.base_at(upto).filter(|_| upto > self.base.point.index)?;
-        while self.entries.front().is_some_and(|entry| entry.index <= upto) {
+        self.stand_on(base);
+        Some(base)
+    }
+
+    /// Stands on `base` from now on: the entries up to there are removed.
+    pub(super) fn stand_on(&mut self, base: LogBase) {
+        while self.entries.front().is_some_and(|entry| entry.index <= base.point.index) {
             self.entries.pop_front();
             self.ends.pop_front();
         }
         self.base = base;
-        Some(base)
     }
 
     /// A batch up to `upto` is on its way to the disk (none: one without entries).

@@ -40,6 +40,7 @@ mod hostile;
 mod in_sync_set;
 mod learner;
 mod log;
+pub mod planted;
 mod primary;
 mod record;
 mod request_table;
@@ -61,6 +62,7 @@ pub use self::event::{
 };
 use self::log::Log;
 pub use self::log::LogBase;
+pub use self::planted::{Fault, Planted};
 use self::primary::Primary;
 use self::state::State;
 
@@ -85,6 +87,7 @@ const MET_MAX: usize = 64;
 const RECORD_RETRY: Duration = Duration::from_millis(50);
 
 /// One member of one group.
+#[derive(Clone)]
 pub struct Core {
     setup: Setup,
     log: Log,
@@ -175,8 +178,8 @@ impl Core {
     pub fn new(now: Now, setup: Setup, stored: Stored) -> Result<Self, String> {
         let mut log = Log::load(stored.base, stored.entries)?;
         let state = match &stored.snapshot {
-            Some(bytes) => State::restore(&setup.service, bytes)?,
-            None => State::empty(&setup.service),
+            Some(bytes) => State::restore(&setup.service, bytes, setup.planted)?,
+            None => State::empty(&setup.service, setup.planted),
         };
         let applied = state.applied();
         if applied.index < log.base().point.index
@@ -185,8 +188,9 @@ impl Core {
             return Err(format!("the snapshot ends at {applied}, the log does not hold that"));
         }
         log.applied(applied.index);
-        Ok(Self {
-            epoch: log.last().epoch,
+        let forgets = setup.planted.is(Fault::VolatileEpoch);
+        let mut core = Self {
+            epoch: if forgets { Epoch(0) } else { log.last().epoch },
             led: Epoch(0),
             committed: applied.index,
             trim_to: log.base().point.index,
@@ -216,7 +220,11 @@ impl Core {
             setup,
             log,
             state,
-        })
+        };
+        if core.planted(Fault::TruncToCommit) && core.committed < core.log.last().index {
+            core.truncate(core.committed.next());
+        }
+        Ok(core)
     }
 
     /// Takes in one event at `now`, and settles.
@@ -350,6 +358,11 @@ impl Core {
         [&self.adopting, &self.config].into_iter().flatten().max_by_key(|config| config.version)
     }
 
+    /// Whether this rule is broken, for a test.
+    fn planted(&self, fault: Fault) -> bool {
+        self.setup.planted.is(fault)
+    }
+
     fn me(&self) -> ReplicaId {
         self.setup.me.id
     }
@@ -411,7 +424,9 @@ impl Core {
         if self.log.bytes_after(behind) < before {
             return;
         }
-        let bytes = self.state.snapshot();
+        let uncommitted = self.planted(Fault::SnapUncommitted).then(|| self.state_uncommitted());
+        let state = uncommitted.as_ref().unwrap_or(&self.state);
+        let (applied, bytes) = (state.applied(), state.snapshot());
         self.snapshot = Some(Taken { last: applied, bytes: bytes.clone() });
         self.unsaved.snapshot = Some(bytes);
         // The log is kept from the snapshot before: a peer that is a little behind needs no snapshot then.

@@ -7,22 +7,22 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::clock::Moment;
 use common::replication::{
-    ConfigVersion, Entry, EntryKind, LogIndex, LogPoint, Member, ReplicaId, RequestId,
+    ConfigVersion, Entry, EntryKind, Limits, LogIndex, LogPoint, Member, ReplicaId, RequestId,
 };
 use common::rpc::peer::{Message, Reply, ReplyBody};
 use common::rpc::replica::{Done, Position, QueryError, SubmitError};
 
 use super::confirmation::Reads;
 use super::in_sync_set::Membership;
-use super::request_table::{Admission, digest};
+use super::request_table::Admission;
 use super::state::Effected;
 use super::{
-    APPEND_WITHIN, ASK_WITHIN, BATCH_BYTES_MAX, BEACON_EVERY, Core, Effect, MET_MAX, Met, Now, RECORD_RETRY,
-    SendTicket, Waiter,
+    APPEND_WITHIN, ASK_WITHIN, BATCH_BYTES_MAX, BEACON_EVERY, Core, Effect, Fault, MET_MAX, Met, Now,
+    RECORD_RETRY, SendTicket, Waiter,
 };
 
 /// What a primary knows beside what every replica knows.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Primary {
     /// The first entry of the epoch. Nothing counts as committed, and nothing leaves, before it does.
     pub(super) barrier: LogIndex,
@@ -37,7 +37,7 @@ pub(super) struct Primary {
 }
 
 /// A peer, as its primary knows it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Peer {
     /// Its process; `None` until it was met.
     pub(super) boot: Option<Member>,
@@ -68,7 +68,7 @@ struct SnapshotSend {
 }
 
 /// What was sent, for when its reply comes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Sent {
     Append { first: LogIndex },
     Chunk,
@@ -223,7 +223,7 @@ impl Core {
         deadline: Moment,
         effects: &mut Vec<Effect>,
     ) {
-        let digest = digest(&payload);
+        let digest = self.state.digest(&facts, &payload);
         let waiting = Waiting { waiter, digest, since: now.at, deadline };
         match self.admit(now, request, digest, effects) {
             Ok(Admitted::Stands(index)) => self.wait_for(index, waiting),
@@ -268,7 +268,7 @@ impl Core {
         }
         let at = self.log.last_at().max(now.wall);
         // Before the barrier is committed, what was applied may still be what only this disk has.
-        if self.committed >= primary.barrier {
+        if self.committed >= primary.barrier || self.planted(Fault::TableBeforeBarrier) {
             match self.state.table().admit(request, digest, at) {
                 Admission::Fresh => {}
                 judged => return self.outcome(now, judged, self.state.applied()).map(Admitted::Done),
@@ -301,7 +301,8 @@ impl Core {
     pub(super) fn too_few(&self) -> Option<(u8, u8)> {
         let config = self.config.as_ref()?;
         let in_sync = u8::try_from(config.in_sync.len()).unwrap_or(u8::MAX);
-        (in_sync < config.min_in_sync).then_some((in_sync, config.min_in_sync))
+        let too_few = in_sync < config.min_in_sync && !self.planted(Fault::AnswerBelowMin);
+        too_few.then_some((in_sync, config.min_in_sync))
     }
 
     /// Adds an entry of this epoch to the log, on the way to the disk.
@@ -317,9 +318,10 @@ impl Core {
     /// Does what a primary does, as far as it is due.
     pub(super) fn lead(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let durable = self.log.durable();
+        let early = self.planted(Fault::SendBeforeDurable);
         let Some(primary) = &mut self.leading else { return };
         if !primary.open {
-            if durable < primary.barrier {
+            if durable < primary.barrier && !early {
                 return;
             }
             primary.open = true;
@@ -339,7 +341,8 @@ impl Core {
         let others = ackset.iter().filter(|&id| id != self.me());
         let matched = others.map(|id| primary.peers.get(&id).map_or(LogIndex(0), |peer| peer.matched));
         let all = matched.chain([self.log.durable()]).min().unwrap_or_default();
-        if all >= primary.barrier && all > self.committed {
+        let active = all >= primary.barrier || self.planted(Fault::NoBarrierCommitRule);
+        if active && all > self.committed {
             self.commit_at(now, all, effects);
         }
     }
@@ -365,6 +368,8 @@ impl Core {
                 // make this replica differ from the others.
                 Err(why) => panic!("entry {} cannot be applied: {why}", entry.point()),
             };
+            let own = self.setup.first.as_ref().map_or_else(Limits::default, |first| first.limits);
+            self.state.decide_by_own(own, now.wall);
             self.answer(now, entry.point(), effected, effects);
         }
         self.log.applied(upto);
@@ -382,7 +387,7 @@ impl Core {
         for Waiting { waiter, digest: own, .. } in waiting {
             let result = match self.too_few() {
                 Some((in_sync, needed)) => Err(SubmitError::TooFewInSync { in_sync, needed }),
-                None if own != digest => Err(SubmitError::Reused),
+                None if own != digest && !self.planted(Fault::AttachAny) => Err(SubmitError::Reused),
                 None => self.outcome(now, admission.clone(), at),
             };
             effects.push(Effect::Submitted { waiter, result });
@@ -421,13 +426,15 @@ impl Core {
 
     /// Sends every peer what it lacks.
     fn feed(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let feeds_forced = self.planted(Fault::FeedsForced);
         let Some(primary) = &mut self.leading else { return };
         for peer in primary.peers.values_mut() {
             // Whether it may be fed or not: what was due is not due again.
             peer.retry_at = peer.retry_at.filter(|&at| at > now.at);
         }
         let forced = self.config.as_ref().map_or(ConfigVersion(0), |config| config.forced);
-        let due = |peer: &Peer| peer.retry_at.is_none() && !peer.refused && peer.config_version >= forced;
+        let knows = |peer: &Peer| peer.config_version >= forced || feeds_forced;
+        let due = |peer: &Peer| peer.retry_at.is_none() && !peer.refused && knows(peer);
         let peers: Vec<ReplicaId> =
             primary.peers.iter().filter(|(_, peer)| due(peer)).map(|(id, _)| *id).collect();
         for to in peers {
@@ -490,9 +497,11 @@ impl Core {
         reply: Option<Reply>,
         effects: &mut Vec<Effect>,
     ) {
+        let unfenced = self.planted(Fault::NoFence);
         if let Some(reply) = &reply
             && reply.epoch > self.epoch
             && self.leading.is_some()
+            && !unfenced
         {
             self.enter(now, reply.epoch);
         }
@@ -507,7 +516,7 @@ impl Core {
             peer.in_flight -= 1;
         }
         // Of an epoch before: it says nothing about this one.
-        let Some(reply) = reply.filter(|reply| reply.epoch == self.epoch) else {
+        let Some(reply) = reply.filter(|reply| reply.epoch == self.epoch || unfenced) else {
             if let Sent::Append { first } = sent {
                 peer.next = peer.next.min(first);
             }

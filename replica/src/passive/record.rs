@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use common::replication::{ConfigVersion, Entry, EntryKind, Epoch, GroupConfig, LogIndex, Member};
 
-use super::{Core, Effect, Now, RECORD_RETRY, Standing};
+use super::{Core, Effect, Fault, Now, RECORD_RETRY, Standing};
 
 /// Before the name server is asked again for a group that does not exist yet; a watch usually tells sooner.
 const NO_GROUP_RETRY: Duration = Duration::from_millis(500);
@@ -38,6 +38,12 @@ impl Core {
             self.standing = Standing::GivenUp;
             effects.push(Effect::FormatAnew { keep: !self.holds_only_own_genesis() });
             return;
+        }
+        if self.planted(Fault::ForgetCasOnGet) && record.version <= seen {
+            self.pending_cas = None;
+            if let Some(primary) = &mut self.leading {
+                primary.membership.let_nobody_in();
+            }
         }
         if record.version < seen {
             // An answer that was overtaken. It settles nothing: our own change may still be travelling.
@@ -102,7 +108,7 @@ impl Core {
 
     /// Leads, if the record gives its epoch to this process and it never led that epoch before.
     fn take_the_lead(&mut self, now: Now, record: &GroupConfig) {
-        if record.primary != self.setup.me
+        if !self.is_led_from_here(record)
             || record.epoch < self.epoch
             || record.epoch <= self.led
             || self.leading.is_some()
@@ -171,8 +177,9 @@ impl Core {
     /// gave it up and it may hold committed entries that the group lacks.
     fn gives_up(&self, record: &GroupConfig, seen: ConfigVersion) -> bool {
         let outside = !record.in_sync.contains(self.me());
-        let lost_the_race = self.holds_only_own_genesis();
-        let given_up = self.log.last().index > LogIndex(0) && seen < record.forced;
+        let lost_the_race = self.holds_only_own_genesis() && !self.planted(Fault::KeepGenesis);
+        let forced = seen < record.forced && !self.planted(Fault::ForcedRejoins);
+        let given_up = self.log.last().index > LogIndex(0) && forced;
         outside && (lost_the_race || given_up)
     }
 
@@ -199,14 +206,15 @@ impl Core {
         if waited >= HAND_OVER_FOR
             || unreachable
             || config.in_sync.len() < 2
-            || config.primary != self.setup.me
+            || !self.is_led_from_here(config)
         {
             return false;
         }
         if !primary.open || self.pending_cas.is_some() || self.adopting.is_some() {
             return true;
         }
-        if self.committed < self.log.last().index && waited < DRAIN_FOR {
+        let drains = self.committed < self.log.last().index && !self.planted(Fault::NoDrain);
+        if drains && waited < DRAIN_FOR {
             return true;
         }
         let successors = primary.peers.iter().filter(|(id, _)| config.in_sync.contains(**id));

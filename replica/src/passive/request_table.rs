@@ -13,6 +13,8 @@ use common::replication::{Limits, RequestId};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::{Fault, Planted};
+
 /// The first 8 bytes of SHA-256 of the client's payload; a front end's facts do not count.
 pub(super) fn digest(payload: &[u8]) -> u64 {
     let hash = Sha256::digest(payload);
@@ -25,6 +27,8 @@ pub(super) struct RequestTable {
     floor: RequestId,
     answered: BTreeMap<RequestId, Answered>,
     limits: Limits,
+    #[serde(skip)]
+    planted: Planted,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,8 +54,19 @@ pub(super) enum Admission {
 }
 
 impl RequestTable {
-    pub(super) fn new(limits: Limits) -> Self {
-        Self { floor: RequestId::LEAST, answered: BTreeMap::new(), limits }
+    pub(super) fn new(limits: Limits, planted: Planted) -> Self {
+        Self { floor: RequestId::LEAST, answered: BTreeMap::new(), limits, planted }
+    }
+
+    /// The table of a snapshot.
+    pub(super) fn restored(mut self, planted: Planted) -> Self {
+        if planted.is(Fault::DedupNotInSnapshot) {
+            self.answered.clear();
+        }
+        if planted.is(Fault::FloorNotInSnapshot) {
+            self.floor = RequestId::LEAST;
+        }
+        Self { planted, ..self }
     }
 
     /// Ids up to this one are forgotten.
@@ -61,28 +76,38 @@ impl RequestTable {
 
     /// Judges a request that would be logged at `at`.
     pub(super) fn admit(&self, id: RequestId, digest: u64, at: Timestamp) -> Admission {
-        if id <= self.floor {
+        if id <= self.floor && !self.planted.is(Fault::FloorNotChecked) {
             return Admission::Expired;
         }
         match self.answered.get(&id) {
-            Some(first) if first.digest != digest => Admission::Reused,
+            Some(first) if first.digest != digest && !self.planted.is(Fault::DigestIgnored) => {
+                Admission::Reused
+            }
             Some(first) => Admission::Answered(first.reply.clone()),
             None if id.time() > at.plus(self.limits.ahead) => Admission::FromTheFuture,
             None => Admission::Fresh,
         }
     }
 
-    /// Remembers the reply to a fresh request that was logged at `at`, and forgets the smallest ids beyond the limits.
+    /// Remembers the reply to a fresh request that was logged at `at`, and forgets what is beyond the limits.
     pub(super) fn remember(&mut self, id: RequestId, digest: u64, at: Timestamp, reply: Bytes) {
         let before = self.answered.insert(id, Answered { reply, at, digest });
-        assert!(before.is_none() && id > self.floor, "request {id} took effect twice");
+        let once = before.is_none() && id > self.floor;
+        assert!(once || self.planted != Planted::default(), "request {id} took effect twice");
+        self.forget(at);
+    }
+
+    /// Forgets the smallest ids beyond the limits, at `at`.
+    pub(super) fn forget(&mut self, at: Timestamp) {
         while let Some((&id, smallest)) = self.answered.first_key_value() {
             let old = smallest.at.plus(self.limits.age) < at;
             if !old && self.answered.len() as u64 <= self.limits.capacity {
                 break;
             }
             self.answered.remove(&id);
-            self.floor = id;
+            if !self.planted.is(Fault::FloorNotRaised) {
+                self.floor = id;
+            }
         }
     }
 }
@@ -102,7 +127,8 @@ mod tests {
     }
 
     fn table(capacity: u64) -> RequestTable {
-        RequestTable::new(Limits { capacity, age: Duration::from_secs(10), ahead: Duration::from_secs(1) })
+        let limits = Limits { capacity, age: Duration::from_secs(10), ahead: Duration::from_secs(1) };
+        RequestTable::new(limits, Planted::default())
     }
 
     #[test]

@@ -2,14 +2,17 @@
 //! snapshot.
 
 use bytes::Bytes;
-use common::replication::{Entry, EntryKind, LogPoint};
+use common::clock::Timestamp;
+use common::replication::{Entry, EntryKind, Limits, LogIndex, LogPoint};
 use common::services::{Applied, Machine, Served};
 use serde::{Deserialize, Serialize};
 
 use super::log::LogBase;
 use super::request_table::{Admission, RequestTable, digest};
+use super::{Fault, Planted};
 
 /// The applied state.
+#[derive(Clone)]
 pub(super) struct State {
     service: Served,
     /// `None` before the Genesis entry.
@@ -18,6 +21,7 @@ pub(super) struct State {
     /// The last entry applied.
     base: LogBase,
     hash: u64,
+    planted: Planted,
 }
 
 /// A snapshot's contents. Append-only: a new form is a new variant.
@@ -36,13 +40,14 @@ pub(super) enum Effected {
 }
 
 impl State {
-    pub(super) fn empty(service: &Served) -> Self {
+    pub(super) fn empty(service: &Served, planted: Planted) -> Self {
         Self {
             service: *service,
             machine: None,
-            table: RequestTable::new(common::replication::Limits::default()),
+            table: RequestTable::new(Limits::default(), planted),
             base: LogBase::default(),
             hash: 0,
+            planted,
         }
     }
 
@@ -59,6 +64,14 @@ impl State {
     /// Chained hash over entries and replies.
     pub(super) fn hash(&self) -> u64 {
         self.hash
+    }
+
+    /// What makes two commands under one id the same.
+    pub(super) fn digest(&self, facts: &[u8], payload: &[u8]) -> u64 {
+        if self.planted.is(Fault::DigestWithFacts) {
+            return digest(&[facts, payload].concat());
+        }
+        digest(payload)
     }
 
     pub(super) fn table(&self) -> &RequestTable {
@@ -83,15 +96,22 @@ impl State {
         self.base = LogBase { point: entry.point(), crc: entry.crc, at: entry.at };
         let (effected, said) = match &entry.kind {
             EntryKind::Genesis { limits, start } => {
-                self.table = RequestTable::new(*limits);
+                self.table = RequestTable::new(*limits, self.planted);
                 self.machine =
                     Some((self.service.start)(entry.at, start).map_err(|error| error.to_string())?);
                 (Effected::Nothing, Bytes::new())
             }
             EntryKind::Barrier => (Effected::Nothing, Bytes::new()),
             EntryKind::Update { request, facts, payload } => {
-                let (request, digest) = (*request, digest(payload));
+                let (request, digest) = (*request, self.digest(facts, payload));
                 let mut admission = self.table.admit(request, digest, entry.at);
+                let again = matches!(admission, Admission::Answered(_));
+                if again && self.planted.is(Fault::NoDedupAtApply) {
+                    admission = Admission::Fresh;
+                }
+                if admission == Admission::FromTheFuture && self.planted.is(Fault::FutureStored) {
+                    self.table.remember(request, digest, entry.at, Bytes::new());
+                }
                 if admission == Admission::Fresh {
                     let machine = self.machine.as_mut().expect("entry 1 of every log is Genesis");
                     let reply =
@@ -106,6 +126,16 @@ impl State {
         };
         self.hash = chained(self.hash, entry.crc, &said);
         Ok(effected)
+    }
+
+    /// A rule of the request table that is broken on purpose: what decides state is this process's own.
+    pub(super) fn decide_by_own(&mut self, limits: Limits, wall: Timestamp) {
+        if self.planted.is(Fault::LimitsFromFlags) && self.base.point.index == LogIndex(1) {
+            self.table = RequestTable::new(limits, self.planted);
+        }
+        if self.planted.is(Fault::AgeFromWallClock) {
+            self.table.forget(wall);
+        }
     }
 
     /// The whole state, canonically: equal states at equal places have equal bytes.
@@ -123,7 +153,7 @@ impl State {
     ///
     /// # Errors
     /// In words, when they are not a snapshot of this service.
-    pub(super) fn restore(service: &Served, bytes: &[u8]) -> Result<Self, String> {
+    pub(super) fn restore(service: &Served, bytes: &[u8], planted: Planted) -> Result<Self, String> {
         // Made by ourselves or by a primary, and checked by CRC before: no limit but what it is.
         let config = bincode::config::standard();
         let (Snapshot::<RequestTable>::V1 { base, hash, table, machine }, read) =
@@ -135,7 +165,7 @@ impl State {
             Some(bytes) => Some((service.restore)(&bytes).map_err(|error| error.to_string())?),
             None => None,
         };
-        Ok(Self { service: *service, machine, table, base, hash })
+        Ok(Self { service: *service, machine, table: table.restored(planted), base, hash, planted })
     }
 }
 

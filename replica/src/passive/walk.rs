@@ -26,6 +26,7 @@ use super::{
 };
 
 /// A service that remembers everything: running a command twice shows.
+#[derive(Clone)]
 struct Ledger(Vec<RequestId>);
 
 impl StateMachine for Ledger {
@@ -234,6 +235,7 @@ impl World {
                 min_in_sync: self.min_in_sync,
             }),
             snapshots: SnapshotAfter { multiples_of: 4, entries: 8, bytes: 1 << 20 },
+            planted: super::Planted::default(),
         };
         node.core = Some(Core::new(now, setup, node.disk.stored()).expect("a disk is never damaged here"));
         self.committed.remove(&n);
