@@ -6,10 +6,12 @@
 //! at once, with exit code 74 and without destructors (redb's would commit), and nobody is answered.
 //!
 //! Reading order: [`directory`] (the lock, files that are whole or not there), [`file`](mod@file) (tables,
-//! checksums, damage), `snapshot` (how a large one gets in), and here the thread.
+//! checksums, damage), `mark` (how far it was durable), `snapshot` (how a large one gets in), and here the
+//! thread.
 
 pub mod directory;
 pub mod file;
+mod mark;
 mod snapshot;
 #[cfg(test)]
 mod tests;

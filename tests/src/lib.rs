@@ -3,6 +3,7 @@
 //! callers who mean harm; [`measure`], what `docs/PERFORMANCE.md` tells.
 
 pub mod cluster;
+pub mod faults;
 pub mod hostile;
 pub mod measure;
 pub mod process;

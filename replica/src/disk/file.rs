@@ -1,9 +1,10 @@
 //! One group's file: what a [`WriteBatch`] means in tables, and how it is read back without trusting it.
 //!
-//! Tables: `meta` (format, cluster, replica, group, config, base, snapshot, addresses), `log` (index to entry), and
-//! the snapshot's [chunks](super::snapshot). Each value ends with a crc32c over table, key and value: redb checks its
-//! pages only when it repairs. That a log's entries follow each other is in the entries' own chained checksums.
+//! Tables: `meta` (format, cluster, replica, group, batch, config, base, snapshot, addresses), `log` (index to entry),
+//! and the snapshot's [chunks](super::snapshot). Each value ends with a crc32c over table, key and value: redb checks
+//! its pages only when it repairs. That a log's entries follow each other is in the entries' own chained checksums.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,11 +15,15 @@ use common::clock::{Clock, Timestamp};
 use common::ids::ClusterId;
 use common::replication::{Entry, GroupName, LogIndex, ReplicaId};
 use redb::backends::InMemoryBackend;
-use redb::{Builder, Database, Durability, ReadableDatabase as _, ReadableTable, Table, TableDefinition};
+use redb::{
+    Builder, Database, Durability, ReadableDatabase as _, ReadableTable, Table, TableDefinition,
+    WriteTransaction,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::directory::{Directory, DirectoryError};
+use super::mark::Mark;
 use super::snapshot::{self, Kept, Shelf, Step};
 use crate::passive::{Stored, WriteBatch};
 
@@ -42,10 +47,20 @@ pub struct Identity {
 /// An open file.
 #[derive(Debug)]
 pub struct GroupFile {
-    database: Database,
+    journal: Journal,
     shelf: Shelf,
     /// `None`: in memory.
     path: Option<PathBuf>,
+}
+
+/// A file's transactions, each under its number.
+#[derive(Debug)]
+pub(super) struct Journal {
+    database: Database,
+    /// `None`: in memory.
+    mark: Option<Mark>,
+    /// The last batch's number.
+    batch: Cell<u64>,
 }
 
 /// What a file holds.
@@ -127,9 +142,18 @@ impl Place {
         forget_cache(&path)
             .map_err(|error| FileError::Failed { path: path.clone(), why: error.to_string() })?;
         let opened = catch_unwind(AssertUnwindSafe(|| {
-            let database = builder().open(&path)?;
-            let (contents, shelf) = read(&database, &self.group)?;
-            let file = GroupFile { database, shelf, path: Some(path.clone()) };
+            let mut database = builder().open(&path)?;
+            // After a clean end redb trusts the file, down to which of its pages are free to be written over.
+            if !database.check_integrity()? {
+                return Err(Unreadable::Damaged("redb: pages are not what was written".to_owned()));
+            }
+            let (contents, kept, batch) = read(&database, &self.group)?;
+            let mark = Mark::beside(&path, contents.identity.replica)?;
+            if let Some(why) = mark.contradicts(batch)? {
+                return Err(Unreadable::Damaged(why));
+            }
+            let journal = Journal { database, mark: Some(mark), batch: Cell::new(batch) };
+            let file = GroupFile { journal, shelf: Shelf::new(kept), path: Some(path.clone()) };
             Ok((file, Box::new(contents)))
         }));
         match opened {
@@ -164,8 +188,14 @@ impl Place {
                 builder().open(&path).map_err(|error| failed(error.into()))?
             }
         };
-        let shelf = Shelf::new(Kept::default());
-        Ok(GroupFile { database, shelf, path: self.directory.as_ref().map(|_| path) })
+        let mark = self.directory.as_ref().map(|_| {
+            let mark = Mark::beside(&path, identity.replica)?;
+            mark.set(0).map(|()| mark)
+        });
+        let mark = mark.transpose().map_err(|error| failed(error.into()))?;
+        let path = mark.as_ref().map(|_| path);
+        let journal = Journal { database, mark, batch: Cell::new(0) };
+        Ok(GroupFile { journal, shelf: Shelf::new(Kept::default()), path })
     }
 
     /// Puts a damaged file aside as evidence.
@@ -219,9 +249,8 @@ impl GroupFile {
     /// redb's. Whether the batch is on the disk is unknown then, and nothing may be answered any more.
     pub(super) fn write(&mut self, batch: &WriteBatch) -> Result<(), redb::Error> {
         let mut chosen = None;
-        let mut transaction = self.database.begin_write()?;
-        transaction.set_durability(Durability::Immediate)?;
-        {
+        let Self { journal, shelf, .. } = self;
+        journal.commit(|transaction| {
             let mut log = transaction.open_table(LOG)?;
             if let Some(from) = batch.truncate_from {
                 log.retain_in(from.0.., |_, _| false)?;
@@ -237,15 +266,15 @@ impl GroupFile {
                 log.insert(index, &*value)?;
             }
             if let Some(snapshot) = &batch.snapshot {
-                let kept = self.shelf.choose(&transaction, snapshot)?;
+                let kept = shelf.choose(transaction, snapshot)?;
                 put(&mut meta, "snapshot", &kept)?;
                 chosen = Some(kept);
             }
             if let Some(config) = &batch.config {
                 put(&mut meta, "config", config)?;
             }
-        }
-        transaction.commit()?;
+            Ok(())
+        })?;
         if let Some(kept) = chosen {
             self.shelf.chosen(kept);
         }
@@ -263,7 +292,7 @@ impl GroupFile {
     /// As [`Self::write`].
     pub(super) fn step(&mut self) -> Result<Step, redb::Error> {
         let path = self.path.as_deref();
-        self.shelf.step(&self.database, || {
+        self.shelf.step(&self.journal, || {
             // Without it less is proven, and nothing is wrong.
             let _ = path.map(forget_cache);
         })
@@ -271,14 +300,47 @@ impl GroupFile {
 
     /// Writes where the other members listen.
     pub(super) fn note(&self, addresses: &[SocketAddr]) -> Result<(), redb::Error> {
-        let mut transaction = self.database.begin_write()?;
-        transaction.set_durability(Durability::Immediate)?;
-        put(&mut transaction.open_table(META)?, "addresses", &addresses)?;
-        Ok(transaction.commit()?)
+        self.journal.commit(|transaction| put(&mut transaction.open_table(META)?, "addresses", &addresses))
     }
 }
 
-fn read(database: &Database, group: &GroupName) -> Result<(Contents, Shelf), Unreadable> {
+impl Journal {
+    /// A journal in memory, of nobody.
+    #[cfg(test)]
+    pub(super) fn for_tests() -> Self {
+        let database = builder().create_with_backend(InMemoryBackend::new()).expect("there is memory");
+        let identity = Identity { cluster: ClusterId::UNSTATED, replica: ReplicaId::from_u128(1) };
+        stamp(&database, &"just.hungry".parse().expect("it keeps the grammar"), identity)
+            .expect("there is memory");
+        Self { database, mark: None, batch: Cell::new(0) }
+    }
+
+    /// What stands in it now.
+    pub(super) fn read(&self) -> Result<redb::ReadTransaction, redb::Error> {
+        Ok(self.database.begin_read()?)
+    }
+
+    /// Commits what `change` does, under the next number, fsynced.
+    pub(super) fn commit(
+        &self,
+        change: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
+    ) -> Result<(), redb::Error> {
+        let batch = self.batch.get() + 1;
+        let mut transaction = self.database.begin_write()?;
+        transaction.set_durability(Durability::Immediate)?;
+        change(&transaction)?;
+        put(&mut transaction.open_table(META)?, "batch", &batch)?;
+        transaction.commit()?;
+        self.batch.set(batch);
+        match &self.mark {
+            Some(mark) => Ok(mark.set(batch)?),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Reads all of a file, which snapshot counts, and the number of its last batch.
+fn read(database: &Database, group: &GroupName) -> Result<(Contents, Kept, u64), Unreadable> {
     let transaction = database.begin_read()?;
     let meta = transaction.open_table(META)?;
     let format: u32 = get(&meta, "format")?.ok_or_else(|| missing("format"))?;
@@ -312,7 +374,8 @@ fn read(database: &Database, group: &GroupName) -> Result<(Contents, Shelf), Unr
         entries,
     };
     let addresses = get(&meta, "addresses")?.unwrap_or_default();
-    Ok((Contents { identity, stored, addresses }, Shelf::new(kept)))
+    let batch = get(&meta, "batch")?.unwrap_or_default();
+    Ok((Contents { identity, stored, addresses }, kept, batch))
 }
 
 /// Why a file gave no [`Contents`].
@@ -330,7 +393,7 @@ impl<E: Into<redb::Error>> From<E> for Unreadable {
         match error.into() {
             // The operating system's word; what redb itself found wrong has no number.
             redb::Error::Io(error) if error.raw_os_error().is_some() => Self::Failed(error.to_string()),
-            redb::Error::UpgradeRequired(format) => Self::Newer(u32::from(format)),
+            // Among it, redb's own format older than any that we ever wrote.
             error => Self::Damaged(error.to_string()),
         }
     }

@@ -6,10 +6,10 @@
 //! Table `chunks`: (number of the snapshot, number of the chunk) to chunk. `meta` tells the number that counts.
 
 use bytes::Bytes;
-use redb::{Database, Durability, ReadableDatabase as _, ReadableTableMetadata as _, TableDefinition};
+use redb::{ReadableTableMetadata as _, TableDefinition};
 use serde::{Deserialize, Serialize};
 
-use super::file::{Unreadable, seal_bytes, unseal_bytes};
+use super::file::{Journal, Unreadable, seal_bytes, unseal_bytes};
 
 const CHUNKS: TableDefinition<'_, (u64, u64), &[u8]> = TableDefinition::new("chunks");
 
@@ -127,27 +127,24 @@ impl Shelf {
     /// redb's, and [`redb::Error::Corrupted`] when what was written is not what is read.
     pub(super) fn step(
         &mut self,
-        database: &Database,
+        journal: &Journal,
         forget_cache: impl FnOnce(),
     ) -> Result<Step, redb::Error> {
         if self.littered {
-            self.littered = self.clear(database)?;
+            self.littered = self.clear(journal)?;
             return Ok(Step::More);
         }
         let Some(coming) = self.coming.as_mut().filter(|coming| !coming.is_whole()) else {
             return Ok(Step::Nothing);
         };
         if coming.written < coming.chunks() {
-            let mut transaction = database.begin_write()?;
-            transaction.set_durability(Durability::Immediate)?;
-            coming.write_next(&transaction)?;
-            transaction.commit()?;
+            journal.commit(|transaction| coming.write_next(transaction))?;
             if coming.written == coming.chunks() {
                 forget_cache();
             }
             return Ok(Step::More);
         }
-        let transaction = database.begin_read()?;
+        let transaction = journal.read()?;
         let chunks = transaction.open_table(CHUNKS)?;
         for _ in 0..CHUNKS_AT_ONCE {
             let Some(chunk) = coming.chunk(coming.checked) else { break };
@@ -186,12 +183,12 @@ impl Shelf {
     }
 
     /// Gives back some chunks of snapshots that count no more; whether there may be others.
-    fn clear(&self, database: &Database) -> Result<bool, redb::Error> {
+    fn clear(&self, journal: &Journal) -> Result<bool, redb::Error> {
         let (kept, coming) = (self.kept.number, self.coming.as_ref().map(|coming| coming.number));
         let after = |number: u64| (number + 1, 0);
         let last = after(coming.unwrap_or(kept).max(kept));
         let litter: Vec<(u64, u64)> = {
-            let transaction = database.begin_read()?;
+            let transaction = journal.read()?;
             let chunks = transaction.open_table(CHUNKS)?;
             let below = chunks.range(..(kept, 0))?;
             let between = chunks.range(after(kept)..(coming.unwrap_or(kept + 1), 0))?;
@@ -201,15 +198,13 @@ impl Shelf {
         if litter.is_empty() {
             return Ok(false);
         }
-        let mut transaction = database.begin_write()?;
-        transaction.set_durability(Durability::Immediate)?;
-        {
+        journal.commit(|transaction| {
             let mut chunks = transaction.open_table(CHUNKS)?;
             for key in &litter {
                 chunks.remove(key)?;
             }
-        }
-        transaction.commit()?;
+            Ok(())
+        })?;
         Ok(litter.len() == CHUNKS_AT_ONCE)
     }
 }
@@ -253,100 +248,95 @@ fn seal(key: (u64, u64), chunk: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use redb::backends::InMemoryBackend;
-
     use super::*;
 
-    fn database() -> Database {
-        let database = redb::Builder::new().create_with_backend(InMemoryBackend::new()).unwrap();
-        let transaction = database.begin_write().unwrap();
-        make(&transaction).unwrap();
-        transaction.commit().unwrap();
-        database
-    }
-
-    fn chunk_numbers(database: &Database) -> Vec<(u64, u64)> {
-        let chunks = database.begin_read().unwrap().open_table(CHUNKS).unwrap();
+    fn chunk_numbers(journal: &Journal) -> Vec<(u64, u64)> {
+        let chunks = journal.read().unwrap().open_table(CHUNKS).unwrap();
         chunks.range::<(u64, u64)>(..).unwrap().map(|row| row.unwrap().0.value()).collect()
     }
 
-    fn steps(shelf: &mut Shelf, database: &Database) -> Vec<Step> {
+    fn steps(shelf: &mut Shelf, journal: &Journal) -> Vec<Step> {
         let mut steps = Vec::new();
         loop {
-            match shelf.step(database, || {}).unwrap() {
+            match shelf.step(journal, || {}).unwrap() {
                 Step::Nothing => return steps,
                 done => steps.push(done),
             }
         }
     }
 
-    fn choose(shelf: &mut Shelf, database: &Database, bytes: &Bytes) -> Kept {
-        let transaction = database.begin_write().unwrap();
-        let kept = shelf.choose(&transaction, bytes).unwrap();
-        transaction.commit().unwrap();
+    fn choose(shelf: &mut Shelf, journal: &Journal, bytes: &Bytes) -> Kept {
+        let mut kept = Kept::default();
+        let choose = |transaction: &redb::WriteTransaction| {
+            kept = shelf.choose(transaction, bytes)?;
+            Ok(())
+        };
+        journal.commit(choose).unwrap();
         shelf.chosen(kept);
         kept
     }
 
-    fn stored(database: &Database, kept: Kept) -> Option<Bytes> {
-        let Ok(bytes) = read(&database.begin_read().unwrap(), kept) else { panic!("damaged") };
+    fn stored(journal: &Journal, kept: Kept) -> Option<Bytes> {
+        let Ok(bytes) = read(&journal.read().unwrap(), kept) else { panic!("damaged") };
         bytes
     }
 
     #[test]
     fn a_step_writes_one_chunk_and_the_last_one_has_read_all_of_them_back() {
-        let (database, mut shelf) = (database(), Shelf::new(Kept::default()));
+        let (journal, mut shelf) = (Journal::for_tests(), Shelf::new(Kept::default()));
         let long = Bytes::from(vec![5; 6 * CHUNK_BYTES + 1]);
-        assert_eq!(steps(&mut shelf, &database), [Step::More], "nothing to give back");
+        assert_eq!(steps(&mut shelf, &journal), [Step::More], "nothing to give back");
         shelf.stage(long.clone());
-        let mut seen = steps(&mut shelf, &database);
+        let mut seen = steps(&mut shelf, &journal);
         assert_eq!((seen.pop(), seen), (Some(Step::Staged), vec![Step::More; 7 + 1]));
-        let first = choose(&mut shelf, &database, &long);
-        assert_eq!(stored(&database, first), Some(long.clone()));
+        let first = choose(&mut shelf, &journal, &long);
+        assert_eq!(stored(&journal, first), Some(long.clone()));
         // The next one leaves it alone until it is chosen.
         let short = Bytes::from_static(b"all of it");
         shelf.stage(short.clone());
-        assert_eq!(steps(&mut shelf, &database).last(), Some(&Step::Staged));
-        assert_eq!(stored(&database, first), Some(long));
-        let second = choose(&mut shelf, &database, &short);
-        assert_eq!(chunk_numbers(&database).len(), 8);
-        steps(&mut shelf, &database);
-        assert_eq!(chunk_numbers(&database), [(2, 0)]);
-        assert_eq!(stored(&database, second), Some(short));
+        assert_eq!(steps(&mut shelf, &journal).last(), Some(&Step::Staged));
+        assert_eq!(stored(&journal, first), Some(long));
+        let second = choose(&mut shelf, &journal, &short);
+        assert_eq!(chunk_numbers(&journal).len(), 8);
+        steps(&mut shelf, &journal);
+        assert_eq!(chunk_numbers(&journal), [(2, 0)]);
+        assert_eq!(stored(&journal, second), Some(short));
     }
 
     #[test]
     fn what_is_read_back_otherwise_than_written_is_never_staged() {
-        let (database, mut shelf) = (database(), Shelf::new(Kept::default()));
+        let (journal, mut shelf) = (Journal::for_tests(), Shelf::new(Kept::default()));
         shelf.stage(Bytes::from(vec![5; 2 * CHUNK_BYTES]));
         while shelf.coming.as_ref().is_some_and(|coming| coming.written < 2) {
-            shelf.step(&database, || {}).unwrap();
+            shelf.step(&journal, || {}).unwrap();
         }
-        let transaction = database.begin_write().unwrap();
         let other = seal((1, 1), &vec![6; CHUNK_BYTES]);
-        transaction.open_table(CHUNKS).unwrap().insert((1, 1), &*other).unwrap();
-        transaction.commit().unwrap();
-        let Err(error) = shelf.step(&database, || {}) else { panic!("staged") };
+        let tamper = |transaction: &redb::WriteTransaction| {
+            transaction.open_table(CHUNKS)?.insert((1, 1), &*other)?;
+            Ok(())
+        };
+        journal.commit(tamper).unwrap();
+        let Err(error) = shelf.step(&journal, || {}) else { panic!("staged") };
         assert!(error.to_string().contains("snapshot 1, chunk 1"), "{error}");
     }
 
     #[test]
     fn what_an_unfinished_one_left_is_given_back_after_a_restart_and_when_another_begins() {
-        let (database, mut shelf) = (database(), Shelf::new(Kept::default()));
+        let (journal, mut shelf) = (Journal::for_tests(), Shelf::new(Kept::default()));
         let first = Bytes::from(vec![5; 2 * CHUNK_BYTES]);
-        let kept = choose(&mut shelf, &database, &first);
+        let kept = choose(&mut shelf, &journal, &first);
         shelf.stage(Bytes::from(vec![6; 9 * CHUNK_BYTES]));
-        assert_eq!([(); 5].map(|()| shelf.step(&database, || {}).unwrap()), [Step::More; 5]);
-        assert!(chunk_numbers(&database).len() > 2);
+        assert_eq!([(); 5].map(|()| shelf.step(&journal, || {}).unwrap()), [Step::More; 5]);
+        assert!(chunk_numbers(&journal).len() > 2);
         // Another one begins.
         let last = Bytes::from(vec![7; CHUNK_BYTES]);
         shelf.stage(last.clone());
-        steps(&mut shelf, &database);
-        assert_eq!(chunk_numbers(&database), [(1, 0), (1, 1), (3, 0)]);
+        steps(&mut shelf, &journal);
+        assert_eq!(chunk_numbers(&journal), [(1, 0), (1, 1), (3, 0)]);
         // A restart.
         let mut shelf = Shelf::new(kept);
-        steps(&mut shelf, &database);
-        assert_eq!(chunk_numbers(&database), [(1, 0), (1, 1)]);
-        assert_eq!(stored(&database, kept), Some(first));
+        steps(&mut shelf, &journal);
+        assert_eq!(chunk_numbers(&journal), [(1, 0), (1, 1)]);
+        assert_eq!(stored(&journal, kept), Some(first));
     }
 }

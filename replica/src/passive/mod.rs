@@ -44,6 +44,8 @@ pub mod planted;
 mod primary;
 mod record;
 mod request_table;
+#[cfg(test)]
+mod scenarios;
 mod state;
 #[cfg(test)]
 mod walk;
