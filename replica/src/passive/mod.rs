@@ -45,6 +45,8 @@ pub mod planted;
 mod primary;
 mod record;
 mod request_table;
+#[cfg(test)]
+mod scenarios;
 mod state;
 #[cfg(test)]
 mod walk;
