@@ -271,7 +271,7 @@ impl Core {
         if self.committed >= primary.barrier || self.planted(Fault::TableBeforeBarrier) {
             match self.state.table().admit(request, digest, at) {
                 Admission::Fresh => {}
-                judged => return self.outcome(now, judged, self.state.applied()).map(Admitted::Done),
+                judged => return self.outcome(now, judged).map(Admitted::Done),
             }
         }
         if self.disk_full {
@@ -284,11 +284,11 @@ impl Core {
     }
 
     /// What a front end is told of a command that was judged so.
-    fn outcome(&self, now: Now, judged: Admission, at: LogPoint) -> Result<Done, SubmitError> {
+    fn outcome(&self, now: Now, judged: Admission) -> Result<Done, SubmitError> {
         let floor = self.state.table().floor();
         match judged {
-            Admission::Answered(reply) => {
-                Ok(Done { reply, position: Position::Log(at), floor, now: now.wall })
+            Admission::Answered { stands, reply } => {
+                Ok(Done { reply, position: Position::Log(stands), floor, now: now.wall })
             }
             Admission::Reused => Err(SubmitError::Reused),
             Admission::Expired => Err(SubmitError::Expired { floor, now: now.wall }),
@@ -388,7 +388,7 @@ impl Core {
             let result = match self.too_few() {
                 Some((in_sync, needed)) => Err(SubmitError::TooFewInSync { in_sync, needed }),
                 None if own != digest && !self.planted(Fault::AttachAny) => Err(SubmitError::Reused),
-                None => self.outcome(now, admission.clone(), at),
+                None => self.outcome(now, admission.clone()),
             };
             effects.push(Effect::Submitted { waiter, result });
         }
