@@ -6,25 +6,29 @@
 //! at once, with exit code 74 and without destructors (redb's would commit), and nobody is answered.
 //!
 //! Reading order: [`directory`] (the lock, files that are whole or not there), [`file`](mod@file) (tables,
-//! checksums, damage), [`mark`] (how far it was durable), and here the thread.
+//! checksums, damage), `mark` (how far it was durable), `snapshot` (how a large one gets in), and here the
+//! thread.
 
 pub mod directory;
 pub mod file;
 mod mark;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::mpsc as thread_mpsc;
+use std::sync::mpsc::{self as thread_mpsc, RecvError, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use bytes::Bytes;
 use common::replication::GroupName;
 use tokio::sync::mpsc;
 
 use self::file::GroupFile;
+use self::snapshot::Step;
 use crate::passive::{Ticket, WriteBatch};
 
 /// Exit code of a process whose disk failed (`EX_IOERR`).
@@ -34,6 +38,9 @@ pub const EXIT_DISK_FAILED: i32 = 74;
 pub trait Disk {
     /// Writes `batch` in one transaction, fsyncs, then reports `ticket`. At most one batch is outstanding.
     fn submit(&self, batch: WriteBatch, ticket: Ticket);
+    /// Puts a snapshot into the file beside the one that counts, in pieces between batches, and reads it back; then
+    /// reports [`Report::Staged`]. A batch with these very bytes makes it the one that counts.
+    fn stage(&self, snapshot: Bytes);
     /// Remembers where the other members listen: a hint, reported to nobody.
     fn note(&self, addresses: Vec<SocketAddr>);
 }
@@ -45,11 +52,13 @@ pub enum Report {
     Durable(Ticket),
     /// There is too little room for more, or enough again.
     Full(bool),
+    /// The snapshot is in the file; `false`: there is no room for it, and it was given up.
+    Staged(bool),
 }
 
-/// Reports waiting for the driver: one batch is outstanding, and fullness changes rarely.
+/// Reports waiting for the driver: one batch and one snapshot are outstanding, and fullness changes rarely.
 pub const REPORTS_MAX: usize = 8;
-/// Jobs waiting for the thread: one batch, and a few hints.
+/// Jobs waiting for the thread: one batch, one snapshot, and a few hints.
 const JOBS_MAX: usize = 8;
 /// Below this much room no new entries are taken: many batches, and what redb needs to commit them.
 const ROOM_MIN: u64 = 64 * 1024 * 1024;
@@ -60,6 +69,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 enum Job {
     Write(Box<WriteBatch>, Ticket),
+    Stage(Bytes),
     Note(Vec<SocketAddr>),
 }
 
@@ -77,9 +87,9 @@ impl CommitThread {
     /// When the operating system has no thread for us.
     pub fn start(group: &GroupName, file: GroupFile, reports: mpsc::Sender<Report>) -> std::io::Result<Self> {
         let (jobs, inbox) = thread_mpsc::sync_channel(JOBS_MAX);
-        let thread = std::thread::Builder::new()
-            .name(format!("disk {group}"))
-            .spawn(move || Committer { file, reports, full: false }.run(&inbox))?;
+        let thread = std::thread::Builder::new().name(format!("disk {group}")).spawn(move || {
+            Committer { file, reports, full: false, written: Written::default() }.run(&inbox);
+        })?;
         Ok(Self { jobs, thread })
     }
 
@@ -98,6 +108,10 @@ impl Disk for CommitThread {
             .expect("the thread lives as long as its jobs' sender");
     }
 
+    fn stage(&self, snapshot: Bytes) {
+        self.jobs.send(Job::Stage(snapshot)).expect("the thread lives as long as its jobs' sender");
+    }
+
     fn note(&self, addresses: Vec<SocketAddr>) {
         // A hint: when the thread is that busy, the next change is noted.
         let _ = self.jobs.try_send(Job::Note(addresses));
@@ -108,39 +122,73 @@ struct Committer {
     file: GroupFile,
     reports: mpsc::Sender<Report>,
     full: bool,
+    written: Written,
+}
+
+/// What was written since the start, which tells how well batches are filled.
+#[derive(Default)]
+struct Written {
+    batches: u64,
+    entries: u64,
+    bytes: u64,
+}
+
+impl Written {
+    fn add(&mut self, batch: &WriteBatch) {
+        self.batches += 1;
+        self.entries += batch.append.len() as u64;
+        self.bytes += batch.append.iter().map(|entry| entry.weight() as u64).sum::<u64>();
+    }
 }
 
 impl Committer {
     fn run(mut self, inbox: &thread_mpsc::Receiver<Job>) {
         loop {
             let job = if self.full {
-                match inbox.recv_timeout(LOOK_EVERY) {
-                    Ok(job) => Some(job),
-                    Err(thread_mpsc::RecvTimeoutError::Timeout) => None,
-                    Err(thread_mpsc::RecvTimeoutError::Disconnected) => return,
-                }
+                inbox.recv_timeout(LOOK_EVERY)
+            } else if self.file.shelf().has_work() {
+                // What the core waits for comes first.
+                inbox.recv_timeout(Duration::ZERO)
             } else {
-                match inbox.recv() {
-                    Ok(job) => Some(job),
-                    Err(thread_mpsc::RecvError) => return,
-                }
+                inbox.recv().map_err(|RecvError| RecvTimeoutError::Disconnected)
+            };
+            let job = match job {
+                Ok(job) => Some(job),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => break,
             };
             self.look_at_room();
             match job {
                 Some(Job::Write(batch, ticket)) => {
                     self.commit(|file| file.write(&batch));
+                    self.written.add(&batch);
                     self.report(Report::Durable(ticket));
                 }
+                Some(Job::Stage(snapshot)) => self.file.shelf().stage(snapshot),
                 Some(Job::Note(addresses)) => self.commit(|file| file.note(&addresses)),
-                None => {}
+                None => self.work_on_snapshots(),
             }
+        }
+        let Written { batches, entries, bytes } = self.written;
+        tracing::info!(path = %self.file.path().display(), batches, entries, bytes, "file closed");
+    }
+
+    /// A piece of it.
+    fn work_on_snapshots(&mut self) {
+        let needed = self.file.shelf().unwritten();
+        if needed > 0 && (self.full || self.file.free_bytes().is_some_and(|free| !fits(free, needed))) {
+            self.file.shelf().give_up();
+            return self.report(Report::Staged(false));
+        }
+        if !self.full && self.commit(GroupFile::step) == Step::Staged {
+            self.report(Report::Staged(true));
         }
     }
 
-    fn commit(&self, write: impl FnOnce(&GroupFile) -> Result<(), redb::Error>) {
+    fn commit<T>(&mut self, write: impl FnOnce(&mut GroupFile) -> Result<T, redb::Error>) -> T {
         // A panic must not unwind past here either: the database's destructor would commit.
-        match catch_unwind(AssertUnwindSafe(|| write(&self.file))) {
-            Ok(Ok(())) => {}
+        match catch_unwind(AssertUnwindSafe(|| write(&mut self.file))) {
+            Ok(Ok(done)) => done,
             Ok(Err(error)) => fail(self.file.path(), &error.to_string()),
             Err(_) => fail(self.file.path(), "redb panicked"),
         }
@@ -158,6 +206,11 @@ impl Committer {
         // Nobody listens any more: the replica is stopping.
         let _ = self.reports.blocking_send(report);
     }
+}
+
+/// Whether a snapshot of which so many bytes are unwritten still leaves room for batches.
+fn fits(free: u64, unwritten: u64) -> bool {
+    free >= ROOM_MIN.saturating_add(unwritten)
 }
 
 /// Whether the disk counts as full from now on, when that is new.
