@@ -18,6 +18,7 @@ const INSIDE: &str = "CLUSTER_TESTS_WORLD";
 /// As `test`.
 pub fn in_own_world(name: &str, needs: &[&str], test: impl FnOnce() -> Result<()>) -> Result<()> {
     if std::env::var_os(INSIDE).is_some_and(|inside| inside == name) {
+        tool("ip", &["link", "set", "lo", "up"])?;
         return test();
     }
     if let Err(why) = possible(needs) {
@@ -54,18 +55,21 @@ fn unshare() -> Command {
     command
 }
 
+/// Why these programs cannot be used on this machine.
+///
+/// # Errors
+/// A sentence.
+pub fn installed(needs: &[&str]) -> Result<(), String> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<_> = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]).collect();
+    let missing = needs.iter().find(|need| !folders.iter().any(|folder| folder.join(need).is_file()));
+    missing.map_or(Ok(()), |missing| Err(format!("{missing} is not installed")))
+}
+
 /// Why worlds, or what else the test `needs`, are not to be had on this machine.
 fn possible(needs: &[&str]) -> Result<(), String> {
-    for tool in ["unshare"].iter().chain(needs) {
-        let found = std::env::var_os("PATH").is_some_and(|path| {
-            std::env::split_paths(&path)
-                .chain(["/usr/sbin".into(), "/sbin".into()])
-                .any(|dir| dir.join(tool).is_file())
-        });
-        if !found {
-            return Err(format!("{tool} is not installed"));
-        }
-    }
+    installed(&["unshare", "ip"])?;
+    installed(needs)?;
     let tried = unshare().arg("true").output().map_err(|error| error.to_string())?;
     if tried.status.success() {
         Ok(())
