@@ -43,9 +43,9 @@ impl Core {
                 }
                 Err(refusal) => Err(refusal),
             },
-            Message::SnapshotChunk { from, epoch, last, offset, bytes, crc, is_last } => {
+            Message::SnapshotChunk { from, epoch, last, offset, bytes, crc, whole } => {
                 let heard = self.epoch_rule(from, epoch);
-                heard.and_then(|()| self.take_chunk(last, offset, &bytes, crc, is_last))
+                heard.and_then(|()| self.take_chunk(last, offset, bytes, crc, whole))
             }
             Message::Join { me, last } => Err(self.welcome(me, last)),
             Message::TakeOver { config } => {
