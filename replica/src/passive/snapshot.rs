@@ -354,3 +354,6 @@ impl fmt::Debug for Worked {
         f.debug_tuple("Worked").field(&self.0.as_ref().map(|made| made.taken.last)).finish()
     }
 }
+
+#[cfg(test)]
+mod tests;
