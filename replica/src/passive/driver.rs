@@ -42,6 +42,8 @@ const ROUND_MAX: usize = 256;
 const LOOK_WITHIN: Duration = Duration::from_millis(300);
 /// A round of the core that took this long kept everybody waiting: worth a line.
 const LONG_ROUND: Duration = Duration::from_millis(20);
+/// Trouble that passes sooner is none: a healthy start waits for the name server, and a new group for its first record.
+const TROUBLE_LASTS: Duration = Duration::from_secs(5);
 /// How often those who no longer wait are forgotten.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 
@@ -92,6 +94,8 @@ pub struct Driver {
     known: Known,
     /// What was last logged of it.
     told: Option<(Role, Epoch, &'static str)>,
+    /// When that was trouble for so long that somebody should know.
+    warn_at: Option<Moment>,
     identity: watch::Sender<ReplicaId>,
     stopping: Option<oneshot::Sender<()>>,
     closing: Option<oneshot::Sender<()>>,
@@ -139,6 +143,7 @@ enum Woken {
     /// The name server's record has become older than ours, or is so no more.
     Regressed,
     Call(Call),
+    ClockOff(Option<Duration>),
     Timer,
 }
 
@@ -179,6 +184,7 @@ impl Driver {
             questions: FuturesUnordered::new(),
             known: Known::new(me),
             told: None,
+            warn_at: None,
             identity,
             stopping: None,
             closing: None,
@@ -190,6 +196,8 @@ impl Driver {
     pub async fn run(mut self) {
         let mut records = self.names.group(self.setup.group.clone());
         records.mark_changed();
+        let mut clock_off = self.names.clock_off();
+        clock_off.mark_changed();
         let mut regressed = self.names.group_regressed(self.setup.group.clone());
         let timer = sleep_until(self.clock.instant(self.started));
         tokio::pin!(timer);
@@ -201,6 +209,7 @@ impl Driver {
                 Some(letter) = self.mailbox.letters.recv() => Woken::Letter(letter),
                 Some(worked) = self.workshop.done() => Woken::Worked(worked),
                 config = record::newer(&mut records) => Woken::Record(config),
+                Ok(()) = clock_off.changed() => Woken::ClockOff(*clock_off.borrow_and_update()),
                 () = record::turned(&mut regressed) => Woken::Regressed,
                 Some(call) = self.mailbox.calls.recv() => Woken::Call(call),
                 () = &mut timer => Woken::Timer,
@@ -216,7 +225,7 @@ impl Driver {
                 self.take_in(now, woken);
             }
             self.core.settle(now, &mut self.effects);
-            self.tell();
+            self.tell(now.at);
             self.carry_out(now).await;
             if let Some(closed) = self.closing.take() {
                 return self.close(closed).await;
@@ -234,19 +243,22 @@ impl Driver {
     }
 
     /// Logs what this member has become.
-    fn tell(&mut self) {
-        let (role, epoch, trouble) = (self.core.role(), self.core.progress().epoch, self.core.trouble());
-        if self.told == Some((role, epoch, trouble)) {
-            return;
+    fn tell(&mut self, now: Moment) {
+        let told = (self.core.role(), self.core.progress().epoch, self.core.trouble());
+        let (group, replica, (role, epoch, trouble)) = (&self.setup.group, self.setup.me.id, told);
+        let cluster = self.setup.cluster;
+        if self.told != Some(told) {
+            self.told = Some(told);
+            self.warn_at = Some(now + TROUBLE_LASTS).filter(|_| !trouble.is_empty());
+            let in_sync = self.core.newest_config().map_or(0, |config| config.in_sync.len());
+            if trouble.is_empty() {
+                info!(%group, %replica, ?role, %epoch, in_sync, "role taken");
+            } else {
+                info!(%group, %replica, ?role, %epoch, %cluster, trouble, "waiting");
+            }
         }
-        self.told = Some((role, epoch, trouble));
-        let in_sync = self.core.newest_config().map_or(0, |config| config.in_sync.len());
-        let (group, replica) = (&self.setup.group, self.setup.me.id);
-        if trouble.is_empty() {
-            info!(%group, %replica, ?role, %epoch, in_sync, "role taken");
-        } else {
-            let cluster = self.setup.cluster;
-            warn!(%group, %replica, ?role, %epoch, %cluster, trouble, "waiting");
+        if self.warn_at.take_if(|at| *at <= now).is_some() {
+            warn!(%group, %replica, ?role, %epoch, %cluster, trouble, "still waiting");
         }
     }
 
@@ -301,7 +313,8 @@ impl Driver {
             // Whichever it is, the core reads the record, and is told.
             Woken::Regressed => self.step(now, Event::NoRecord),
             Woken::Call(call) => self.call(now, call),
-            Woken::Timer => self.step(now, Event::Tick),
+            Woken::ClockOff(Some(off)) => self.step(now, Event::ClockOff(off)),
+            Woken::ClockOff(None) | Woken::Timer => self.step(now, Event::Tick),
         }
     }
 
@@ -421,7 +434,9 @@ impl Driver {
                     break;
                 }
                 Effect::Work(work) => self.workshop.submit(work),
-                Effect::Alarm { why } => error!(group = %self.setup.group, why, "a person must look"),
+                Effect::Alarm { why } => {
+                    error!(group = %self.setup.group, replica = %self.setup.me.id, why, "a person must look");
+                }
                 Effect::Stopped => {
                     if let Some(asker) = self.stopping.take() {
                         let _ = asker.send(());

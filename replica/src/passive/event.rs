@@ -98,6 +98,8 @@ pub enum Event {
     DiskFull(bool),
     /// What came of [`Effect::Work`]. Its snapshot is ready to be chosen by a batch, or it has none.
     Worked(Worked),
+    /// How far this machine's wall clock is from the name server's.
+    ClockOff(Duration),
     /// Time has passed.
     Tick,
     /// Hand over and stop. Answered by [`Effect::Stopped`].
@@ -162,9 +164,9 @@ pub enum Effect {
     /// Do this, on no thread that anybody waits for, make its snapshot ready to be chosen by a [`WriteBatch`], and
     /// report it.
     Work(Work),
-    /// A person must look: something is otherwise than it can be.
+    /// A person must look at this. Said once.
     Alarm {
-        /// What.
+        /// At what.
         why: String,
     },
     /// Everything that stopping asked for is done.
@@ -236,7 +238,7 @@ pub struct Setup {
 /// When a snapshot is taken: once the log behind the last one is this long, and as long as that one.
 #[derive(Clone, Copy, Debug)]
 pub struct SnapshotAfter {
-    /// Only at such places: all replicas take theirs at the same ones, so that they can be compared.
+    /// Only at such places: all replicas take theirs at the same ones, and compare their states there.
     pub multiples_of: u64,
     /// Entries behind the last one.
     pub entries: u64,

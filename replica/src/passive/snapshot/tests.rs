@@ -207,7 +207,8 @@ fn an_install_that_a_newer_epoch_overtook_changes_nothing() {
     let (last, bytes) = (entries[19].point(), expected(&entries).snapshot());
     let restore = work(hear(&mut core, chunk(1, last, &bytes, 0))).unwrap();
     let (epoch, committed) = (Epoch(2), LogIndex(0));
-    hear(&mut core, Message::Confirm { from: ReplicaId::from_u128(3), epoch, round: 1, committed });
+    let from = ReplicaId::from_u128(3);
+    hear(&mut core, Message::Confirm { from, epoch, round: 1, committed, state: None });
     let effects = step(&mut core, Event::Worked(restore.run().unwrap()));
     assert_eq!(chosen(&effects), (None, None));
     assert!(!alarmed(&effects));
