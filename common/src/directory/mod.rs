@@ -65,6 +65,7 @@ pub struct Names {
     servers: Arc<[Address]>,
     stub: NameServerStub,
     cluster: watch::Receiver<Option<ClusterId>>,
+    clock_off: watch::Receiver<Option<Duration>>,
     resolver: Arc<resolver::Resolver>,
     groups: Arc<groups::Groups>,
 }
@@ -118,12 +119,13 @@ impl Names {
     /// The handle on these name servers, at least one, for a program of this name.
     pub fn new(servers: Vec<Address>, program: &'static str) -> Self {
         let known = stub::Known::nothing();
-        let cluster = known.cluster();
+        let (cluster, clock_off) = (known.cluster(), known.clock_off());
         let servers: Arc<[Address]> = servers.into();
         let stub = NameServerStub::new(Arc::clone(&servers), program, known);
         Self {
             servers,
             cluster,
+            clock_off,
             resolver: resolver::Resolver::new(stub.clone()),
             groups: groups::Groups::new(stub.clone()),
             stub,
@@ -168,6 +170,11 @@ impl Names {
         *self.cluster.borrow()
     }
 
+    /// How far this machine's wall clock was from a name server's when one was last greeted. A hint.
+    pub fn clock_off(&self) -> watch::Receiver<Option<Duration>> {
+        self.clock_off.clone()
+    }
+
     /// A live view of `query`, kept by one watch for the whole process; it stays as it was while no name server
     /// answers. Its sender is gone when the query is refused: not an expression, or more than 256 of them.
     ///
@@ -196,6 +203,18 @@ impl Names {
         self.groups.view(group)
     }
 
+    /// A live view of whether the name server's configuration of a group is older than one that this process has seen:
+    /// its store is an old copy, or was emptied. Fed as long as [`Names::group`] is looked at.
+    pub fn group_regressed(&self, group: GroupName) -> watch::Receiver<bool> {
+        self.groups.regressed(group)
+    }
+
+    /// Lets go of the connection, and of every answer about groups that was not read yet: what was asked before shows
+    /// in no view any more. Whoever waits for an answer of before must drop its question too.
+    pub fn forget_answers(&self) {
+        self.groups.forget_answers();
+    }
+
     /// Reads a group's configuration.
     ///
     /// # Errors
@@ -206,10 +225,11 @@ impl Names {
         known: Option<ConfigVersion>,
         time: Duration,
     ) -> Result<Option<Config>, NameError<GroupError>> {
+        let asked = self.groups.forgotten();
         let answer = self.server().group(within(NAME_SERVICE, time), group, known).await;
         let config = NameError::flatten(answer)?.value;
         if let Some(config) = &config {
-            self.groups.learn(config);
+            self.groups.learn(config, asked);
         }
         Ok(config)
     }
@@ -223,11 +243,12 @@ impl Names {
         change: GroupChange,
         time: Duration,
     ) -> Result<Config, NameError<GroupError>> {
+        let asked = self.groups.forgotten();
         let answer = self.server().change_group(within(NAME_SERVICE, time), change).await;
         let outcome = NameError::flatten(answer).map(|stamped| stamped.value);
         if let Ok(config) | Err(NameError::Answer(GroupError::Conflict { current: Some(config) })) = &outcome
         {
-            self.groups.learn(config);
+            self.groups.learn(config, asked);
         }
         outcome
     }

@@ -40,6 +40,8 @@ const ROUND_MAX: usize = 256;
 const LOOK_WITHIN: Duration = Duration::from_millis(300);
 /// A round of the core that took this long kept everybody waiting: worth a line.
 const LONG_ROUND: Duration = Duration::from_millis(20);
+/// Trouble that passes sooner is none: a healthy start waits for the name server, and a new group for its first record.
+const TROUBLE_LASTS: Duration = Duration::from_secs(5);
 /// How often those who no longer wait are forgotten.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 
@@ -60,6 +62,8 @@ pub struct Parts {
     pub names: Names,
     /// The connections to peers.
     pub links: Rc<Links>,
+    /// Whether the disk may be an old copy of itself.
+    pub restored: bool,
 }
 
 /// One core's shell.
@@ -80,9 +84,13 @@ pub struct Driver {
     swept: Moment,
     /// Calls and looks under way, whose outcomes are events.
     asked: FuturesUnordered<LocalBoxFuture<'static, Outcome>>,
+    /// Questions to the name server under way. Apart, because an operator has them dropped.
+    questions: FuturesUnordered<LocalBoxFuture<'static, Event>>,
     known: Known,
     /// What was last logged of it.
     told: Option<(Role, Epoch, &'static str)>,
+    /// When that was trouble for so long that somebody should know.
+    warn_at: Option<Moment>,
     identity: watch::Sender<ReplicaId>,
     stopping: Option<oneshot::Sender<()>>,
     closing: Option<oneshot::Sender<()>>,
@@ -122,9 +130,14 @@ impl From<Option<Event>> for Outcome {
 enum Woken {
     Report(Report),
     Outcome(Outcome),
+    /// What came of a question to the name server.
+    Told(Event),
     Letter(Letter),
     Record(GroupConfig),
+    /// The name server's record has become older than ours, or is so no more.
+    Regressed,
     Call(Call),
+    ClockOff(Option<Duration>),
     Timer,
 }
 
@@ -134,10 +147,11 @@ impl Driver {
     /// # Errors
     /// When the disk's contents are damaged, or there is no thread for it.
     pub fn new(parts: Parts, mailbox: Mailbox) -> Result<(Self, watch::Receiver<ReplicaId>), NotStarted> {
-        let Parts { setup, stored, file, place, clock, names, links } = parts;
+        let Parts { setup, stored, file, place, clock, names, links, restored } = parts;
         let started = clock.now();
         let now = Now { at: started, wall: Clock::wall() };
         let core = Core::new(now, setup.clone(), stored).map_err(|why| NotStarted::Damaged { why })?;
+        let core = if restored { core.restored() } else { core };
         let (reporter, reports) = mpsc::channel(REPORTS_MAX);
         let disk = CommitThread::start(&setup.group, file, reporter)?;
         let me = setup.me.id;
@@ -158,8 +172,10 @@ impl Driver {
             waiters: 0,
             swept: started,
             asked: FuturesUnordered::new(),
+            questions: FuturesUnordered::new(),
             known: Known::new(me),
             told: None,
+            warn_at: None,
             identity,
             stopping: None,
             closing: None,
@@ -171,14 +187,20 @@ impl Driver {
     pub async fn run(mut self) {
         let mut records = self.names.group(self.setup.group.clone());
         records.mark_changed();
+        let mut clock_off = self.names.clock_off();
+        clock_off.mark_changed();
+        let mut regressed = self.names.group_regressed(self.setup.group.clone());
         let timer = sleep_until(self.clock.instant(self.started));
         tokio::pin!(timer);
         loop {
             let woken = tokio::select! { biased;
                 Some(report) = self.reports.recv() => Woken::Report(report),
                 Some(outcome) = self.asked.next(), if !self.asked.is_empty() => Woken::Outcome(outcome),
+                Some(told) = self.questions.next(), if !self.questions.is_empty() => Woken::Told(told),
                 Some(letter) = self.mailbox.letters.recv() => Woken::Letter(letter),
                 config = record::newer(&mut records) => Woken::Record(config),
+                Ok(()) = clock_off.changed() => Woken::ClockOff(*clock_off.borrow_and_update()),
+                () = record::turned(&mut regressed) => Woken::Regressed,
                 Some(call) = self.mailbox.calls.recv() => Woken::Call(call),
                 () = &mut timer => Woken::Timer,
             };
@@ -193,7 +215,7 @@ impl Driver {
                 self.take_in(now, woken);
             }
             self.core.settle(now, &mut self.effects);
-            self.tell();
+            self.tell(now.at);
             self.carry_out(now).await;
             if let Some(closed) = self.closing.take() {
                 return self.close(closed).await;
@@ -211,18 +233,22 @@ impl Driver {
     }
 
     /// Logs what this member has become.
-    fn tell(&mut self) {
-        let (role, epoch, trouble) = (self.core.role(), self.core.progress().epoch, self.core.trouble());
-        if self.told == Some((role, epoch, trouble)) {
-            return;
+    fn tell(&mut self, now: Moment) {
+        let told = (self.core.role(), self.core.progress().epoch, self.core.trouble());
+        let (group, replica, (role, epoch, trouble)) = (&self.setup.group, self.setup.me.id, told);
+        let cluster = self.setup.cluster;
+        if self.told != Some(told) {
+            self.told = Some(told);
+            self.warn_at = Some(now + TROUBLE_LASTS).filter(|_| !trouble.is_empty());
+            let in_sync = self.core.newest_config().map_or(0, |config| config.in_sync.len());
+            if trouble.is_empty() {
+                info!(%group, %replica, ?role, %epoch, in_sync, "role taken");
+            } else {
+                info!(%group, %replica, ?role, %epoch, %cluster, trouble, "waiting");
+            }
         }
-        self.told = Some((role, epoch, trouble));
-        let in_sync = self.core.newest_config().map_or(0, |config| config.in_sync.len());
-        let (group, replica) = (&self.setup.group, self.setup.me.id);
-        if trouble.is_empty() {
-            info!(%group, %replica, ?role, %epoch, in_sync, "role taken");
-        } else {
-            warn!(%group, %replica, ?role, %epoch, trouble, "waiting");
+        if self.warn_at.take_if(|at| *at <= now).is_some() {
+            warn!(%group, %replica, ?role, %epoch, %cluster, trouble, "still waiting");
         }
     }
 
@@ -233,6 +259,9 @@ impl Driver {
         }
         if let Some(Some(outcome)) = self.asked.next().now_or_never() {
             return Some(Woken::Outcome(outcome));
+        }
+        if let Some(Some(told)) = self.questions.next().now_or_never() {
+            return Some(Woken::Told(told));
         }
         if let Ok(letter) = self.mailbox.letters.try_recv() {
             return Some(Woken::Letter(letter));
@@ -255,9 +284,13 @@ impl Driver {
                 }
             }
             Woken::Letter(letter) => self.open(now, letter),
+            Woken::Told(event) => self.step(now, event),
             Woken::Record(config) => self.step(now, Event::Record(Some(config))),
+            // Whichever it is, the core reads the record, and is told.
+            Woken::Regressed => self.step(now, Event::NoRecord),
             Woken::Call(call) => self.call(now, call),
-            Woken::Timer => self.step(now, Event::Tick),
+            Woken::ClockOff(Some(off)) => self.step(now, Event::ClockOff(off)),
+            Woken::ClockOff(None) | Woken::Timer => self.step(now, Event::Tick),
         }
     }
 
@@ -306,6 +339,12 @@ impl Driver {
             Letter::Status(asker) => {
                 let _ = asker.send(self.status(now));
             }
+            Letter::PrepareAdoption(asker) => {
+                info!(group = %self.setup.group, "an operator is about to install a record");
+                self.forget_answers(now);
+                let _ = asker.send(self.status(now));
+            }
+            Letter::Adopted(version) => self.step(now, Event::Adopted(version)),
             Letter::Stop(asker) => {
                 self.stopping = Some(asker);
                 self.step(now, Event::Stop);
@@ -352,11 +391,11 @@ impl Driver {
                 }
                 Effect::ReadRecord { known } => {
                     let (names, group) = (self.names.clone(), self.setup.group.clone());
-                    self.ask(async move { Some(record::read(&names, group, known).await).into() });
+                    self.question(async move { record::read(&names, group, known).await });
                 }
                 Effect::Cas { next } => {
                     let (names, me) = (self.names.clone(), self.setup.me);
-                    self.ask(async move { Some(record::propose(&names, me, next).await).into() });
+                    self.question(async move { record::propose(&names, me, next).await });
                 }
                 Effect::Look(member) => {
                     if let Some(address) = self.known.address_of(member) {
@@ -369,6 +408,9 @@ impl Driver {
                     self.format_anew(now, keep).await;
                     // The rest is the old core's.
                     break;
+                }
+                Effect::Alarm { why } => {
+                    error!(group = %self.setup.group, replica = %self.setup.me.id, why, "a person must look");
                 }
                 Effect::Stopped => {
                     if let Some(asker) = self.stopping.take() {
@@ -403,6 +445,26 @@ impl Driver {
         }
     }
 
+    /// Begins a question to the name server, as [`Self::ask`] does.
+    fn question(&mut self, question: impl Future<Output = Event> + 'static) {
+        let mut question = question.boxed_local();
+        match (&mut question).now_or_never() {
+            Some(event) => self.questions.push(std::future::ready(event).boxed_local()),
+            None => self.questions.push(question),
+        }
+    }
+
+    /// Drops every question to the name server and every answer not read yet: an operator is about to install another
+    /// record, and what one of a lost future says must not arrive after it.
+    fn forget_answers(&mut self, now: Now) {
+        self.names.forget_answers();
+        if !self.questions.is_empty() {
+            self.questions.clear();
+            // As when the name server was silent: what was asked is asked again, of whoever answers now.
+            self.step(now, Event::NoRecord);
+        }
+    }
+
     /// Gives this disk's identity up and begins again as somebody new.
     async fn format_anew(&mut self, now: Now, keep: bool) {
         let disk = self.disk.take().expect("open until closed");
@@ -429,6 +491,7 @@ impl Driver {
         warn!(group = %self.setup.group, replica = %identity.replica, "started anew with an empty disk");
         // Nothing asked in the old name may be answered to the new one.
         self.asked.clear();
+        self.questions.clear();
         self.waiting.clear();
         self.core =
             Core::new(now, self.setup.clone(), Stored::default()).expect("an empty disk is not damaged");
@@ -477,6 +540,7 @@ impl Driver {
             role: self.core.role(),
             config: self.core.newest_config().cloned(),
             last: progress.last,
+            epoch: progress.epoch,
             committed: progress.committed,
             applied: progress.applied,
             durable: progress.durable,
@@ -484,6 +548,7 @@ impl Driver {
             floor: progress.floor,
             config_version: hello.config_version,
             trouble: self.core.trouble().to_owned(),
+            waits: self.core.waits(),
             uptime: now.at.since(self.started),
             now: now.wall,
             known: self.known.members(now.at),

@@ -92,8 +92,12 @@ pub enum Event {
     NoRecord,
     /// The name server's record is older than one that we have seen.
     RecordRegressed,
+    /// An operator's record of this version stands at the name server.
+    Adopted(ConfigVersion),
     /// The disk has too little room for more entries, or has room again.
     DiskFull(bool),
+    /// How far this machine's wall clock is from the name server's.
+    ClockOff(Duration),
     /// Time has passed.
     Tick,
     /// Hand over and stop. Answered by [`Effect::Stopped`].
@@ -154,6 +158,11 @@ pub enum Effect {
     FormatAnew {
         /// Whether the old file may hold entries that nobody else has.
         keep: bool,
+    },
+    /// A person must look at this. Said once.
+    Alarm {
+        /// At what.
+        why: String,
     },
     /// Everything that stopping asked for is done.
     Stopped,
@@ -224,7 +233,7 @@ pub struct Setup {
 /// When a snapshot is taken: once the log behind the last one is this long, and as long as that one.
 #[derive(Clone, Copy, Debug)]
 pub struct SnapshotAfter {
-    /// Only at such places: all replicas take theirs at the same ones, so that they can be compared.
+    /// Only at such places: all replicas take theirs at the same ones, and compare their states there.
     pub multiples_of: u64,
     /// Entries behind the last one.
     pub entries: u64,

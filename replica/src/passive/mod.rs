@@ -46,12 +46,14 @@ mod primary;
 mod record;
 mod request_table;
 #[cfg(test)]
+mod rules;
+#[cfg(test)]
 mod scenarios;
 mod state;
 #[cfg(test)]
 mod walk;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,8 +62,8 @@ use common::clock::{Moment, Timestamp};
 use common::replication::{
     ConfigVersion, Entry, EntryKind, Epoch, GroupConfig, LogIndex, LogPoint, Member, ReplicaId,
 };
-use common::rpc::peer::{Hello, Message, Reply, ReplyBody};
-use common::rpc::replica::Role;
+use common::rpc::peer::{Hello, Message, Reply, ReplyBody, StateHash};
+use common::rpc::replica::{Role, Waits};
 
 use self::election::Suspicion;
 pub use self::event::{
@@ -91,6 +93,14 @@ const BATCH_BYTES_MAX: usize = 512 * 1024;
 const STALLED: Duration = Duration::from_millis(200);
 /// Peers remembered: more than the members of a group and their former disks that come back in a boot.
 const MET_MAX: usize = 64;
+/// Hashes of the state that are kept: a peer may be a few behind or ahead.
+const HASHES_KEPT: usize = 8;
+/// Alarms said; each is another one, and a peer may cause them.
+const ALARMS_MAX: usize = 64;
+/// A wall clock this far off stamps entries and judges requests wrongly; smaller errors do not show.
+const CLOCK_OFF_MAX: Duration = Duration::from_mins(5);
+/// A boot that was gone comes back this often: two processes have one identity. Once may be a late hello.
+const CLONE_RETURNS: u32 = 2;
 /// Before a failed question to the name server is asked again.
 const RECORD_RETRY: Duration = Duration::from_millis(50);
 
@@ -104,6 +114,8 @@ pub struct Core {
     effects: Vec<Effect>,
     log: Log,
     state: State,
+    /// Where it was last compared, or can be.
+    hashes: VecDeque<StateHash>,
     /// The newest snapshot, as it is on the disk or on its way there.
     snapshot: Option<Taken>,
     /// Where the snapshot before it ended: the log is kept from there on, for peers that are a little behind.
@@ -144,6 +156,9 @@ pub struct Core {
     stopping: Option<Moment>,
     stopped: bool,
     disk_full: bool,
+    clock_off: bool,
+    /// What a person was told.
+    alarms: BTreeSet<String>,
 }
 
 /// What a peer's hello said.
@@ -152,6 +167,15 @@ struct Met {
     member: Member,
     last: LogIndex,
     config_version: ConfigVersion,
+    /// The process that it was before, and how often the two have changed places.
+    former: Option<Member>,
+    returns: u32,
+}
+
+impl Met {
+    fn new(member: Member, last: LogIndex) -> Self {
+        Self { member, last, config_version: ConfigVersion(0), former: None, returns: 0 }
+    }
 }
 
 /// A snapshot that was taken or received.
@@ -172,8 +196,14 @@ enum Standing {
     Creating,
     /// The group is there.
     Known,
-    /// The name server knows nothing of a group that this disk belongs to, or an older record than this disk.
+    /// The name server knows nothing of a group that this disk belongs to, or an older record than this disk. It
+    /// serves and follows as it did; nothing is proposed until an operator has decided.
     Estranged,
+    /// Its state is another than its primary's. It answers, and does nothing else.
+    Diverged,
+    /// This disk may be an old copy of itself, so that nothing on it proves anything: it takes no part until an
+    /// operator has decided.
+    Restored,
     /// This disk's identity is given up; nothing is done any more.
     GivenUp,
 }
@@ -222,6 +252,9 @@ impl Core {
             stopping: None,
             stopped: false,
             disk_full: false,
+            clock_off: false,
+            hashes: VecDeque::new(),
+            alarms: BTreeSet::new(),
             setup: Arc::new(setup),
             log,
             state,
@@ -230,6 +263,12 @@ impl Core {
             core.truncate(core.committed.next());
         }
         Ok(core)
+    }
+
+    /// The same replica, on a disk that may be an old copy of itself.
+    #[must_use]
+    pub fn restored(self) -> Self {
+        Self { standing: Standing::Restored, ..self }
     }
 
     /// Takes in one event at `now`, and settles.
@@ -271,20 +310,30 @@ impl Core {
                 self.query(waiter, consistency, payload, deadline);
             }
             Event::Peer { waiter, message } => self.hear(waiter, message),
+            Event::Stop => self.stopping = self.stopping.or(Some(self.now.at)),
+            // It answers, and does nothing else.
+            _ if self.standing == Standing::Diverged => {}
             Event::Met(hello) => self.meet(&hello),
             Event::PeerReply { ticket, reply } => self.peer_replied(ticket, reply),
             Event::PeerRefused(member) => self.peer_refused(member),
             Event::Durable(ticket) => self.durable(ticket),
+            Event::Record(_) | Event::NoRecord | Event::RecordRegressed
+                if self.standing == Standing::Restored => {}
+            Event::Adopted(version) => self.operator_decided(version),
             Event::Record(record) => self.record_read(record),
             Event::NoRecord => self.ask_again_at = Some(self.now.at + RECORD_RETRY),
-            Event::RecordRegressed => self.standing = Standing::Estranged,
+            Event::RecordRegressed => self.stand_aside(Standing::Estranged),
             Event::DiskFull(full) => self.disk_full = full,
+            Event::ClockOff(off) => self.clock_off(off),
             Event::Tick => {}
-            Event::Stop => self.stopping = self.stopping.or(Some(self.now.at)),
         }
     }
 
     fn do_what_is_due(&mut self) {
+        if self.standing == Standing::Diverged {
+            // Its disk stays as it is, for a person to look at.
+            return self.hand_over();
+        }
         self.ask_for_record();
         self.create();
         self.suspect();
@@ -322,12 +371,8 @@ impl Core {
     pub fn role(&self) -> Role {
         match &self.config {
             _ if self.leading.is_some() => Role::Primary,
-            Some(config) if self.standing == Standing::Known => {
-                if config.in_sync.contains(self.me()) {
-                    Role::Backup
-                } else {
-                    Role::Learner
-                }
+            Some(config) if matches!(self.standing, Standing::Known | Standing::Estranged) => {
+                if config.in_sync.contains(self.me()) { Role::Backup } else { Role::Learner }
             }
             _ => Role::Waiting,
         }
@@ -340,11 +385,27 @@ impl Core {
             Standing::NoGroup => "no group yet: start one replica with --first",
             Standing::Creating => "creating the group",
             Standing::Known if self.disk_full => "the disk is full",
+            Standing::Known if self.clock_off => "the wall clock is minutes off the name server's",
             Standing::Known => "",
             Standing::Estranged => {
-                "the name server's record of the group is older than this disk's, or missing: nothing was touched"
+                "the name server's record is older than this disk's, or missing: client cluster adopt GROUP"
+            }
+            Standing::Restored => {
+                "started with --restored: client cluster adopt GROUP, or force-elect GROUP NAME"
+            }
+            Standing::Diverged => {
+                "the state differs from the primary's: left the group, and the disk is kept as it is"
             }
             Standing::GivenUp => "this disk's identity was given up",
+        }
+    }
+
+    /// Whether, and why, it proposes nothing until an operator's record stands.
+    pub fn waits(&self) -> Option<Waits> {
+        match self.standing {
+            Standing::Estranged => Some(Waits::Contradicted),
+            Standing::Restored => Some(Waits::Restored),
+            _ => None,
         }
     }
 
@@ -390,6 +451,38 @@ impl Core {
     fn reply(&mut self, waiter: Waiter, body: ReplyBody) {
         let reply = Reply { epoch: self.epoch, body };
         self.effects.push(Effect::Reply { waiter, reply });
+    }
+
+    /// Tells a person, once.
+    fn alarm(&mut self, why: String) {
+        if self.alarms.len() < ALARMS_MAX && self.alarms.insert(why.clone()) {
+            self.effects.push(Effect::Alarm { why });
+        }
+    }
+
+    /// Takes part no more, until what a person does shows in the record, or in a new start.
+    fn stand_aside(&mut self, standing: Standing) {
+        self.standing = standing;
+        self.alarm(self.trouble().to_owned());
+    }
+
+    /// Leaves, because its state is not what the primary's is at the same place.
+    fn diverge(&mut self) {
+        self.stand_aside(Standing::Diverged);
+        self.heard = None;
+        self.ask_again_at = None;
+        self.joining = Joining::default();
+        self.suspicion.stand_down(self.now.at);
+        for (waiter, _) in std::mem::take(&mut self.unacknowledged) {
+            self.reply(waiter, backup::refused(self.trouble()));
+        }
+    }
+
+    fn clock_off(&mut self, off: Duration) {
+        self.clock_off = off > CLOCK_OFF_MAX;
+        if self.clock_off {
+            self.alarm("this machine's wall clock is more than 5 minutes off the name server's".to_owned());
+        }
     }
 
     /// Asks the name server soon, if that is not planned already.
@@ -465,6 +558,11 @@ impl Core {
             };
             self.decide_by_own();
             self.answer(entry.point(), &effected);
+            if next.0.is_multiple_of(self.setup.snapshots.multiples_of) {
+                self.hashes.push_back(StateHash { at: next, hash: self.state.hash() });
+                let excess = self.hashes.len().saturating_sub(HASHES_KEPT);
+                self.hashes.drain(..excess);
+            }
         }
         self.log.applied(upto);
     }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use common::replication::{EntryKind, Epoch, GroupConfig, LogIndex};
+use common::replication::{ConfigVersion, EntryKind, Epoch, GroupConfig, LogIndex};
 
-use super::{Core, Effect, Fault, Standing};
+use super::primary::Peer;
+use super::{Core, Effect, Fault, SUSPECT_AFTER, Standing};
 
 /// Before the name server is asked again for a group that does not exist yet; a watch usually tells sooner.
 const NO_GROUP_RETRY: Duration = Duration::from_millis(500);
@@ -32,10 +33,10 @@ impl Core {
         let same = record.version == seen && self.newest_config() == Some(&record);
         let foreign = record.cluster != self.setup.cluster || record.group != self.setup.group;
         if foreign || (record.version == seen && !same) {
-            // Not the history that our disk was part of. Nothing is changed by us until an operator has decided; what
-            // is travelling already may still arrive, so it is not forgotten either.
-            self.standing = Standing::Estranged;
-            return;
+            // Not the history that our disk was part of. Nothing is proposed by us until an operator has decided; what
+            // is travelling already may still arrive, so it is not forgotten either. Whom the group's own word binds,
+            // it binds on: a primary leads, and its backups follow.
+            return self.stand_aside(Standing::Estranged);
         }
         if self.gives_up(&record) {
             self.standing = Standing::GivenUp;
@@ -48,7 +49,8 @@ impl Core {
             }
         }
         self.pending_cas.take_if(|pending| pending.version <= record.version && record.version >= seen);
-        if record.version > seen {
+        let goes_back = record.version < seen && self.planted(Fault::RegressedRecordAccepted);
+        if record.version > seen || goes_back {
             return self.adopt(record);
         }
         if same {
@@ -58,6 +60,17 @@ impl Core {
             self.suspicion.record_stands();
         }
         self.send_again_soon();
+    }
+
+    /// An operator's record of this version stands: what an old copy of a disk, or of the name server, had to wait for.
+    pub(super) fn operator_decided(&mut self, version: ConfigVersion) {
+        if self.newest_version() >= version {
+            return;
+        }
+        if self.standing == Standing::Restored {
+            self.standing = Standing::Unread;
+        }
+        self.ask_again_at = Some(self.now.at);
     }
 
     /// A record that is older than our own change, or an answer that was overtaken, settles nothing: the change may
@@ -110,8 +123,7 @@ impl Core {
         let last = self.log.last().index;
         if self.newest_config().is_some() || self.snapshot.is_some() || last > LogIndex(1) {
             // But this disk does.
-            self.standing = Standing::Estranged;
-            return;
+            return self.stand_aside(Standing::Estranged);
         }
         let Some(first) = &self.setup.first else {
             self.standing = Standing::NoGroup;
@@ -157,12 +169,22 @@ impl Core {
         !record.in_sync.contains(self.me()) && (lost_the_race || given_up)
     }
 
-    /// Hands the group over, if this replica leads it, and says when it may stop.
+    /// Hands the group over, if this replica leads it and should not, and says when it may stop.
     pub(super) fn hand_over(&mut self) {
-        let Some(since) = self.stopping.filter(|_| !self.stopped) else { return };
-        if !self.hands_over(self.now.at.since(since)) {
-            self.stopped = true;
-            self.effects.push(Effect::Stopped);
+        let now = self.now.at;
+        let lagging = self.leading.as_ref().and_then(|primary| primary.lagging);
+        let hangs = lagging.is_some_and(|(_, since)| now.since(since) >= SUSPECT_AFTER);
+        let stopping = self.stopping;
+        match stopping {
+            Some(since) if !self.stopped && !self.hands_over(now.since(since)) => {
+                self.stopped = true;
+                self.effects.push(Effect::Stopped);
+            }
+            // Its disk is what all wait for, or refuses for all. What is under way waits for that disk, too.
+            None if self.disk_full || hangs => {
+                self.hands_over(DRAIN_FOR);
+            }
+            _ => {}
         }
     }
 
@@ -171,7 +193,8 @@ impl Core {
         let (Some(primary), Some(config)) = (&self.leading, &self.config) else { return false };
         let unreachable = self.ask_again_at.is_some();
         let alone = config.in_sync.len() < 2 || !self.is_led_from_here(config);
-        if waited >= HAND_OVER_FOR || unreachable || alone {
+        let contradicted = self.standing != Standing::Known;
+        if waited >= HAND_OVER_FOR || unreachable || alone || contradicted {
             return false;
         }
         let drains = self.committed < self.log.last().index && !self.planted(Fault::NoDrain);
@@ -179,7 +202,8 @@ impl Core {
         if unsettled || (drains && waited < DRAIN_FOR) {
             return true;
         }
-        let successors = primary.peers.iter().filter(|(id, _)| config.in_sync.contains(**id));
+        let fit = |(id, peer): &(&_, &Peer)| config.in_sync.contains(**id) && !peer.is_gone(self.now.at);
+        let successors = primary.peers.iter().filter(fit);
         let advanced = successors.filter_map(|(_, peer)| Some((peer.matched, peer.boot?)));
         let Some((_, successor)) = advanced.max_by_key(|(matched, _)| *matched) else { return false };
         let next = config.handed_to(successor);

@@ -362,6 +362,7 @@ impl World {
                 node.writing = None;
                 self.start(n);
             }
+            Effect::Alarm { .. } => {}
             Effect::Stopped => {
                 self.crash(n);
                 self.start(n);

@@ -74,7 +74,7 @@ impl Names {
             ReplyBody::Ack { durable } => format!("ack {durable}"),
             ReplyBody::Nak { hint } => format!("nak, try after {hint}"),
             ReplyBody::Fenced => format!("fenced, epoch is {epoch}"),
-            ReplyBody::Confirmed { round } => format!("confirmed round {round}"),
+            ReplyBody::Confirmed { round, .. } => format!("confirmed round {round}"),
             ReplyBody::Next { offset } => format!("next from byte {offset}"),
             ReplyBody::Accepted => "accepted".to_owned(),
             ReplyBody::NotPrimary { config } => match config {
