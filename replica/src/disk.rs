@@ -6,10 +6,11 @@
 //! at once, with exit code 74 and without destructors (redb's would commit), and nobody is answered.
 //!
 //! Reading order: [`directory`] (the lock, files that are whole or not there), [`file`](mod@file) (tables,
-//! checksums, damage), and here the thread.
+//! checksums, damage), [`mark`] (how far it was durable), and here the thread.
 
 pub mod directory;
 pub mod file;
+mod mark;
 #[cfg(test)]
 mod tests;
 

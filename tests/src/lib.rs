@@ -3,6 +3,8 @@
 //! callers who mean harm.
 
 pub mod cluster;
+pub mod faults;
+pub mod history;
 pub mod hostile;
 pub mod process;
 pub mod shop;

@@ -127,6 +127,26 @@ impl GroupConfig {
         }
     }
 
+    /// The record after this one, with these in sync.
+    #[must_use]
+    pub fn with_in_sync(&self, in_sync: InSyncSet) -> Self {
+        Self { version: self.version.next(), in_sync, ..self.clone() }
+    }
+
+    /// The record after this one, in which `by`, one of its members, has elected itself.
+    #[must_use]
+    pub fn elected(&self, by: Member) -> Self {
+        let in_sync = self.in_sync.without(self.primary.id).with(by.id);
+        Self { epoch: self.epoch.next(), primary: by, ..self.with_in_sync(in_sync) }
+    }
+
+    /// The record after this one, in which the primary has handed over to `to`, and left.
+    #[must_use]
+    pub fn handed_to(&self, to: Member) -> Self {
+        let in_sync = self.in_sync.without(self.primary.id);
+        Self { epoch: self.epoch.next(), primary: to, ..self.with_in_sync(in_sync) }
+    }
+
     /// Whether `next`, proposed by `by`, may be the first record of its group.
     ///
     /// # Errors
@@ -241,37 +261,27 @@ mod tests {
         GroupConfig { in_sync: InSyncSet::new([1, 2, 3].map(ReplicaId::from_u128)), ..first }
     }
 
-    fn elected(old: &GroupConfig, by: Member) -> GroupConfig {
-        GroupConfig {
-            version: old.version.next(),
-            epoch: old.epoch.next(),
-            primary: by,
-            in_sync: old.in_sync.without(old.primary.id).with(by.id),
-            ..old.clone()
-        }
-    }
-
     #[test]
     fn a_member_in_sync_may_elect_itself_and_removes_the_old_primary() {
         let (old, by) = (three(), member(2, 20));
-        assert_eq!(old.allows(Proposer::Member(by), &elected(&old, by)), Ok(()));
-        let keeps = GroupConfig { in_sync: old.in_sync.clone(), ..elected(&old, by) };
+        assert_eq!(old.allows(Proposer::Member(by), &old.elected(by)), Ok(()));
+        let keeps = GroupConfig { in_sync: old.in_sync.clone(), ..old.elected(by) };
         assert_eq!(old.allows(Proposer::Member(by), &keeps), Err(ConfigError::BadMove));
-        let other = elected(&old, member(3, 30));
+        let other = old.elected(member(3, 30));
         assert_eq!(old.allows(Proposer::Member(by), &other), Err(ConfigError::NotYours));
     }
 
     #[test]
     fn a_learner_may_not_elect_itself() {
         let (old, by) = (three(), member(4, 40));
-        assert_eq!(old.allows(Proposer::Member(by), &elected(&old, by)), Err(ConfigError::Unclean));
+        assert_eq!(old.allows(Proposer::Member(by), &old.elected(by)), Err(ConfigError::Unclean));
     }
 
     #[test]
     fn a_restarted_primary_needs_a_new_epoch_and_removes_nobody() {
         let (old, by) = (three(), member(1, 11));
-        assert_eq!(old.allows(Proposer::Member(by), &elected(&old, by)), Ok(()));
-        assert_eq!(elected(&old, by).in_sync, old.in_sync);
+        assert_eq!(old.allows(Proposer::Member(by), &old.elected(by)), Ok(()));
+        assert_eq!(old.elected(by).in_sync, old.in_sync);
         let same_epoch = GroupConfig { version: old.version.next(), primary: by, ..old.clone() };
         assert_eq!(old.allows(Proposer::Member(by), &same_epoch), Err(ConfigError::NotYours));
     }

@@ -43,6 +43,11 @@ impl ReplicaId {
     pub const fn from_u128(bits: u128) -> Self {
         Self(Uuid::from_u128(bits))
     }
+
+    /// Its 128 bits.
+    pub const fn to_u128(self) -> u128 {
+        self.0.as_u128()
+    }
 }
 
 impl FromStr for ReplicaId {

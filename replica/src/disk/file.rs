@@ -1,9 +1,10 @@
 //! One group's file: what a [`WriteBatch`] means in tables, and how it is read back without trusting it.
 //!
-//! Tables: `meta` (format, cluster, replica, group, config, base, snapshot, addresses), `log` (index to entry),
+//! Tables: `meta` (format, cluster, replica, group, batch, config, base, snapshot, addresses), `log` (index to entry),
 //! `snapshot` (number to chunk). Each value ends with a crc32c over table, key and value: redb checks its pages
 //! only when it repairs. That a log's entries follow each other is in the entries' own chained checksums.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,11 +16,15 @@ use common::clock::{Clock, Timestamp};
 use common::ids::ClusterId;
 use common::replication::{Entry, GroupName, LogIndex, ReplicaId};
 use redb::backends::InMemoryBackend;
-use redb::{Builder, Database, Durability, ReadableDatabase as _, ReadableTable, Table, TableDefinition};
+use redb::{
+    Builder, Database, Durability, ReadableDatabase as _, ReadableTable, Table, TableDefinition,
+    WriteTransaction,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::directory::{Directory, DirectoryError};
+use super::mark::Mark;
 use crate::passive::{Stored, WriteBatch};
 
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
@@ -48,6 +53,10 @@ pub struct GroupFile {
     database: Database,
     /// `None`: in memory.
     path: Option<PathBuf>,
+    /// `None`: in memory.
+    mark: Option<Mark>,
+    /// The last batch's number.
+    batch: Cell<u64>,
 }
 
 /// What a file holds.
@@ -131,8 +140,18 @@ impl Place {
         rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)
             .map_err(|errno| failed(errno.into()))?;
         let opened = catch_unwind(AssertUnwindSafe(|| {
-            let file = GroupFile { database: builder().open(&path)?, path: Some(path.clone()) };
-            let contents = file.read(&self.group)?;
+            let mut database = builder().open(&path)?;
+            // After a clean end redb trusts the file, down to which of its pages are free to be written over.
+            if !database.check_integrity()? {
+                return Err(Unreadable::Damaged("redb: pages are not what was written".to_owned()));
+            }
+            let (contents, batch) = read(&database, &self.group)?;
+            let mark = Mark::beside(&path, contents.identity.replica)?;
+            if let Some(why) = mark.contradicts(batch)? {
+                return Err(Unreadable::Damaged(why));
+            }
+            let file =
+                GroupFile { database, path: Some(path.clone()), mark: Some(mark), batch: Cell::new(batch) };
             Ok((file, Box::new(contents)))
         }));
         match opened {
@@ -167,7 +186,13 @@ impl Place {
                 builder().open(&path).map_err(|error| failed(error.into()))?
             }
         };
-        Ok(GroupFile { database, path: self.directory.as_ref().map(|_| path) })
+        let mark = self.directory.as_ref().map(|_| {
+            let mark = Mark::beside(&path, identity.replica)?;
+            mark.set(0).map(|()| mark)
+        });
+        let mark = mark.transpose().map_err(|error| failed(error.into()))?;
+        let path = mark.as_ref().map(|_| path);
+        Ok(GroupFile { database, path, mark, batch: Cell::new(0) })
     }
 
     /// Puts a damaged file aside as evidence.
@@ -220,9 +245,7 @@ impl GroupFile {
     /// # Errors
     /// redb's. Whether the batch is on the disk is unknown then, and nothing may be answered any more.
     pub(super) fn write(&self, batch: &WriteBatch) -> Result<(), redb::Error> {
-        let mut transaction = self.database.begin_write()?;
-        transaction.set_durability(Durability::Immediate)?;
-        {
+        self.commit(|transaction| {
             let mut log = transaction.open_table(LOG)?;
             if let Some(from) = batch.truncate_from {
                 log.retain_in(from.0.., |_, _| false)?;
@@ -248,65 +271,83 @@ impl GroupFile {
             if let Some(config) = &batch.config {
                 put(&mut meta, "config", config)?;
             }
-        }
-        Ok(transaction.commit()?)
+            Ok(())
+        })
     }
 
     /// Writes where the other members listen.
     pub(super) fn note(&self, addresses: &[SocketAddr]) -> Result<(), redb::Error> {
-        let mut transaction = self.database.begin_write()?;
-        transaction.set_durability(Durability::Immediate)?;
-        put(&mut transaction.open_table(META)?, "addresses", &addresses)?;
-        Ok(transaction.commit()?)
+        self.commit(|transaction| put(&mut transaction.open_table(META)?, "addresses", &addresses))
     }
 
-    fn read(&self, group: &GroupName) -> Result<Contents, Unreadable> {
-        let transaction = self.database.begin_read()?;
-        let meta = transaction.open_table(META)?;
-        let format: u32 = get(&meta, "format")?.ok_or_else(|| missing("format"))?;
-        if format > FORMAT {
-            return Err(Unreadable::Newer(format));
+    /// Commits what `change` does, under the next number.
+    fn commit(
+        &self,
+        change: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
+    ) -> Result<(), redb::Error> {
+        let batch = self.batch.get() + 1;
+        let mut transaction = self.database.begin_write()?;
+        transaction.set_durability(Durability::Immediate)?;
+        change(&transaction)?;
+        put(&mut transaction.open_table(META)?, "batch", &batch)?;
+        transaction.commit()?;
+        self.batch.set(batch);
+        match &self.mark {
+            Some(mark) => Ok(mark.set(batch)?),
+            None => Ok(()),
         }
-        let of: GroupName = get(&meta, "group")?.ok_or_else(|| missing("group"))?;
-        if of != *group {
-            return Err(Unreadable::Damaged(format!("meta group: the file belongs to {of}")));
-        }
-        let identity = Identity {
-            cluster: get(&meta, "cluster")?.ok_or_else(|| missing("cluster"))?,
-            replica: get(&meta, "replica")?.ok_or_else(|| missing("replica"))?,
-        };
-        let mut entries = Vec::new();
-        for row in transaction.open_table(LOG)?.iter()? {
-            let (index, value) = row?;
-            let index = index.value();
-            let entry: Entry = unseal("log", &index.to_be_bytes(), value.value(), || format!("log {index}"))?;
-            if entry.index != LogIndex(index) {
-                return Err(Unreadable::Damaged(format!("log {index}: holds entry {}", entry.index)));
-            }
-            entries.push(entry);
-        }
-        let mut snapshot = None;
-        if let Some(whole) = get::<Whole>(&meta, "snapshot")? {
-            let mut bytes = Vec::new();
-            for row in transaction.open_table(SNAPSHOT)?.iter()? {
-                let (number, value) = row?;
-                let number = number.value();
-                let key = || format!("snapshot {number}");
-                bytes.extend_from_slice(unseal_bytes("snapshot", &number.to_be_bytes(), value.value(), key)?);
-            }
-            if Whole::of(&bytes) != whole {
-                return Err(Unreadable::Damaged("meta snapshot: not the chunks that are there".to_owned()));
-            }
-            snapshot = Some(Bytes::from(bytes));
-        }
-        let stored = Stored {
-            config: get(&meta, "config")?,
-            snapshot,
-            base: get(&meta, "base")?.unwrap_or_default(),
-            entries,
-        };
-        Ok(Contents { identity, stored, addresses: get(&meta, "addresses")?.unwrap_or_default() })
     }
+}
+
+/// Reads all of a file, and the number of its last batch.
+fn read(database: &Database, group: &GroupName) -> Result<(Contents, u64), Unreadable> {
+    let transaction = database.begin_read()?;
+    let meta = transaction.open_table(META)?;
+    let format: u32 = get(&meta, "format")?.ok_or_else(|| missing("format"))?;
+    if format > FORMAT {
+        return Err(Unreadable::Newer(format));
+    }
+    let of: GroupName = get(&meta, "group")?.ok_or_else(|| missing("group"))?;
+    if of != *group {
+        return Err(Unreadable::Damaged(format!("meta group: the file belongs to {of}")));
+    }
+    let identity = Identity {
+        cluster: get(&meta, "cluster")?.ok_or_else(|| missing("cluster"))?,
+        replica: get(&meta, "replica")?.ok_or_else(|| missing("replica"))?,
+    };
+    let mut entries = Vec::new();
+    for row in transaction.open_table(LOG)?.iter()? {
+        let (index, value) = row?;
+        let index = index.value();
+        let entry: Entry = unseal("log", &index.to_be_bytes(), value.value(), || format!("log {index}"))?;
+        if entry.index != LogIndex(index) {
+            return Err(Unreadable::Damaged(format!("log {index}: holds entry {}", entry.index)));
+        }
+        entries.push(entry);
+    }
+    let mut snapshot = None;
+    if let Some(whole) = get::<Whole>(&meta, "snapshot")? {
+        let mut bytes = Vec::new();
+        for row in transaction.open_table(SNAPSHOT)?.iter()? {
+            let (number, value) = row?;
+            let number = number.value();
+            let key = || format!("snapshot {number}");
+            bytes.extend_from_slice(unseal_bytes("snapshot", &number.to_be_bytes(), value.value(), key)?);
+        }
+        if Whole::of(&bytes) != whole {
+            return Err(Unreadable::Damaged("meta snapshot: not the chunks that are there".to_owned()));
+        }
+        snapshot = Some(Bytes::from(bytes));
+    }
+    let stored = Stored {
+        config: get(&meta, "config")?,
+        snapshot,
+        base: get(&meta, "base")?.unwrap_or_default(),
+        entries,
+    };
+    let addresses = get(&meta, "addresses")?.unwrap_or_default();
+    let batch = get(&meta, "batch")?.unwrap_or_default();
+    Ok((Contents { identity, stored, addresses }, batch))
 }
 
 /// A whole snapshot's length and checksum: its chunks are each right, and all there.
@@ -337,7 +378,7 @@ impl<E: Into<redb::Error>> From<E> for Unreadable {
         match error.into() {
             // The operating system's word; what redb itself found wrong has no number.
             redb::Error::Io(error) if error.raw_os_error().is_some() => Self::Failed(error.to_string()),
-            redb::Error::UpgradeRequired(format) => Self::Newer(u32::from(format)),
+            // Among it, redb's own format older than any that we ever wrote.
             error => Self::Damaged(error.to_string()),
         }
     }

@@ -184,6 +184,22 @@ fn a_truncated_file_is_damage_and_never_a_failure() {
     }
 }
 
+/// redb takes a damaged newest state for a commit that was cut short, and goes back to the one before.
+#[test]
+fn a_file_that_went_back_behind_what_was_durable_is_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let directory = open(dir.path());
+    three(&directory);
+    let path = dir.path().join("just.hungry.redb");
+    let before = fs::read(&path).unwrap();
+    let (file, stored) = loaded(&directory);
+    file.write(&appending(&entries(stored.entries.last(), 1, 1))).unwrap();
+    drop(file);
+    assert_eq!(loaded(&directory).1.entries.len(), 4);
+    fs::write(&path, before).unwrap();
+    assert_eq!(damage(&directory), "meta batch: ends with 1, and 2 was durable");
+}
+
 #[test]
 fn another_groups_file_is_damage() {
     let dir = tempfile::tempdir().unwrap();
@@ -217,10 +233,10 @@ fn an_identity_given_up_leaves_its_file_only_if_it_may_matter() {
     let files = |dir: &Path| fs::read_dir(dir).unwrap().count();
     three(&directory);
     place(&directory).give_up(false).unwrap();
-    assert_eq!(files(dir.path()), 1, "the lock alone");
+    assert_eq!(files(dir.path()), 2, "the lock, and the mark for the next file");
     three(&directory);
     place(&directory).give_up(true).unwrap();
-    assert_eq!(files(dir.path()), 2);
+    assert_eq!(files(dir.path()), 3);
     assert!(matches!(place(&directory).open().unwrap(), Found::Nothing));
 }
 

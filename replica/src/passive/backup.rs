@@ -1,94 +1,85 @@
 //! Following a primary: the epoch rule, and how this log becomes like the primary's.
 
+#![expect(clippy::result_large_err, reason = "what is said at once instead is no error that travels")]
+
 use std::sync::Arc;
 
-use common::replication::{
-    ConfigVersion, Entry, EntryKind, Epoch, GroupConfig, LogIndex, LogPoint, ReplicaId,
-};
+use common::replication::{Entry, EntryKind, Epoch, GroupConfig, LogIndex, LogPoint, ReplicaId};
 use common::rpc::peer::{Hello, Message, Reply, ReplyBody};
 
-use super::{Core, Effect, Fault, MET_MAX, Met, Now, Standing, Waiter};
+use super::log::LogBase;
+use super::{Core, Effect, Fault, MET_MAX, Met, Standing, Waiter};
+
+/// Up to where the log is now the primary's, to be acknowledged once that is on the disk; else what is said at once.
+pub(super) type Followed = Result<LogIndex, ReplyBody>;
+
+pub(super) fn refused(why: impl Into<String>) -> ReplyBody {
+    ReplyBody::Refused { why: why.into() }
+}
 
 impl Core {
     /// Takes in what a peer says.
-    pub(super) fn hear(&mut self, now: Now, waiter: Waiter, message: Message, effects: &mut Vec<Effect>) {
-        match message {
-            Message::Hello(hello) => {
-                let body = if hello.cluster == self.setup.cluster {
-                    self.meet(now, &hello);
-                    ReplyBody::Hello(self.hello(now.wall))
-                } else {
-                    ReplyBody::Refused { why: format!("this is cluster {}", self.setup.cluster) }
-                };
-                self.reply(waiter, body, effects);
+    pub(super) fn hear(&mut self, waiter: Waiter, message: Message) {
+        let followed = match message {
+            Message::Hello(hello) if hello.cluster == self.setup.cluster => {
+                self.meet(&hello);
+                Err(ReplyBody::Hello(self.hello(self.now.wall)))
             }
+            Message::Hello(_) => Err(refused(format!("this is cluster {}", self.setup.cluster))),
             Message::Append { from, epoch, prev, entries, committed } => {
-                if let Some(refusal) = self.epoch_rule(now, from, epoch) {
-                    return self.reply(waiter, refusal, effects);
-                }
-                match self.append(prev, entries) {
-                    Followed::Upto(index) => {
-                        self.advance(committed, effects);
-                        self.unacknowledged.push((waiter, index));
-                    }
-                    Followed::Not(body) => self.reply(waiter, body, effects),
-                }
+                let followed = self.epoch_rule(from, epoch).and_then(|()| self.append(prev, entries));
+                followed.inspect(|_| self.advance(committed))
             }
             Message::Confirm { epoch, round, .. }
                 if epoch < self.epoch && self.planted(Fault::ConfirmAnyEpoch) =>
             {
                 let reply = Reply { epoch, body: ReplyBody::Confirmed { round } };
-                effects.push(Effect::Reply { waiter, reply });
+                return self.effects.push(Effect::Reply { waiter, reply });
             }
-            Message::Confirm { from, epoch, round, committed } => {
-                let refusal = self.epoch_rule(now, from, epoch);
-                if refusal.is_none() {
-                    self.advance(committed, effects);
+            Message::Confirm { from, epoch, round, committed } => match self.epoch_rule(from, epoch) {
+                Ok(()) => {
+                    self.advance(committed);
+                    Err(ReplyBody::Confirmed { round })
                 }
-                self.reply(waiter, refusal.unwrap_or(ReplyBody::Confirmed { round }), effects);
-            }
+                Err(refusal) => Err(refusal),
+            },
             Message::SnapshotChunk { from, epoch, last, offset, bytes, crc, is_last } => {
-                if let Some(refusal) = self.epoch_rule(now, from, epoch) {
-                    return self.reply(waiter, refusal, effects);
-                }
-                self.take_chunk(waiter, last, offset, &bytes, crc, is_last, effects);
+                let heard = self.epoch_rule(from, epoch);
+                heard.and_then(|()| self.take_chunk(last, offset, &bytes, crc, is_last))
             }
-            Message::Join { me, last } => {
-                let welcome = self.welcome(me, last);
-                self.reply(waiter, welcome, effects);
-            }
+            Message::Join { me, last } => Err(self.welcome(me, last)),
             Message::TakeOver { config } => {
-                self.reply(waiter, ReplyBody::Accepted, effects);
-                self.hear_of(now, config, effects);
+                self.reply(waiter, ReplyBody::Accepted);
+                return self.hear_of(config);
             }
             Message::HeardPrimary { epoch } => {
-                let ago = self.heard.filter(|_| epoch == self.epoch).map(|heard| now.at.since(heard));
-                self.reply(waiter, ReplyBody::Heard { ago }, effects);
+                let heard = self.heard.filter(|_| epoch == self.epoch);
+                Err(ReplyBody::Heard { ago: heard.map(|heard| self.now.at.since(heard)) })
             }
+        };
+        match followed {
+            Ok(upto) => self.unacknowledged.push((waiter, upto)),
+            Err(body) => self.reply(waiter, body),
         }
     }
 
     /// Somebody told of a configuration newer than ours.
-    pub(super) fn hear_of(&mut self, now: Now, config: GroupConfig, effects: &mut Vec<Effect>) {
-        let known = self.newest_config().map_or(ConfigVersion(0), |config| config.version);
-        if config.version > known && config.group == self.setup.group && config.cluster == self.setup.cluster
-        {
-            self.record_read(now, Some(config), effects);
+    pub(super) fn hear_of(&mut self, config: GroupConfig) {
+        let ours = config.group == self.setup.group && config.cluster == self.setup.cluster;
+        if ours && config.version > self.newest_version() {
+            self.record_read(Some(config));
         }
     }
 
     /// A peer has presented itself.
-    pub(super) fn meet(&mut self, now: Now, hello: &Hello) {
+    pub(super) fn meet(&mut self, hello: &Hello) {
         if hello.cluster != self.setup.cluster || hello.me.id == self.me() {
             return;
         }
-        let leads = self
-            .config
-            .as_ref()
-            .is_some_and(|config| config.primary.id == hello.me.id && config.primary != hello.me);
-        if leads {
+        let named = self.config.as_ref().map(|config| config.primary);
+        if named.is_some_and(|primary| primary.id == hello.me.id && primary != hello.me) {
             // The process that the record names is gone: this is another one on its disk.
-            self.suspect_hard(now);
+            self.suspect_hard();
         }
         let met = Met { member: hello.me, last: hello.last.index, config_version: hello.config_version };
         if self.met.len() < MET_MAX || self.met.contains_key(&hello.me.id) {
@@ -99,140 +90,106 @@ impl Core {
         }
     }
 
-    /// The rule for everything that a primary sends. `None`: it is heard, and followed.
-    fn epoch_rule(&mut self, now: Now, from: ReplicaId, epoch: Epoch) -> Option<ReplyBody> {
+    /// The rule for everything that a primary sends. Fine: it is heard, and followed.
+    fn epoch_rule(&mut self, from: ReplicaId, epoch: Epoch) -> Result<(), ReplyBody> {
         let own_genesis = self.standing == Standing::Creating || self.holds_only_own_genesis();
         let mixes_logs = own_genesis && !self.planted(Fault::GenesisFollows);
         let silent = self.pending_cas.is_some() && self.planted(Fault::CandidateSilent);
         if self.standing == Standing::Estranged || mixes_logs || silent {
-            return Some(ReplyBody::Refused { why: self.trouble().into() });
+            return Err(refused(self.trouble()));
         }
         let unfenced = self.planted(Fault::NoFence) && self.leading.is_none();
         if epoch < self.epoch && !unfenced {
-            return Some(ReplyBody::Fenced);
+            return Err(ReplyBody::Fenced);
         }
-        if epoch == self.epoch {
-            if self.leading.is_some() {
-                self.ask_again_at = Some(now.at);
-                return Some(ReplyBody::Refused { why: format!("{epoch} is led from here") });
-            }
-            if self.following.is_some_and(|followed| followed != from) {
-                return Some(ReplyBody::Refused { why: format!("{epoch} has another primary") });
-            }
+        if epoch == self.epoch && self.leading.is_some() {
+            self.ask_again_at = Some(self.now.at);
+            return Err(refused(format!("{epoch} is led from here")));
         }
-        self.enter(now, epoch);
+        if epoch == self.epoch && self.following.is_some_and(|followed| followed != from) {
+            return Err(refused(format!("{epoch} has another primary")));
+        }
+        self.enter(epoch);
         self.following = Some(from);
-        self.heard = Some(now.at);
-        None
+        self.heard = Some(self.now.at);
+        Ok(())
     }
 
     /// Enters `epoch`, if it is later: what was verified against an earlier one counts no more.
-    pub(super) fn enter(&mut self, now: Now, epoch: Epoch) {
+    pub(super) fn enter(&mut self, epoch: Epoch) {
         if epoch <= self.epoch {
             return;
         }
-        self.step_down(now);
-        self.candidacy.epoch_began(now.at);
+        self.step_down();
+        self.suspicion.epoch_began(self.now.at);
         self.epoch = epoch;
         self.matched = LogIndex(0);
         self.following = None;
         self.heard = None;
         self.pending_cas = None;
-        self.joining.forget();
+        self.joining.incoming = None;
     }
 
     /// Makes the log like the primary's from after `prev` on.
     fn append(&mut self, mut prev: LogPoint, mut entries: Vec<Arc<Entry>>) -> Followed {
-        let refused = |why: String| Followed::Not(ReplyBody::Refused { why });
-        let base = self.log.base();
-        if prev.index < base.point.index {
+        let base = self.log.base().point;
+        if prev.index < base.index {
             // What lies below the base was applied, so it is committed, so it is the same.
-            entries.retain(|entry| entry.index > base.point.index);
-            prev = base.point;
+            entries.retain(|entry| entry.index > base.index);
+            prev = base;
         }
-        match self.log.epoch_at(prev.index) {
-            Some(epoch) if epoch == prev.epoch => {}
-            _ => {
-                let last = self.log.last().index;
-                let hint = if prev.index > last { last } else { self.log.epoch_begins_at(prev.index).prev() };
-                return Followed::Not(ReplyBody::Nak {
-                    hint: hint.max(self.committed).min(prev.index.prev()),
-                });
-            }
-        }
-        let mut before = (prev, self.log.base_at(prev.index).expect("the log holds prev").crc);
+        let last = self.log.last().index;
+        let Some(mut before) = self.log.base_at(prev.index).filter(|before| before.point == prev) else {
+            let hint = if prev.index > last { last } else { self.log.epoch_begins_at(prev.index).prev() };
+            return Err(ReplyBody::Nak { hint: hint.max(self.committed).min(prev.index.prev()) });
+        };
         for entry in &entries {
-            if entry.index != before.0.index.next()
+            if entry.index != before.point.index.next()
                 || entry.epoch > self.epoch
+                || entry.epoch < before.point.epoch
                 || (entry.index == LogIndex(1)) != matches!(entry.kind, EntryKind::Genesis { .. })
-                || entry.epoch < before.0.epoch
-                || !entry.follows(before.1)
+                || !entry.follows(before.crc)
             {
-                return refused(format!("entry {} does not follow {}", entry.point(), before.0));
+                return Err(refused(format!("entry {} does not follow {}", entry.point(), before.point)));
             }
-            before = (entry.point(), entry.crc);
+            before = LogBase::of(entry);
         }
-        let upto = before.0.index;
-        if let Some(first) = entries.iter().find(|entry| self.log.epoch_at(entry.index) != Some(entry.epoch))
-        {
-            let first = first.index;
-            if first <= self.log.last().index {
-                if first <= self.committed.max(self.matched) {
-                    return refused(format!(
-                        "entry {first} would replace one that is committed or was verified"
-                    ));
-                }
-                self.truncate(first);
+        let upto = before.point.index;
+        let differs = |entry: &&Arc<Entry>| self.log.epoch_at(entry.index) != Some(entry.epoch);
+        let first = entries.iter().find(differs).map_or(upto.next(), |entry| entry.index);
+        if first <= upto && first <= last {
+            if first <= self.committed.max(self.matched) {
+                return Err(refused(format!("{first} would replace an entry committed or verified")));
             }
-            for entry in entries.into_iter().filter(|entry| entry.index >= first) {
-                self.log.push(entry.clone());
-                self.unsaved.append.push(entry);
-            }
+            self.truncate(first);
+        }
+        for entry in entries.into_iter().filter(|entry| entry.index >= first) {
+            self.push(entry);
         }
         self.matched = self.matched.max(upto);
-        Followed::Upto(upto)
-    }
-
-    /// Removes the entries from `from` on, in memory now and on the disk with the next batch.
-    pub(super) fn truncate(&mut self, from: LogIndex) {
-        assert!(from > self.committed, "truncation at {from}, {} is committed", self.committed);
-        self.log.truncate(from);
-        let unsaved = &mut self.unsaved;
-        unsaved.append.retain(|entry| entry.index < from);
-        unsaved.truncate_from = Some(unsaved.truncate_from.map_or(from, |earlier| earlier.min(from)));
+        Ok(upto)
     }
 
     /// A primary says that the log is committed up to `committed`; we believe it as far as our log is its log.
-    fn advance(&mut self, committed: LogIndex, effects: &mut Vec<Effect>) {
+    fn advance(&mut self, committed: LogIndex) {
         let committed = committed.min(self.matched);
         if committed > self.committed {
-            self.commit(committed, effects);
+            self.commit(committed);
         }
     }
 
     /// Acknowledges the appends whose entries have reached the disk.
-    pub(super) fn acknowledge(&mut self, effects: &mut Vec<Effect>) {
+    pub(super) fn acknowledge(&mut self) {
         let early = self.planted(Fault::AckBeforeFsync);
         let durable = if early { self.log.last().index } else { self.log.durable() };
-        let (matched, epoch) = (self.matched, self.epoch);
-        let verified = if self.planted(Fault::AckUnmatched) { durable } else { matched };
-        self.unacknowledged.retain(|&(waiter, upto)| {
-            let body = ReplyBody::Ack { durable: verified.min(durable) };
-            if upto > durable && upto <= matched {
-                return true;
+        let verified = if self.planted(Fault::AckUnmatched) { durable } else { self.matched };
+        for (waiter, upto) in std::mem::take(&mut self.unacknowledged) {
+            match () {
+                // An epoch began meanwhile: what was verified is verified no more.
+                () if upto > self.matched => self.reply(waiter, ReplyBody::Fenced),
+                () if upto > durable => self.unacknowledged.push((waiter, upto)),
+                () => self.reply(waiter, ReplyBody::Ack { durable: verified.min(durable) }),
             }
-            // An epoch began meanwhile: what was verified is verified no more.
-            let body = if upto > matched { ReplyBody::Fenced } else { body };
-            effects.push(Effect::Reply { waiter, reply: Reply { epoch, body } });
-            false
-        });
+        }
     }
-}
-
-/// What came of an append.
-enum Followed {
-    /// This log is the primary's up to here.
-    Upto(LogIndex),
-    /// It is not; this is the answer.
-    Not(ReplyBody),
 }

@@ -1,14 +1,14 @@
 //! Suspicion and candidacy. Safety needs no waiting: any in-sync member may send the election's compare-and-set
 //! whenever it likes. What stands here only keeps it rare and quick.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use common::clock::Moment;
 use common::replication::{GroupConfig, ReplicaId};
 use common::rpc::peer::{Message, Reply, ReplyBody};
 
-use super::{ASK_WITHIN, Core, Effect, Fault, Now, RECORD_RETRY, SUSPECT_AFTER, SendTicket, Standing};
+use super::{ASK_WITHIN, Core, Effect, Fault, SUSPECT_AFTER, SendTicket, Standing};
 
 /// Between two ranks: about a compare-and-set, so that the first is through before the second begins.
 const RANK_STEP: Duration = Duration::from_millis(10);
@@ -31,14 +31,21 @@ pub(super) struct Suspicion {
     /// Whether a candidacy was begun, or a primary heard, since the process started.
     settled_in: bool,
     /// Silence counts from here at the earliest.
-    calm_since: Moment,
+    pub(super) calm_since: Moment,
     began_epochs: Vec<Moment>,
     look_at: Moment,
-    stage: Option<Stage>,
-    began: Moment,
-    hard: bool,
+    /// How often others' word has postponed a candidacy since the record changed.
     postponed: u32,
-    asked: BTreeMap<SendTicket, ReplicaId>,
+    candidacy: Option<Candidacy>,
+}
+
+#[derive(Clone, Debug)]
+struct Candidacy {
+    began: Moment,
+    /// Whether the primary is certainly not there.
+    hard: bool,
+    stage: Stage,
+    asked: BTreeSet<SendTicket>,
     heard_by_others: bool,
 }
 
@@ -65,51 +72,36 @@ impl Suspicion {
             calm_since: now,
             began_epochs: Vec::new(),
             look_at: now,
-            stage: None,
-            began: now,
-            hard: false,
             postponed: 0,
-            asked: BTreeMap::new(),
-            heard_by_others: false,
+            candidacy: None,
         }
     }
 
     /// Ends a candidacy: another record stands; silence counts from now.
     pub(super) fn stand_down(&mut self, now: Moment) {
         self.calm_since = now;
-        self.drop_candidacy();
+        self.candidacy = None;
         self.postponed = 0;
-    }
-
-    /// Silence counts from now.
-    pub(super) fn calm(&mut self, now: Moment) {
-        self.calm_since = now;
     }
 
     /// Another epoch began.
     pub(super) fn epoch_began(&mut self, now: Moment) {
-        self.began_epochs.retain(|&at| now.since(at) < FLAPPING_WINDOW);
         self.began_epochs.push(now);
         let excess = self.began_epochs.len().saturating_sub(FLAPPING_DOUBLINGS_MAX + 1);
         self.began_epochs.drain(..excess);
     }
 
-    fn drop_candidacy(&mut self) {
-        self.stage = None;
-        self.hard = false;
-        self.asked.clear();
-        self.heard_by_others = false;
-    }
-
     /// The name server says that the record we know still stands.
     pub(super) fn record_stands(&mut self) {
-        if self.stage == Some(Stage::Reading) {
-            self.stage = Some(Stage::Stands);
+        if let Some(candidacy) = &mut self.candidacy
+            && candidacy.stage == Stage::Reading
+        {
+            candidacy.stage = Stage::Stands;
         }
     }
 
     pub(super) fn wake_at(&self) -> Option<Moment> {
-        match self.stage? {
+        match self.candidacy.as_ref()?.stage {
             Stage::Waiting { until } | Stage::Asking { until } => Some(until),
             Stage::Reading | Stage::Stands | Stage::Casting => None,
         }
@@ -125,87 +117,81 @@ impl Suspicion {
 
 impl Core {
     /// The primary that the record names is certainly not there.
-    pub(super) fn suspect_hard(&mut self, now: Now) {
-        if self.candidacy.stage.is_none() {
-            self.begin_candidacy(now, true);
-        } else {
-            self.candidacy.hard = true;
+    pub(super) fn suspect_hard(&mut self) {
+        match &mut self.suspicion.candidacy {
+            Some(candidacy) => candidacy.hard = true,
+            None => self.begin_candidacy(true),
         }
     }
 
-    fn begin_candidacy(&mut self, now: Now, hard: bool) {
-        let Some(config) = self.config.as_ref() else { return };
-        let own_disk_led = config.primary.id == self.me();
-        let rank = config.in_sync.iter().filter(|&id| id != config.primary.id && id < self.me()).count();
-        let rank = if own_disk_led { 0 } else { u32::try_from(rank).unwrap_or(u32::MAX) };
-        let suspicion = &mut self.candidacy;
-        let mut until = now.at + RANK_STEP * rank;
-        if !suspicion.settled_in && !own_disk_led {
-            until = until.max(suspicion.started + AFTER_START + RANK_STEP * rank);
-        }
-        suspicion.stage = Some(Stage::Waiting { until });
-        suspicion.began = now.at;
-        suspicion.hard = hard;
+    fn begin_candidacy(&mut self, hard: bool) {
+        let Some(config) = &self.config else { return };
+        let (now, suspicion) = (self.now.at, &mut self.suspicion);
+        let own_disk_led = config.primary.id == self.setup.me.id;
+        let before = config.in_sync.without(config.primary.id);
+        let rank = before.iter().filter(|&id| id < self.setup.me.id && !own_disk_led).count();
+        let wait = RANK_STEP * u32::try_from(rank).unwrap_or(u32::MAX);
+        let fresh = !suspicion.settled_in && !own_disk_led;
+        let until = if fresh { now.max(suspicion.started + AFTER_START) + wait } else { now + wait };
+        let stage = Stage::Waiting { until };
+        let (asked, heard_by_others) = (BTreeSet::new(), false);
+        suspicion.candidacy = Some(Candidacy { began: now, hard, stage, asked, heard_by_others });
     }
 
     /// Looks at the primary's socket: a front end came here instead.
-    pub(super) fn look(&mut self, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn look(&mut self) {
         if let Some(config) = &self.config
-            && config.primary.id != self.me()
-            && now.at >= self.candidacy.look_at
+            && config.primary.id != self.setup.me.id
+            && self.now.at >= self.suspicion.look_at
         {
-            self.candidacy.look_at = now.at + LOOK_EVERY;
-            effects.push(Effect::Look(config.primary));
+            self.suspicion.look_at = self.now.at + LOOK_EVERY;
+            self.effects.push(Effect::Look(config.primary));
         }
     }
 
     /// Goes on with a candidacy as far as it is due; begins one after long silence.
-    pub(super) fn suspect(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        self.create(effects);
+    pub(super) fn suspect(&mut self) {
+        let now = self.now.at;
         if self.config.as_ref().is_some_and(|config| config.epoch < self.epoch) && self.leading.is_none() {
             // We met a later epoch than the record that we know.
-            self.ask_again_at = self.ask_again_at.or(Some(now.at + RECORD_RETRY));
+            self.ask_soon();
         }
-        let Some(config) = self.config.clone().filter(|config| self.may_elect(config)) else {
-            if self.candidacy.stage != Some(Stage::Casting) {
-                self.candidacy.drop_candidacy();
-            }
+        if !self.config.as_ref().is_some_and(|config| self.may_elect(config)) {
+            self.suspicion.candidacy.take_if(|candidacy| candidacy.stage != Stage::Casting);
             return;
-        };
+        }
         if let Some(heard) = self.heard {
-            self.candidacy.settled_in = true;
-            if self.candidacy.stage.is_some() && heard > self.candidacy.began {
-                self.candidacy.drop_candidacy();
-            }
+            self.suspicion.settled_in = true;
+            self.suspicion.candidacy.take_if(|candidacy| heard > candidacy.began);
         }
-        let silent_since = self.heard.unwrap_or_default().max(self.candidacy.calm_since);
-        if self.candidacy.stage.is_none() && now.at.since(silent_since) >= self.candidacy.patience(now.at) {
-            self.begin_candidacy(now, false);
+        let silent_since = self.heard.unwrap_or_default().max(self.suspicion.calm_since);
+        if self.suspicion.candidacy.is_none() && now.since(silent_since) >= self.suspicion.patience(now) {
+            self.begin_candidacy(false);
         }
-        match self.candidacy.stage {
-            Some(Stage::Waiting { until }) if now.at >= until => {
-                self.candidacy.settled_in = true;
-                self.candidacy.stage = Some(Stage::Reading);
+        let known = self.newest_version();
+        let Some(candidacy) = &mut self.suspicion.candidacy else { return };
+        match candidacy.stage {
+            Stage::Waiting { until } if now >= until => {
+                candidacy.stage = Stage::Reading;
+                self.suspicion.settled_in = true;
                 self.ask_again_at = None;
-                effects.push(Effect::ReadRecord { known: Some(config.version) });
+                self.effects.push(Effect::ReadRecord { known: Some(known) });
             }
-            Some(Stage::Stands) if self.candidacy.hard => self.cast(&config, effects),
-            Some(Stage::Stands) => self.ask_the_others(now, &config, effects),
-            Some(Stage::Asking { until }) if now.at >= until || self.candidacy.asked.is_empty() => {
-                if self.candidacy.heard_by_others
-                    && self.candidacy.postponed < POSTPONED_MAX
-                    && !self.candidacy.hard
-                {
-                    self.candidacy.postponed += 1;
-                    self.candidacy.drop_candidacy();
-                    self.candidacy.calm_since = now.at;
+            Stage::Stands if candidacy.hard => self.cast(),
+            Stage::Stands => self.ask_the_others(),
+            Stage::Asking { until } if now >= until || candidacy.asked.is_empty() => {
+                let heard = candidacy.heard_by_others && !candidacy.hard;
+                if heard && self.suspicion.postponed < POSTPONED_MAX {
+                    self.suspicion.postponed += 1;
+                    self.suspicion.candidacy = None;
+                    self.suspicion.calm_since = now;
                 } else {
-                    self.cast(&config, effects);
+                    self.cast();
                 }
             }
             // Settled, and somebody else's record did not come with it: begin afresh.
-            Some(Stage::Casting) if self.pending_cas.is_none() => self.candidacy.drop_candidacy(),
-            _ => {}
+            Stage::Casting => self.suspicion.candidacy = None,
+            Stage::Waiting { .. } | Stage::Reading | Stage::Asking { .. } => {}
         }
     }
 
@@ -221,48 +207,41 @@ impl Core {
             && config.epoch == self.epoch
     }
 
-    fn ask_the_others(&mut self, now: Now, config: &GroupConfig, effects: &mut Vec<Effect>) {
-        let others = config.in_sync.iter().filter(|&id| id != self.me() && id != config.primary.id);
-        for to in others.collect::<Vec<_>>() {
-            let ticket = SendTicket(self.next_ticket());
-            self.candidacy.asked.insert(ticket, to);
-            let message = Message::HeardPrimary { epoch: config.epoch };
-            effects.push(Effect::Send { to, ticket, message, within: ASK_WITHIN });
+    fn ask_the_others(&mut self) {
+        let Some(config) = &self.config else { return };
+        let others: Vec<ReplicaId> =
+            config.in_sync.without(config.primary.id).without(self.me()).iter().collect();
+        let epoch = config.epoch;
+        let ask = |to| self.send(to, Message::HeardPrimary { epoch }, ASK_WITHIN);
+        let asked: BTreeSet<SendTicket> = others.into_iter().map(ask).collect();
+        if asked.is_empty() {
+            return self.cast();
         }
-        if self.candidacy.asked.is_empty() {
-            return self.cast(config, effects);
+        if let Some(candidacy) = &mut self.suspicion.candidacy {
+            candidacy.asked = asked;
+            candidacy.stage = Stage::Asking { until: self.now.at + ASK_FOR };
         }
-        self.candidacy.stage = Some(Stage::Asking { until: now.at + ASK_FOR });
     }
 
     /// Takes in what another member, or a primary that we want to join, says.
-    pub(super) fn candidate_replied(
-        &mut self,
-        now: Now,
-        ticket: SendTicket,
-        reply: Option<Reply>,
-        effects: &mut Vec<Effect>,
-    ) {
-        let body = reply.map(|reply| reply.body);
-        if self.candidacy.asked.remove(&ticket).is_some() {
-            let recently = |ago: Duration| ago < SUSPECT_AFTER / 2;
-            self.candidacy.heard_by_others |=
-                matches!(body, Some(ReplyBody::Heard { ago: Some(ago) }) if recently(ago));
-        } else if let Some(ReplyBody::NotPrimary { config: Some(config) }) = body {
-            self.hear_of(now, config, effects);
+    pub(super) fn candidate_replied(&mut self, ticket: SendTicket, reply: Option<Reply>) {
+        let candidacy = self.suspicion.candidacy.as_mut();
+        let asked = candidacy.filter(|candidacy| candidacy.asked.contains(&ticket));
+        match (asked, reply.map(|reply| reply.body)) {
+            (Some(candidacy), body) => {
+                candidacy.asked.remove(&ticket);
+                let ago = if let Some(ReplyBody::Heard { ago }) = body { ago } else { None };
+                candidacy.heard_by_others |= ago.is_some_and(|ago| ago < SUSPECT_AFTER / 2);
+            }
+            (None, Some(ReplyBody::NotPrimary { config: Some(config) })) => self.hear_of(config),
+            (None, _) => {}
         }
     }
 
-    fn cast(&mut self, config: &GroupConfig, effects: &mut Vec<Effect>) {
-        let next = GroupConfig {
-            version: config.version.next(),
-            epoch: config.epoch.next(),
-            primary: self.setup.me,
-            in_sync: config.in_sync.without(config.primary.id).with(self.me()),
-            ..config.clone()
-        };
-        self.candidacy.stage = Some(Stage::Casting);
-        self.candidacy.asked.clear();
-        self.propose(next, effects);
+    fn cast(&mut self) {
+        let (Some(config), Some(candidacy)) = (&self.config, &mut self.suspicion.candidacy) else { return };
+        candidacy.stage = Stage::Casting;
+        let next = config.elected(self.setup.me);
+        self.propose(next);
     }
 }

@@ -40,7 +40,7 @@ pub struct SendTicket(pub u64);
 pub struct Ticket(pub u64);
 
 /// What happened.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Event {
     /// A front end sends a command. Answered by [`Effect::Submitted`].
     Execute {
@@ -101,7 +101,7 @@ pub enum Event {
 }
 
 /// What must happen.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Effect {
     /// Send this to a peer, and report its reply.
     Send {

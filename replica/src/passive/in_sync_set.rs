@@ -9,7 +9,7 @@ use common::clock::Moment;
 use common::replication::{GroupConfig, InSyncSet, LogIndex, Member, ReplicaId};
 
 use super::primary::Peer;
-use super::{Core, Effect, Fault, Now, SHRINK_AFTER, SUSPECT_AFTER, Standing};
+use super::{Core, Effect, Fault, SHRINK_AFTER, SUSPECT_AFTER, Standing};
 
 /// How far behind a learner may be when it begins to count: about a batch. Under load it would never quite get there
 /// if commits did not wait for it.
@@ -22,7 +22,7 @@ const REJOIN_AFTER_MAX: Duration = Duration::from_mins(1);
 #[derive(Clone, Debug, Default)]
 pub(super) struct Membership {
     /// A learner that counts already, and is let in when it has all.
-    letting_in: Option<ReplicaId>,
+    pub(super) letting_in: Option<ReplicaId>,
     /// Who was dropped by this primary: how long to wait, and since when it is caught up.
     dropped: BTreeMap<Member, Rejoin>,
 }
@@ -62,126 +62,105 @@ impl Core {
     }
 
     /// Sends a change of the record, and keeps it until a record settles it.
-    pub(super) fn propose(&mut self, next: GroupConfig, effects: &mut Vec<Effect>) {
+    pub(super) fn propose(&mut self, next: GroupConfig) {
         assert!(self.pending_cas.is_none(), "one compare-and-set at a time");
         self.pending_cas = Some(next.clone());
-        effects.push(Effect::Cas { next });
+        self.effects.push(Effect::Cas { next });
     }
 
     /// Drops who is silent, lets in who has caught up.
-    pub(super) fn reshape(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        self.measure_lag(now);
-        if self.standing != Standing::Known || self.stopping.is_some() {
-            return;
-        }
-        let unsettled = self.pending_cas.is_some() || self.adopting.is_some();
-        let planted = self.setup.planted;
+    pub(super) fn reshape(&mut self) {
+        self.measure_lag();
+        let (now, planted) = (self.now.at, self.setup.planted);
         let led_from_here = self.config.as_ref().is_some_and(|config| self.is_led_from_here(config));
         let (Some(config), Some(primary)) = (&self.config, &mut self.leading) else { return };
-        if !led_from_here || config.epoch != self.epoch {
+        let may = led_from_here && config.epoch == self.epoch && self.standing == Standing::Known;
+        if !may || self.stopping.is_some() {
             return;
         }
-        let gone = |peer: &Peer| {
-            peer.refused
-                || peer.owes_since.is_some_and(|since| now.at.since(since) >= SHRINK_AFTER)
-                || peer.lagging.is_some_and(|(_, since)| now.at.since(since) >= SUSPECT_AFTER)
-        };
-        if let Some(id) = primary.membership.letting_in
-            && (config.in_sync.contains(id) || primary.peers.get(&id).is_none_or(gone))
-        {
-            primary.membership.letting_in = None;
-        }
-        if unsettled {
+        let is_gone = |id| primary.peers.get(&id).is_none_or(|peer| peer.is_gone(now));
+        let membership = &mut primary.membership;
+        membership.letting_in.take_if(|id| config.in_sync.contains(*id) || is_gone(*id));
+        if self.pending_cas.is_some() || self.adopting.is_some() {
             return;
         }
-        let drop: Vec<ReplicaId> = config
-            .in_sync
-            .iter()
-            .filter(|id| *id != self.setup.me.id && primary.peers.get(id).is_none_or(gone))
-            .collect();
-        if !drop.is_empty() {
-            for boot in drop.iter().filter_map(|id| primary.peers.get(id)?.boot) {
-                primary.membership.dropped_again(boot);
+        let stays = |id: &ReplicaId| *id == self.setup.me.id || !is_gone(*id);
+        let staying = InSyncSet::new(config.in_sync.iter().filter(stays));
+        let next = if staying != config.in_sync {
+            for id in config.in_sync.iter().filter(|id| !stays(id)) {
+                membership.note_dropped(primary.peers.get(&id).and_then(|peer| peer.boot));
             }
-            let in_sync = drop.iter().fold(config.in_sync.clone(), |set, &id| set.without(id));
-            let next = GroupConfig { version: config.version.next(), in_sync, ..config.clone() };
-            return self.propose(next, effects);
-        }
-        if self.committed < primary.barrier && !planted.is(Fault::ExpandBeforeBarrier) {
-            return;
-        }
-        let (last, committed) = (self.log.last().index, self.committed);
-        let scarce = config.in_sync.len() < usize::from(config.min_in_sync);
-        let behind = planted.is(Fault::ExpandBehind);
-        for (&id, peer) in &primary.peers {
-            let Some(boot) = peer.boot.filter(|_| !gone(peer) && !config.in_sync.contains(id)) else {
-                continue;
+            staying
+        } else if self.committed >= primary.barrier || planted.is(Fault::ExpandBeforeBarrier) {
+            let (last, behind) = (self.log.last().index, planted.is(Fault::ExpandBehind));
+            let scarce = config.in_sync.len() < usize::from(config.min_in_sync);
+            let eligible = |(id, peer): &(&ReplicaId, &Peer)| {
+                !(config.in_sync.contains(**id) || peer.is_gone(now))
+                    && (peer.is_nearly_there(last) || behind)
+                    && peer.boot.is_some_and(|boot| scarce || membership.may_rejoin(now, boot))
             };
-            let counts = primary.membership.letting_in == Some(id);
-            if !counts && !nearly_there(last, peer) && !behind {
-                continue;
+            let found = || primary.peers.iter().find(eligible).map(|(id, _)| *id);
+            let Some(id) = membership.letting_in.or_else(found) else { return };
+            membership.letting_in = Some(id);
+            if primary.peers.get(&id).is_none_or(|peer| peer.matched < self.committed && !behind) {
+                return;
             }
-            if primary.membership.letting_in.is_some_and(|other| other != id)
-                || !(counts || scarce || primary.membership.may_rejoin(now.at, boot))
-            {
-                continue;
-            }
-            primary.membership.letting_in = Some(id);
-            if peer.matched >= committed || behind {
-                let next = GroupConfig {
-                    version: config.version.next(),
-                    in_sync: config.in_sync.with(id),
-                    ..config.clone()
-                };
-                return self.propose(next, effects);
-            }
-        }
+            config.in_sync.with(id)
+        } else {
+            return;
+        };
+        let next = config.with_in_sync(next);
+        self.propose(next);
     }
 
     /// Notes since when a peer lacks what this primary's own disk has.
-    fn measure_lag(&mut self, now: Now) {
-        let (durable, last) = (self.log.durable(), self.log.last().index);
+    fn measure_lag(&mut self) {
+        let (durable, last, now) = (self.log.durable(), self.log.last().index, self.now.at);
         let Some(primary) = &mut self.leading else { return };
         for (id, peer) in &mut primary.peers {
             peer.lagging = match peer.lagging {
                 Some((upto, since)) if peer.matched < upto => Some((upto, since)),
-                _ if peer.matched < durable => Some((durable, now.at)),
-                _ => None,
+                _ => Some((durable, now)).filter(|_| peer.matched < durable),
             };
             let in_sync = self.config.as_ref().is_some_and(|config| config.in_sync.contains(*id));
             if let Some(boot) = peer.boot {
-                primary.membership.observe(now.at, boot, in_sync, nearly_there(last, peer));
+                primary.membership.observe(now, boot, in_sync, peer.is_nearly_there(last));
             }
         }
     }
 }
 
-fn nearly_there(last: LogIndex, peer: &Peer) -> bool {
-    peer.matched > LogIndex(0) && last.0 - peer.matched.0 <= NEARLY_THERE
+impl Peer {
+    /// Whether it is to be dropped: it refuses, is silent, or its disk is the slow one.
+    fn is_gone(&self, now: Moment) -> bool {
+        self.refused
+            || self.owes_since.is_some_and(|since| now.since(since) >= SHRINK_AFTER)
+            || self.lagging.is_some_and(|(_, since)| now.since(since) >= SUSPECT_AFTER)
+    }
+
+    fn is_nearly_there(&self, last: LogIndex) -> bool {
+        self.matched > LogIndex(0) && last.0 - self.matched.0 <= NEARLY_THERE
+    }
 }
 
 impl Membership {
-    /// The one that is about to be let in counts no more.
-    pub(super) fn let_nobody_in(&mut self) {
-        self.letting_in = None;
-    }
-
-    fn dropped_again(&mut self, member: Member) {
-        let wait =
-            self.dropped.get(&member).map_or(REJOIN_AFTER, |before| (before.wait * 2).min(REJOIN_AFTER_MAX));
+    /// Notes that this process is dropped, perhaps once more.
+    fn note_dropped(&mut self, member: Option<Member>) {
+        let Some(member) = member else { return };
+        let before = self.dropped.get(&member);
+        let wait = before.map_or(REJOIN_AFTER, |before| (before.wait * 2).min(REJOIN_AFTER_MAX));
         self.dropped.insert(member, Rejoin { wait, caught_up: None, in_sync_since: None });
     }
 
     fn may_rejoin(&self, now: Moment, member: Member) -> bool {
-        self.dropped
-            .get(&member)
-            .is_none_or(|rejoin| rejoin.caught_up.is_some_and(|since| now.since(since) >= rejoin.wait))
+        let waited = |rejoin: &Rejoin| rejoin.caught_up.is_some_and(|since| now.since(since) >= rejoin.wait);
+        self.dropped.get(&member).is_none_or(waited)
     }
 
     fn observe(&mut self, now: Moment, member: Member, in_sync: bool, caught_up: bool) {
         let Some(rejoin) = self.dropped.get_mut(&member) else { return };
-        rejoin.caught_up = if caught_up { rejoin.caught_up.or(Some(now)) } else { None };
-        rejoin.in_sync_since = if in_sync { rejoin.in_sync_since.or(Some(now)) } else { None };
+        rejoin.caught_up = rejoin.caught_up.or(Some(now)).filter(|_| caught_up);
+        rejoin.in_sync_since = rejoin.in_sync_since.or(Some(now)).filter(|_| in_sync);
         if rejoin.in_sync_since.is_some_and(|since| now.since(since) >= REJOIN_AFTER_MAX) {
             self.dropped.remove(&member);
         }

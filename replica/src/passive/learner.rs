@@ -1,5 +1,7 @@
 //! Joining a group, and taking in a snapshot of it.
 
+#![expect(clippy::result_large_err, reason = "what is said at once instead is no error that travels")]
+
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -7,11 +9,9 @@ use common::clock::Moment;
 use common::replication::{LogIndex, LogPoint};
 use common::rpc::peer::{Message, ReplyBody};
 
+use super::backup::{Followed, refused};
 use super::state::State;
-use super::{
-    ASK_WITHIN, Core, Effect, Fault, Now, RECORD_RETRY, SUSPECT_AFTER, SendTicket, Standing, Taken, Waiter,
-    WriteBatch,
-};
+use super::{ASK_WITHIN, Core, Fault, SUSPECT_AFTER, Standing, Taken, WriteBatch};
 
 /// Between two requests to be fed.
 const JOIN_EVERY: Duration = Duration::from_millis(200);
@@ -21,80 +21,61 @@ const SNAPSHOT_BYTES_MAX: usize = 2 << 30;
 /// What a learner waits for.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Joining {
-    ask_at: Option<Moment>,
-    incoming: Option<Incoming>,
+    /// When to ask to be fed.
+    pub(super) ask_at: Option<Moment>,
+    pub(super) incoming: Option<Incoming>,
 }
 
 /// A snapshot of which pieces have come.
 #[derive(Clone, Debug)]
-struct Incoming {
+pub(super) struct Incoming {
     last: LogPoint,
     bytes: BytesMut,
 }
 
-impl Joining {
-    pub(super) fn at_once(&mut self, now: Moment) {
-        self.ask_at = Some(now);
-    }
-
-    /// Another epoch: its primary begins anew.
-    pub(super) fn forget(&mut self) {
-        self.incoming = None;
-    }
-
-    pub(super) fn wake_at(&self) -> Option<Moment> {
-        self.ask_at
-    }
-}
-
 impl Core {
     /// Asks the primary to be fed, while this replica is outside the in-sync set and hears nothing from it.
-    pub(super) fn join(&mut self, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn join(&mut self) {
+        let (now, me) = (self.now.at, self.setup.me);
         let Some(config) = &self.config else { return };
-        let outside = !config.in_sync.contains(self.me());
-        if !outside || self.standing != Standing::Known || self.leading.is_some() || self.stopping.is_some() {
+        let outside = !config.in_sync.contains(me.id) && self.standing == Standing::Known;
+        if !outside || self.leading.is_some() || self.stopping.is_some() {
             self.joining.ask_at = None;
             return;
         }
-        if self.joining.ask_at.is_some_and(|at| at > now.at) {
+        if self.joining.ask_at.is_some_and(|at| at > now) {
             return;
         }
-        self.joining.ask_at = Some(now.at + JOIN_EVERY);
-        if self.heard.is_some_and(|heard| now.at.since(heard) < SUSPECT_AFTER) {
+        self.joining.ask_at = Some(now + JOIN_EVERY);
+        if self.heard.is_some_and(|heard| now.since(heard) < SUSPECT_AFTER) {
             return;
         }
+        let to = config.primary.id;
         // Whoever the record that we know names may not lead any more.
-        self.ask_again_at = self.ask_again_at.or(Some(now.at + RECORD_RETRY));
-        let (to, me, last) = (config.primary.id, self.setup.me, self.log.last());
-        let ticket = SendTicket(self.next_ticket());
-        effects.push(Effect::Send { to, ticket, message: Message::Join { me, last }, within: ASK_WITHIN });
+        self.ask_soon();
+        self.send(to, Message::Join { me, last: self.log.last() }, ASK_WITHIN);
     }
 
     /// Takes in a piece of a snapshot; installs it with the last one.
-    #[expect(clippy::too_many_arguments, reason = "the fields of one message")]
     pub(super) fn take_chunk(
         &mut self,
-        waiter: Waiter,
         last: LogPoint,
         offset: u64,
         bytes: &Bytes,
         crc: u32,
         is_last: bool,
-        effects: &mut Vec<Effect>,
-    ) {
+    ) -> Followed {
         if last.epoch > self.epoch {
-            let why = format!("{last} is of a later epoch than {}", self.epoch);
-            return self.reply(waiter, ReplyBody::Refused { why }, effects);
+            return Err(refused(format!("{last} is of a later epoch than {}", self.epoch)));
         }
         if last.index <= self.committed {
             // We have all that it holds, and it is the same.
             self.joining.incoming = None;
             self.matched = self.matched.max(last.index);
-            return self.unacknowledged.push((waiter, last.index));
+            return Ok(last.index);
         }
-        let fresh = || Incoming { last, bytes: BytesMut::new() };
-        let mut incoming =
-            self.joining.incoming.take().filter(|incoming| incoming.last == last).unwrap_or_else(fresh);
+        let incoming = self.joining.incoming.take().filter(|incoming| incoming.last == last);
+        let mut incoming = incoming.unwrap_or(Incoming { last, bytes: BytesMut::new() });
         let have = incoming.bytes.len();
         let fits =
             offset == have as u64 && crc32c::crc32c(bytes) == crc && have + bytes.len() <= SNAPSHOT_BYTES_MAX;
@@ -102,18 +83,15 @@ impl Core {
             incoming.bytes.extend_from_slice(bytes);
         }
         if fits && is_last {
-            return match self.install(last, incoming.bytes.freeze()) {
-                Ok(()) => self.unacknowledged.push((waiter, last.index)),
-                Err(why) => self.reply(waiter, ReplyBody::Refused { why }, effects),
-            };
+            return self.install(last, incoming.bytes.freeze()).map_err(refused);
         }
         let offset = incoming.bytes.len() as u64;
         self.joining.incoming = Some(incoming);
-        self.reply(waiter, ReplyBody::Next { offset }, effects);
+        Err(ReplyBody::Next { offset })
     }
 
     /// Replaces the state by the snapshot's, in one transaction with what that means for the log.
-    fn install(&mut self, last: LogPoint, bytes: Bytes) -> Result<(), String> {
+    fn install(&mut self, last: LogPoint, bytes: Bytes) -> Result<LogIndex, String> {
         let state = State::restore(&self.setup.service, &bytes, self.setup.planted)?;
         if state.applied() != last {
             return Err(format!("the snapshot ends at {}, not at {last}", state.applied()));
@@ -142,6 +120,6 @@ impl Core {
         self.trim_to = self.log.base().point.index;
         self.unsaved.snapshot = Some(bytes.clone());
         self.snapshot = Some(Taken { last, bytes });
-        Ok(())
+        Ok(last.index)
     }
 }

@@ -18,8 +18,15 @@ pub struct LogBase {
     pub at: Timestamp,
 }
 
+impl LogBase {
+    /// `entry` as a log's base.
+    pub(super) fn of(entry: &Entry) -> Self {
+        Self { point: entry.point(), crc: entry.crc, at: entry.at }
+    }
+}
+
 /// Entries from the one after the base on, without a gap.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Log {
     base: LogBase,
     entries: VecDeque<Arc<Entry>>,
@@ -33,16 +40,18 @@ pub(super) struct Log {
     requests: BTreeMap<RequestId, LogIndex>,
 }
 
+/// How many of the first `entries` fit into `bytes`; at least one, if there is one.
+pub(super) fn fitting<'a>(entries: impl Iterator<Item = &'a Arc<Entry>>, bytes: usize) -> usize {
+    let ends = entries.scan(0, |end, entry| {
+        *end += entry.weight();
+        Some(*end)
+    });
+    ends.enumerate().take_while(|&(place, end)| place == 0 || end <= bytes).count()
+}
+
 impl Log {
     pub(super) fn load(base: LogBase, entries: Vec<Entry>) -> Result<Self, String> {
-        let mut log = Self {
-            base,
-            entries: VecDeque::new(),
-            ends: VecDeque::new(),
-            durable: base.point.index,
-            saving: base.point.index,
-            requests: BTreeMap::new(),
-        };
+        let mut log = Self { base, ..Self::default() };
         for entry in entries {
             if entry.index != log.last().index.next() || !entry.follows(log.last_crc()) {
                 return Err(format!("entry {} does not follow {}", entry.point(), log.last()));
@@ -80,21 +89,15 @@ impl Log {
         self.entries.get(usize::try_from(place).ok()?)
     }
 
-    /// The epoch of the entry at `index`; of the base, too.
-    pub(super) fn epoch_at(&self, index: LogIndex) -> Option<Epoch> {
-        if index == self.base.point.index {
-            Some(self.base.point.epoch)
-        } else {
-            self.get(index).map(|entry| entry.epoch)
-        }
-    }
-
     /// What a log would stand on that held nothing up to and including `index`.
     pub(super) fn base_at(&self, index: LogIndex) -> Option<LogBase> {
-        if index == self.base.point.index {
-            return Some(self.base);
-        }
-        self.get(index).map(|entry| LogBase { point: entry.point(), crc: entry.crc, at: entry.at })
+        let here = Some(self.base).filter(|base| base.point.index == index);
+        here.or_else(|| self.get(index).map(|entry| LogBase::of(entry)))
+    }
+
+    /// The epoch of the entry at `index`; of the base, too.
+    pub(super) fn epoch_at(&self, index: LogIndex) -> Option<Epoch> {
+        self.base_at(index).map(|base| base.point.epoch)
     }
 
     /// The first entry of the run of one epoch that `index` lies in.
@@ -109,18 +112,9 @@ impl Log {
 
     /// Entries from `from` on, as many as fit into `bytes`, but at least one if there is one.
     pub(super) fn batch_from(&self, from: LogIndex, bytes: usize) -> Vec<Arc<Entry>> {
-        let mut left = bytes;
-        let mut batch: Vec<Arc<Entry>> = Vec::new();
-        let mut next = from;
-        while let Some(entry) = self.get(next) {
-            if !batch.is_empty() && entry.weight() > left {
-                break;
-            }
-            left = left.saturating_sub(entry.weight());
-            batch.push(entry.clone());
-            next = next.next();
-        }
-        batch
+        let place = usize::try_from(from.0.saturating_sub(self.base.point.index.0 + 1)).unwrap_or(usize::MAX);
+        let rest = || self.entries.iter().skip(place);
+        rest().take(fitting(rest(), bytes)).cloned().collect()
     }
 
     /// Bytes of the entries after `index`.

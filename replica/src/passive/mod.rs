@@ -23,8 +23,9 @@
 //! an entry, not a majority, so the last one alone can go on; and votes are one compare-and-set at the authority.
 //!
 //! # How it is driven
-//! [`Core::take_in`] takes what happened, [`Core::settle`] pushes what must happen. It names no clock, socket, task, random source or
-//! unordered map: time comes in as [`Now`]. The shell (`driver.rs`) carries effects out in order.
+//! [`Core::take_in`] takes what happened, [`Core::settle`] does what has become due, and both say what must happen. It
+//! names no clock, socket, task, random source or unordered map: time comes in as [`Now`]. The shell (`driver.rs`)
+//! carries effects out in order.
 //!
 //! # Sources
 //! W. Lin et al., *PacificA*, MSR-TR-2008-25, §2 · L. Lamport, D. Malkhi, L. Zhou, *Vertical Paxos and Primary-Backup
@@ -44,22 +45,29 @@ pub mod planted;
 mod primary;
 mod record;
 mod request_table;
+#[cfg(test)]
+mod scenarios;
 mod state;
 #[cfg(test)]
 mod walk;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use common::clock::{Moment, Timestamp};
-use common::replication::{ConfigVersion, Epoch, GroupConfig, LogIndex, LogPoint, Member, ReplicaId};
-use common::rpc::peer::{Hello, Reply, ReplyBody};
+use common::replication::{
+    ConfigVersion, Entry, EntryKind, Epoch, GroupConfig, LogIndex, LogPoint, Member, ReplicaId,
+};
+use common::rpc::peer::{Hello, Message, Reply, ReplyBody};
 use common::rpc::replica::Role;
 
+use self::election::Suspicion;
 pub use self::event::{
     Effect, Event, First, Now, Progress, SendTicket, Setup, SnapshotAfter, Stored, Ticket, Waiter, WriteBatch,
 };
+use self::learner::Joining;
 use self::log::Log;
 pub use self::log::LogBase;
 pub use self::planted::{Fault, Planted};
@@ -89,7 +97,11 @@ const RECORD_RETRY: Duration = Duration::from_millis(50);
 /// One member of one group.
 #[derive(Clone)]
 pub struct Core {
-    setup: Setup,
+    setup: Arc<Setup>,
+    /// When the event comes that is being taken in, or when the last one came.
+    now: Now,
+    /// What must happen because of it, in order.
+    effects: Vec<Effect>,
     log: Log,
     state: State,
     /// The newest snapshot, as it is on the disk or on its way there.
@@ -120,22 +132,18 @@ pub struct Core {
     /// How each peer last presented itself.
     met: BTreeMap<ReplicaId, Met>,
     leading: Option<Primary>,
-    /// What a primary that stepped down still owes.
-    deposed: Vec<Primary>,
-    candidacy: election::Suspicion,
-    joining: learner::Joining,
+    suspicion: Suspicion,
+    joining: Joining,
     /// Appends received whose entries are not on the disk yet.
     unacknowledged: Vec<(Waiter, LogIndex)>,
     /// What must go to the disk next.
     unsaved: WriteBatch,
-    /// What is on its way there.
-    saving: Option<Ticket>,
-    saving_config: Option<GroupConfig>,
+    /// What is on its way there, and the record in it.
+    saving: Option<(Ticket, Option<GroupConfig>)>,
     tickets: u64,
     stopping: Option<Moment>,
     stopped: bool,
     disk_full: bool,
-    last_step: Moment,
 }
 
 /// What a peer's hello said.
@@ -182,24 +190,22 @@ impl Core {
             None => State::empty(&setup.service, setup.planted),
         };
         let applied = state.applied();
-        if applied.index < log.base().point.index
-            || (applied.index > LogIndex(0) && log.epoch_at(applied.index) != Some(applied.epoch))
-        {
+        if log.epoch_at(applied.index) != Some(applied.epoch) {
             return Err(format!("the snapshot ends at {applied}, the log does not hold that"));
         }
         log.applied(applied.index);
         let forgets = setup.planted.is(Fault::VolatileEpoch);
         let mut core = Self {
+            now,
+            effects: Vec::new(),
             epoch: if forgets { Epoch(0) } else { log.last().epoch },
             led: Epoch(0),
-            committed: applied.index,
-            trim_to: log.base().point.index,
-            snapshot: stored.snapshot.map(|bytes| Taken { last: applied, bytes }),
-            deposed: Vec::new(),
-            stopped: false,
             following: None,
             heard: None,
             matched: LogIndex(0),
+            committed: applied.index,
+            snapshot: stored.snapshot.map(|bytes| Taken { last: applied, bytes }),
+            trim_to: log.base().point.index,
             config: stored.config,
             adopting: None,
             pending_cas: None,
@@ -207,17 +213,16 @@ impl Core {
             standing: Standing::Unread,
             met: BTreeMap::new(),
             leading: None,
-            candidacy: election::Suspicion::after_start(now.at),
-            joining: learner::Joining::default(),
+            suspicion: Suspicion::after_start(now.at),
+            joining: Joining::default(),
             unacknowledged: Vec::new(),
             unsaved: WriteBatch::default(),
             saving: None,
-            saving_config: None,
             tickets: 0,
             stopping: None,
+            stopped: false,
             disk_full: false,
-            last_step: now.at,
-            setup,
+            setup: Arc::new(setup),
             log,
             state,
         };
@@ -236,65 +241,68 @@ impl Core {
     /// Takes in what happened at `now`, and adds to `effects` what must happen, in order. [`Self::settle`] must
     /// follow, after this event or after a few: what came together then goes to the disk and to the peers together.
     pub fn take_in(&mut self, now: Now, event: Event, effects: &mut Vec<Effect>) {
-        if self.standing == Standing::GivenUp {
-            return;
-        }
-        if now.at.since(self.last_step) >= STALLED {
-            self.forgive(now);
-        }
-        self.last_step = now.at;
-        match event {
-            Event::Execute { waiter, request, facts, payload, deadline } => {
-                self.execute(now, waiter, request, facts, payload, deadline, effects);
-            }
-            Event::Query { waiter, consistency, payload, deadline } => {
-                self.query(now, waiter, consistency, payload, deadline, effects);
-            }
-            Event::Peer { waiter, message } => self.hear(now, waiter, message, effects),
-            Event::Met(hello) => self.meet(now, &hello),
-            Event::PeerReply { ticket, reply } => self.peer_replied(now, ticket, reply, effects),
-            Event::PeerRefused(member) => self.peer_refused(now, member),
-            Event::Durable(ticket) => self.durable(now, ticket, effects),
-            Event::Record(record) => self.record_read(now, record, effects),
-            Event::NoRecord => self.ask_again_at = Some(now.at + RECORD_RETRY),
-            Event::RecordRegressed => self.estranged(),
-            Event::DiskFull(full) => self.disk_full = full,
-            Event::Tick => {}
-            Event::Stop => self.stopping = self.stopping.or(Some(now.at)),
-        }
+        self.at(now, effects, |core| core.happened(event));
     }
 
     /// Does what has become due or possible, whatever the events were.
     pub fn settle(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        self.at(now, effects, Self::do_what_is_due);
+    }
+
+    fn at(&mut self, now: Now, effects: &mut Vec<Effect>, work: impl FnOnce(&mut Self)) {
         if self.standing == Standing::GivenUp {
             return;
         }
-        self.ask_for_record(now, effects);
-        self.suspect(now, effects);
-        self.join(now, effects);
-        self.lead(now, effects);
-        self.hand_over(now, effects);
-        self.settle_deposed(now, effects);
-        self.acknowledge(effects);
+        let last = std::mem::replace(&mut self.now, now);
+        if now.at.since(last.at) >= STALLED {
+            self.forgive();
+        }
+        std::mem::swap(&mut self.effects, effects);
+        work(self);
+        std::mem::swap(&mut self.effects, effects);
+    }
+
+    fn happened(&mut self, event: Event) {
+        match event {
+            Event::Execute { waiter, request, facts, payload, deadline } => {
+                self.execute(waiter, request, facts, payload, deadline);
+            }
+            Event::Query { waiter, consistency, payload, deadline } => {
+                self.query(waiter, consistency, payload, deadline);
+            }
+            Event::Peer { waiter, message } => self.hear(waiter, message),
+            Event::Met(hello) => self.meet(&hello),
+            Event::PeerReply { ticket, reply } => self.peer_replied(ticket, reply),
+            Event::PeerRefused(member) => self.peer_refused(member),
+            Event::Durable(ticket) => self.durable(ticket),
+            Event::Record(record) => self.record_read(record),
+            Event::NoRecord => self.ask_again_at = Some(self.now.at + RECORD_RETRY),
+            Event::RecordRegressed => self.standing = Standing::Estranged,
+            Event::DiskFull(full) => self.disk_full = full,
+            Event::Tick => {}
+            Event::Stop => self.stopping = self.stopping.or(Some(self.now.at)),
+        }
+    }
+
+    fn do_what_is_due(&mut self) {
+        self.ask_for_record();
+        self.create();
+        self.suspect();
+        self.join();
+        self.lead();
+        self.hand_over();
+        self.acknowledge();
         self.take_snapshot();
-        self.persist(effects);
+        self.persist();
     }
 
     /// When to call again, with [`Event::Tick`], if nothing else happens.
     pub fn wake_at(&self, now: Moment) -> Moment {
         /// Something slow is always due: suspicion, a silent peer.
         const AT_LEAST_EVERY: Duration = Duration::from_millis(100);
-        let mut wake = now + AT_LEAST_EVERY;
-        let due = [
-            self.ask_again_at,
-            self.candidacy.wake_at(),
-            self.joining.wake_at(),
-            self.leading.as_ref().and_then(Primary::wake_at),
-        ];
-        for at in due.into_iter().flatten() {
-            wake = wake.min(at);
-        }
-        wake
+        let leading = self.leading.as_ref().and_then(Primary::wake_at);
+        let due = [self.ask_again_at, self.suspicion.wake_at(), self.joining.ask_at, leading];
+        due.into_iter().flatten().fold(now + AT_LEAST_EVERY, Moment::min)
     }
 
     /// How this replica presents itself.
@@ -358,6 +366,11 @@ impl Core {
         [&self.adopting, &self.config].into_iter().flatten().max_by_key(|config| config.version)
     }
 
+    /// Its version; 0 when there is none.
+    fn newest_version(&self) -> ConfigVersion {
+        self.newest_config().map_or(ConfigVersion(0), |config| config.version)
+    }
+
     /// Whether this rule is broken, for a test.
     fn planted(&self, fault: Fault) -> bool {
         self.setup.planted.is(fault)
@@ -367,47 +380,93 @@ impl Core {
         self.setup.me.id
     }
 
-    fn next_ticket(&mut self) -> u64 {
+    fn send(&mut self, to: ReplicaId, message: Message, within: Duration) -> SendTicket {
         self.tickets += 1;
-        self.tickets
+        let ticket = SendTicket(self.tickets);
+        self.effects.push(Effect::Send { to, ticket, message, within });
+        ticket
     }
 
-    fn reply(&self, waiter: Waiter, body: ReplyBody, effects: &mut Vec<Effect>) {
-        effects.push(Effect::Reply { waiter, reply: Reply { epoch: self.epoch, body } });
+    fn reply(&mut self, waiter: Waiter, body: ReplyBody) {
+        let reply = Reply { epoch: self.epoch, body };
+        self.effects.push(Effect::Reply { waiter, reply });
+    }
+
+    /// Asks the name server soon, if that is not planned already.
+    fn ask_soon(&mut self) {
+        self.ask_again_at = self.ask_again_at.or(Some(self.now.at + RECORD_RETRY));
+    }
+
+    /// Adds an entry at the end of the log, in memory now and on the disk with the next batch.
+    fn push(&mut self, entry: Arc<Entry>) {
+        self.log.push(entry.clone());
+        self.unsaved.append.push(entry);
+    }
+
+    /// Adds an entry of this replica's own making.
+    fn append_own(&mut self, epoch: Epoch, kind: EntryKind) -> LogIndex {
+        let index = self.log.last().index.next();
+        let at = self.log.last_at().max(self.now.wall);
+        self.push(Arc::new(Entry::seal(self.log.last_crc(), index, epoch, at, kind)));
+        index
+    }
+
+    /// Removes the entries from `from` on, in memory now and on the disk with the next batch.
+    fn truncate(&mut self, from: LogIndex) {
+        assert!(from > self.committed, "truncation at {from}, {} is committed", self.committed);
+        self.log.truncate(from);
+        let unsaved = &mut self.unsaved;
+        unsaved.append.retain(|entry| entry.index < from);
+        unsaved.truncate_from = Some(unsaved.truncate_from.map_or(from, |earlier| earlier.min(from)));
     }
 
     /// Hands what is unsaved to the disk: one batch at a time, so that whatever arrives meanwhile is the next one.
-    fn persist(&mut self, effects: &mut Vec<Effect>) {
+    fn persist(&mut self) {
         if self.saving.is_some() || self.unsaved.is_empty() {
             return;
         }
         let mut batch = std::mem::take(&mut self.unsaved);
-        let mut bytes = 0;
-        let fits = batch.append.iter().take_while(|entry| {
-            let before = bytes;
-            bytes += entry.weight();
-            before == 0 || bytes <= BATCH_BYTES_MAX
-        });
-        let fits = fits.count();
         if batch.snapshot.is_none() {
             // A snapshot goes with all that it covers: a disk never holds one that reaches beyond its log.
+            let fits = log::fitting(batch.append.iter(), BATCH_BYTES_MAX);
             self.unsaved.append = batch.append.split_off(fits);
         }
-        let upto = batch.append.last().map(|entry| entry.index);
-        self.log.saving(upto);
-        self.saving_config.clone_from(&batch.config);
-        let ticket = Ticket(self.next_ticket());
-        self.saving = Some(ticket);
-        effects.push(Effect::Persist(batch, ticket));
+        self.log.saving(batch.append.last().map(|entry| entry.index));
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        self.saving = Some((ticket, batch.config.clone()));
+        self.effects.push(Effect::Persist(batch, ticket));
     }
 
-    fn durable(&mut self, now: Now, ticket: Ticket, effects: &mut Vec<Effect>) {
-        assert!(self.saving == Some(ticket), "the disk answered {ticket:?}, {:?} was asked", self.saving);
-        self.saving = None;
+    fn durable(&mut self, ticket: Ticket) {
+        let Some((_, config)) = self.saving.take_if(|(asked, _)| *asked == ticket) else {
+            panic!("the disk answered {ticket:?}, {:?} was asked", self.saving)
+        };
         self.log.saved();
-        if let Some(config) = self.saving_config.take() {
-            self.act_on(now, config, effects);
+        if let Some(config) = config {
+            self.act_on(config);
         }
+    }
+
+    /// Applies the entries up to `upto`, and answers those who wait for them.
+    fn commit(&mut self, upto: LogIndex) {
+        assert!(upto >= self.committed, "commit may not go back: {upto} after {}", self.committed);
+        assert!(upto <= self.log.last().index, "commit of {upto}, the log ends at {}", self.log.last());
+        self.committed = upto;
+        while self.state.applied().index < upto {
+            let next = self.state.applied().index.next();
+            let entry =
+                self.log.get(next).expect("the log reaches from the applied state to its end").clone();
+            let effected = match self.state.apply(&entry) {
+                Ok(effected) => effected,
+                // A first state that this program does not understand: another version wrote it. Serving on would
+                // make this replica differ from the others.
+                Err(why) => panic!("entry {} cannot be applied: {why}", entry.point()),
+            };
+            self.decide_by_own();
+            self.answer(entry.point(), &effected);
+        }
+        self.log.applied(upto);
     }
 
     /// Takes a snapshot of the applied state when the log behind the last one has become long.

@@ -4,6 +4,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use common::replication::Limits;
+
 use super::Core;
 use super::state::State;
 
@@ -216,6 +218,12 @@ impl Planted {
 }
 
 impl Core {
+    /// What decides state is this process's own, where that is planted.
+    pub(super) fn decide_by_own(&mut self) {
+        let own = self.setup.first.as_ref().map_or_else(Limits::default, |first| first.limits);
+        self.state.decide_by_own(own, self.now.wall);
+    }
+
     /// The state as if the whole log were committed.
     pub(super) fn state_uncommitted(&self) -> State {
         let mut state = self.state.clone();

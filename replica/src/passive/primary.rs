@@ -1,13 +1,12 @@
 //! Leading an epoch: admitting, feeding, committing.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use common::clock::Moment;
 use common::replication::{
-    ConfigVersion, Entry, EntryKind, Limits, LogIndex, LogPoint, Member, ReplicaId, RequestId,
+    ConfigVersion, EntryKind, Epoch, GroupConfig, InSyncSet, LogIndex, LogPoint, Member, ReplicaId, RequestId,
 };
 use common::rpc::peer::{Message, Reply, ReplyBody};
 use common::rpc::replica::{Done, Position, QueryError, SubmitError};
@@ -17,12 +16,12 @@ use super::in_sync_set::Membership;
 use super::request_table::Admission;
 use super::state::Effected;
 use super::{
-    APPEND_WITHIN, ASK_WITHIN, BATCH_BYTES_MAX, BEACON_EVERY, Core, Effect, Fault, MET_MAX, Met, Now,
+    APPEND_WITHIN, ASK_WITHIN, BATCH_BYTES_MAX, BEACON_EVERY, Core, Effect, Fault, MET_MAX, Met,
     RECORD_RETRY, SendTicket, Waiter,
 };
 
 /// What a primary knows beside what every replica knows.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Primary {
     /// The first entry of the epoch. Nothing counts as committed, and nothing leaves, before it does.
     pub(super) barrier: LogIndex,
@@ -37,7 +36,7 @@ pub(super) struct Primary {
 }
 
 /// A peer, as its primary knows it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Peer {
     /// Its process; `None` until it was met.
     pub(super) boot: Option<Member>,
@@ -48,8 +47,8 @@ pub(super) struct Peer {
     /// Its log is ours up to here, and fsynced.
     pub(super) matched: LogIndex,
     in_flight: usize,
-    /// Where the piece of the snapshot begins that is to be sent next; `None`: it needs no snapshot.
-    snapshot: Option<SnapshotSend>,
+    /// The snapshot being sent, if it needs one, and where the next piece begins.
+    snapshot: Option<(LogPoint, u64)>,
     pub(super) confirmed_round: u64,
     /// Since when it owes an answer; `None`: it owes none.
     pub(super) owes_since: Option<Moment>,
@@ -59,12 +58,6 @@ pub(super) struct Peer {
     retry_at: Option<Moment>,
     /// Since when it has not had on its disk what was on ours then.
     pub(super) lagging: Option<(LogIndex, Moment)>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct SnapshotSend {
-    last: LogPoint,
-    offset: u64,
 }
 
 /// What was sent, for when its reply comes.
@@ -96,19 +89,9 @@ const CHUNK_BYTES: usize = 1024 * 1024;
 impl Peer {
     /// A peer of which nothing is verified. `next`, or where its own log ends, is tried first.
     fn new(next: LogIndex, met: Option<Met>) -> Self {
-        Self {
-            boot: met.map(|met| met.member),
-            config_version: met.map_or(ConfigVersion(0), |met| met.config_version),
-            next: met.map_or(next, |met| met.last.next().min(next)),
-            matched: LogIndex(0),
-            in_flight: 0,
-            snapshot: None,
-            confirmed_round: 0,
-            owes_since: None,
-            refused: false,
-            retry_at: None,
-            lagging: None,
-        }
+        let Some(met) = met else { return Self { next, ..Self::default() } };
+        let (boot, next) = (Some(met.member), met.last.next().min(next));
+        Self { boot, next, config_version: met.config_version, ..Self::default() }
     }
 
     fn heard(&mut self) {
@@ -118,26 +101,10 @@ impl Peer {
 }
 
 impl Primary {
-    fn new(now: Moment, barrier: LogIndex) -> Self {
-        Self {
-            barrier,
-            open: false,
-            peers: BTreeMap::new(),
-            sent: BTreeMap::new(),
-            waiting: BTreeMap::new(),
-            reads: Reads::default(),
-            membership: Membership::default(),
-            beacon_at: now,
-        }
-    }
-
+    /// When it has something to do; nothing before its barrier is on the disk, and the disk will wake us.
     pub(super) fn wake_at(&self) -> Option<Moment> {
-        if !self.open {
-            // Nothing leaves before the barrier is on the disk, and the disk will wake us.
-            return None;
-        }
         let retries = self.peers.values().filter_map(|peer| peer.retry_at);
-        retries.chain([self.beacon_at]).min()
+        retries.chain([self.beacon_at]).min().filter(|_| self.open)
     }
 
     /// A peer has presented itself: a new process starts from nothing.
@@ -154,145 +121,109 @@ impl Primary {
 }
 
 impl Core {
-    /// Leads the epoch of `self.epoch`, which the record gives to this process. `barrier` is its first entry.
-    pub(super) fn start_leading(
-        &mut self,
-        now: Now,
-        in_sync: impl Iterator<Item = ReplicaId>,
-        barrier: LogIndex,
-    ) {
-        let mut primary = Primary::new(now.at, barrier);
-        for id in in_sync.filter(|&id| id != self.me()) {
-            primary.peers.insert(id, Peer::new(barrier, self.met.get(&id).copied()));
-        }
+    /// Leads the epoch that `record` gives to this process.
+    pub(super) fn start_leading(&mut self, record: &GroupConfig) {
+        self.enter(record.epoch);
+        // In epoch 1 the Genesis entry is the barrier; later epochs begin with one of their own.
+        let barrier = match record.epoch {
+            Epoch(1) => LogIndex(1),
+            epoch => self.append_own(epoch, EntryKind::Barrier),
+        };
+        // At the barrier: most have all before it, and whose log differs says so. What a peer's hello said is old.
+        let peer = |id| (id, Peer { next: barrier, ..Peer::new(barrier, self.met.get(&id).copied()) });
+        let peers = record.in_sync.without(self.me()).iter().map(peer).collect();
+        self.leading = Some(Primary { barrier, peers, beacon_at: self.now.at, ..Primary::default() });
         self.led = self.epoch;
         self.following = None;
         self.matched = LogIndex(0);
-        self.candidacy.stand_down(now.at);
-        self.leading = Some(primary);
+        self.suspicion.stand_down(self.now.at);
     }
 
-    /// Stops leading, if it does; what is owed is settled at the end of the step.
-    pub(super) fn step_down(&mut self, now: Now) {
-        if let Some(primary) = self.leading.take() {
-            self.deposed.push(primary);
-            self.ask_again_at = Some(now.at);
-            self.candidacy.stand_down(now.at);
-        }
-    }
-
-    /// Tells those who waited for a primary that it is none any more, and its peers who is.
-    pub(super) fn settle_deposed(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        for primary in std::mem::take(&mut self.deposed) {
-            self.settle_one(now, primary, effects);
-        }
-    }
-
-    fn settle_one(&mut self, now: Now, primary: Primary, effects: &mut Vec<Effect>) {
-        for waiting in primary.waiting.into_values().flatten() {
-            let result = Err(SubmitError::Unacknowledged { waited: now.at.since(waiting.since) });
-            effects.push(Effect::Submitted { waiter: waiting.waiter, result });
+    /// Stops leading, if it does: tells those who waited that it is no primary any more, and its peers who is.
+    pub(super) fn step_down(&mut self) {
+        let Some(primary) = self.leading.take() else { return };
+        self.ask_again_at = Some(self.now.at);
+        self.suspicion.stand_down(self.now.at);
+        for Waiting { waiter, since, .. } in primary.waiting.into_values().flatten() {
+            let result = Err(SubmitError::Unacknowledged { waited: self.now.at.since(since) });
+            self.effects.push(Effect::Submitted { waiter, result });
         }
         for waiter in primary.reads.waiters() {
-            effects.push(Effect::Queried { waiter, result: Err(self.not_primary_query()) });
+            self.effects.push(Effect::Queried { waiter, result: Err(self.not_primary_query()) });
         }
-        let Some(config) = self.newest_config().filter(|config| config.primary.id != self.me()).cloned()
-        else {
-            return;
-        };
-        for &to in primary.peers.keys() {
-            let ticket = SendTicket(self.next_ticket());
-            effects.push(Effect::Send {
-                to,
-                ticket,
-                message: Message::TakeOver { config: config.clone() },
-                within: ASK_WITHIN,
-            });
+        let newer = self.newest_config().filter(|config| config.primary.id != self.me()).cloned();
+        for (config, to) in newer.iter().flat_map(|config| primary.peers.keys().map(move |to| (config, *to)))
+        {
+            self.send(to, Message::TakeOver { config: config.clone() }, ASK_WITHIN);
         }
     }
 
     /// Takes in a command.
-    #[expect(clippy::too_many_arguments, reason = "the fields of one event")]
     pub(super) fn execute(
         &mut self,
-        now: Now,
         waiter: Waiter,
         request: RequestId,
         facts: Bytes,
         payload: Bytes,
         deadline: Moment,
-        effects: &mut Vec<Effect>,
     ) {
         let digest = self.state.digest(&facts, &payload);
-        let waiting = Waiting { waiter, digest, since: now.at, deadline };
-        match self.admit(now, request, digest, effects) {
-            Ok(Admitted::Stands(index)) => self.wait_for(index, waiting),
-            Ok(Admitted::Fresh) => {
-                let index = self.append_own(now, EntryKind::Update { request, facts, payload });
-                self.wait_for(index, waiting);
-            }
-            Ok(Admitted::Done(done)) => effects.push(Effect::Submitted { waiter, result: Ok(done) }),
-            Err(error) => effects.push(Effect::Submitted { waiter, result: Err(error) }),
-        }
-    }
-
-    fn wait_for(&mut self, index: LogIndex, waiting: Waiting) {
+        let index = match self.admit(request, digest) {
+            Ok(Some(index)) => index,
+            Ok(None) => self.append_own(self.epoch, EntryKind::Update { request, facts, payload }),
+            Err(result) => return self.effects.push(Effect::Submitted { waiter, result }),
+        };
         if let Some(primary) = &mut self.leading {
+            let waiting = Waiting { waiter, digest, since: self.now.at, deadline };
             primary.waiting.entry(index).or_default().push(waiting);
         }
     }
 
-    /// Judges a command. An optimisation: safety rests on what applying it says.
+    /// Judges a command: where in the log it stands already, if it does, or what is said at once. An optimisation:
+    /// safety rests on what applying it says.
     fn admit(
         &mut self,
-        now: Now,
         request: RequestId,
         digest: u64,
-        effects: &mut Vec<Effect>,
-    ) -> Result<Admitted, SubmitError> {
+    ) -> Result<Option<LogIndex>, Result<Done, SubmitError>> {
         let Some(primary) = &self.leading else {
-            self.look(now, effects);
-            return Err(SubmitError::NotPrimary {
-                config: self.newest_config().cloned().map(Box::new),
-                address: None,
-            });
+            self.look();
+            let config = self.newest_config().cloned().map(Box::new);
+            return Err(Err(SubmitError::NotPrimary { config, address: None }));
         };
         if self.stopping.is_some() {
-            return Err(SubmitError::Draining);
+            return Err(Err(SubmitError::Draining));
         }
         if let Some((in_sync, needed)) = self.too_few() {
-            return Err(SubmitError::TooFewInSync { in_sync, needed });
+            return Err(Err(SubmitError::TooFewInSync { in_sync, needed }));
         }
         if let Some(index) = self.log.waiting(request) {
-            return Ok(Admitted::Stands(index));
+            return Ok(Some(index));
         }
-        let at = self.log.last_at().max(now.wall);
         // Before the barrier is committed, what was applied may still be what only this disk has.
         if self.committed >= primary.barrier || self.planted(Fault::TableBeforeBarrier) {
-            match self.state.table().admit(request, digest, at) {
+            match self.state.table().admit(request, digest, self.log.last_at().max(self.now.wall)) {
                 Admission::Fresh => {}
-                judged => return self.outcome(now, judged, self.state.applied()).map(Admitted::Done),
+                judged => return Err(self.outcome(judged, self.state.applied())),
             }
         }
         if self.disk_full {
-            return Err(SubmitError::DiskFull);
+            return Err(Err(SubmitError::DiskFull));
         }
         if self.log.last().index.0 - self.committed.0 >= UNCOMMITTED_MAX {
-            return Err(SubmitError::Busy { retry_in: BUSY_RETRY });
+            return Err(Err(SubmitError::Busy { retry_in: BUSY_RETRY }));
         }
-        Ok(Admitted::Fresh)
+        Ok(None)
     }
 
     /// What a front end is told of a command that was judged so.
-    fn outcome(&self, now: Now, judged: Admission, at: LogPoint) -> Result<Done, SubmitError> {
-        let floor = self.state.table().floor();
+    fn outcome(&self, judged: Admission, at: LogPoint) -> Result<Done, SubmitError> {
+        let (floor, now) = (self.state.table().floor(), self.now.wall);
         match judged {
-            Admission::Answered(reply) => {
-                Ok(Done { reply, position: Position::Log(at), floor, now: now.wall })
-            }
+            Admission::Answered(reply) => Ok(Done { reply, position: Position::Log(at), floor, now }),
             Admission::Reused => Err(SubmitError::Reused),
-            Admission::Expired => Err(SubmitError::Expired { floor, now: now.wall }),
-            Admission::FromTheFuture => Err(SubmitError::FromTheFuture { now: now.wall }),
+            Admission::Expired => Err(SubmitError::Expired { floor, now }),
+            Admission::FromTheFuture => Err(SubmitError::FromTheFuture { now }),
             Admission::Fresh => unreachable!("a fresh request is run"),
         }
     }
@@ -305,209 +236,152 @@ impl Core {
         too_few.then_some((in_sync, config.min_in_sync))
     }
 
-    /// Adds an entry of this epoch to the log, on the way to the disk.
-    pub(super) fn append_own(&mut self, now: Now, kind: EntryKind) -> LogIndex {
-        let index = self.log.last().index.next();
-        let at = self.log.last_at().max(now.wall);
-        let entry = Arc::new(Entry::seal(self.log.last_crc(), index, self.epoch, at, kind));
-        self.log.push(entry.clone());
-        self.unsaved.append.push(entry);
-        index
-    }
-
     /// Does what a primary does, as far as it is due.
-    pub(super) fn lead(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let durable = self.log.durable();
+    pub(super) fn lead(&mut self) {
         let early = self.planted(Fault::SendBeforeDurable);
         let Some(primary) = &mut self.leading else { return };
-        if !primary.open {
-            if durable < primary.barrier && !early {
-                return;
-            }
-            primary.open = true;
-            primary.beacon_at = now.at;
+        primary.open |= self.log.durable() >= primary.barrier || early;
+        if primary.open {
+            self.commit_what_all_have();
+            self.reshape();
+            self.confirm_reads();
+            self.beacon();
+            self.feed();
         }
-        self.commit_what_all_have(now, effects);
-        self.reshape(now, effects);
-        self.confirm_reads(now, effects);
-        self.beacon(now, effects);
-        self.feed(now, effects);
+    }
+
+    /// The ackset without this replica.
+    pub(super) fn others(&self) -> InSyncSet {
+        self.ackset().without(self.me())
     }
 
     /// The commit rule: what every member of the ackset has on its disk, if that includes the barrier.
-    fn commit_what_all_have(&mut self, now: Now, effects: &mut Vec<Effect>) {
+    fn commit_what_all_have(&mut self) {
+        let others = self.others();
         let Some(primary) = &self.leading else { return };
-        let ackset = self.ackset();
-        let others = ackset.iter().filter(|&id| id != self.me());
-        let matched = others.map(|id| primary.peers.get(&id).map_or(LogIndex(0), |peer| peer.matched));
-        let all = matched.chain([self.log.durable()]).min().unwrap_or_default();
+        let matched = others.iter().map(|id| primary.peers.get(&id).map_or(LogIndex(0), |peer| peer.matched));
+        let all = matched.fold(self.log.durable(), LogIndex::min);
         let active = all >= primary.barrier || self.planted(Fault::NoBarrierCommitRule);
         if active && all > self.committed {
-            self.commit_at(now, all, effects);
+            self.commit(all);
         }
-    }
-
-    /// Applies the entries up to `upto`, for one who follows: nobody waits.
-    pub(super) fn commit(&mut self, upto: LogIndex, effects: &mut Vec<Effect>) {
-        assert!(self.leading.is_none(), "a primary commits by its own rule");
-        let never = Now { at: Moment::ORIGIN, wall: self.log.last_at() };
-        self.commit_at(never, upto, effects);
-    }
-
-    fn commit_at(&mut self, now: Now, upto: LogIndex, effects: &mut Vec<Effect>) {
-        assert!(upto >= self.committed, "commit may not go back: {upto} after {}", self.committed);
-        assert!(upto <= self.log.last().index, "commit of {upto}, the log ends at {}", self.log.last());
-        self.committed = upto;
-        while self.state.applied().index < upto {
-            let next = self.state.applied().index.next();
-            let entry =
-                self.log.get(next).expect("the log reaches from the applied state to its end").clone();
-            let effected = match self.state.apply(&entry) {
-                Ok(effected) => effected,
-                // A first state that this program does not understand: another version wrote it. Serving on would
-                // make this replica differ from the others.
-                Err(why) => panic!("entry {} cannot be applied: {why}", entry.point()),
-            };
-            let own = self.setup.first.as_ref().map_or_else(Limits::default, |first| first.limits);
-            self.state.decide_by_own(own, now.wall);
-            self.answer(now, entry.point(), effected, effects);
-        }
-        self.log.applied(upto);
     }
 
     /// Answers whoever waits for an entry that was applied.
-    fn answer(&mut self, now: Now, at: LogPoint, effected: Effected, effects: &mut Vec<Effect>) {
-        let Some(waiting) = self.leading.as_mut().and_then(|primary| primary.waiting.remove(&at.index))
-        else {
-            return;
-        };
-        let Effected::Command { digest, admission } = effected else {
-            unreachable!("nobody waits for {at}, which is no command")
-        };
-        for Waiting { waiter, digest: own, .. } in waiting {
+    pub(super) fn answer(&mut self, at: LogPoint, effected: &Effected) {
+        let waiting = self.leading.as_mut().and_then(|primary| primary.waiting.remove(&at.index));
+        for Waiting { waiter, digest: own, .. } in waiting.into_iter().flatten() {
+            let Effected::Command { digest, admission } = effected else {
+                unreachable!("nobody waits for {at}, which is no command")
+            };
             let result = match self.too_few() {
                 Some((in_sync, needed)) => Err(SubmitError::TooFewInSync { in_sync, needed }),
-                None if own != digest && !self.planted(Fault::AttachAny) => Err(SubmitError::Reused),
-                None => self.outcome(now, admission.clone(), at),
+                None if own != *digest && !self.planted(Fault::AttachAny) => Err(SubmitError::Reused),
+                None => self.outcome(admission.clone(), at),
             };
-            effects.push(Effect::Submitted { waiter, result });
+            self.effects.push(Effect::Submitted { waiter, result });
         }
     }
 
     /// Tells every peer, in sync or not, that this primary lives and how far the log is committed.
-    fn beacon(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let Some(primary) = &mut self.leading else { return };
-        if now.at < primary.beacon_at {
-            return;
-        }
-        primary.beacon_at = now.at + BEACON_EVERY;
+    fn beacon(&mut self) {
+        let now = self.now.at;
+        let Some(primary) = self.leading.as_mut().filter(|primary| now >= primary.beacon_at) else { return };
+        primary.beacon_at = now + BEACON_EVERY;
         for waiting in primary.waiting.values_mut() {
             // Its front end is gone; the entry stays.
-            waiting.retain(|waiting| now.at < waiting.deadline);
+            waiting.retain(|waiting| now < waiting.deadline);
         }
         let peers: Vec<ReplicaId> = primary.peers.keys().copied().collect();
         for to in peers {
-            self.send_confirm(now, to, effects);
+            self.send_confirm(to);
         }
     }
 
-    pub(super) fn send_confirm(&mut self, now: Now, to: ReplicaId, effects: &mut Vec<Effect>) {
+    pub(super) fn send_confirm(&mut self, to: ReplicaId) {
         let (from, epoch, committed) = (self.me(), self.epoch, self.committed);
-        let ticket = SendTicket(self.next_ticket());
         let Some(primary) = &mut self.leading else { return };
-        let round = primary.reads.round();
-        primary.sent.insert(ticket, (to, Sent::Confirm));
         if let Some(peer) = primary.peers.get_mut(&to) {
-            peer.owes_since = peer.owes_since.or(Some(now.at));
+            peer.owes_since = peer.owes_since.or(Some(self.now.at));
         }
-        let message = Message::Confirm { from, epoch, round, committed };
-        effects.push(Effect::Send { to, ticket, message, within: ASK_WITHIN });
+        let round = primary.reads.round;
+        self.send_to_peer(to, Sent::Confirm, Message::Confirm { from, epoch, round, committed });
+    }
+
+    fn send_to_peer(&mut self, to: ReplicaId, sent: Sent, message: Message) {
+        let within = if matches!(sent, Sent::Confirm) { ASK_WITHIN } else { APPEND_WITHIN };
+        let ticket = self.send(to, message, within);
+        if let Some(primary) = &mut self.leading {
+            primary.sent.insert(ticket, (to, sent));
+        }
     }
 
     /// Sends every peer what it lacks.
-    fn feed(&mut self, now: Now, effects: &mut Vec<Effect>) {
+    fn feed(&mut self) {
+        let forced = self.config.as_ref().map_or(ConfigVersion(0), |config| config.forced);
         let feeds_forced = self.planted(Fault::FeedsForced);
         let Some(primary) = &mut self.leading else { return };
-        for peer in primary.peers.values_mut() {
+        let mut due = Vec::new();
+        for (&id, peer) in &mut primary.peers {
             // Whether it may be fed or not: what was due is not due again.
-            peer.retry_at = peer.retry_at.filter(|&at| at > now.at);
+            peer.retry_at = peer.retry_at.filter(|&at| at > self.now.at);
+            let knows = peer.config_version >= forced || feeds_forced;
+            if knows && peer.retry_at.is_none() && !peer.refused {
+                due.push(id);
+            }
         }
-        let forced = self.config.as_ref().map_or(ConfigVersion(0), |config| config.forced);
-        let knows = |peer: &Peer| peer.config_version >= forced || feeds_forced;
-        let due = |peer: &Peer| peer.retry_at.is_none() && !peer.refused && knows(peer);
-        let peers: Vec<ReplicaId> =
-            primary.peers.iter().filter(|(_, peer)| due(peer)).map(|(id, _)| *id).collect();
-        for to in peers {
+        for to in due {
             while let Some((sent, message)) = self.next_for(to) {
-                let ticket = SendTicket(self.next_ticket());
-                if let Some(primary) = &mut self.leading {
-                    primary.sent.insert(ticket, (to, sent));
-                }
-                effects.push(Effect::Send { to, ticket, message, within: APPEND_WITHIN });
+                self.send_to_peer(to, sent, message);
             }
         }
     }
 
     /// The next message that `to` lacks, if it may have one now.
     fn next_for(&mut self, to: ReplicaId) -> Option<(Sent, Message)> {
-        let (from, epoch, committed, last) = (self.me(), self.epoch, self.committed, self.log.last().index);
+        let (from, epoch, committed) = (self.me(), self.epoch, self.committed);
         let peer = self.leading.as_mut()?.peers.get_mut(&to)?;
         let first = peer.next;
-        if let Some(before) = self.log.epoch_at(first.prev()) {
+        if let Some(before) = self.log.base_at(first.prev()) {
             peer.snapshot = None;
             // An unverified log is asked even when there is nothing to send.
             let ask = peer.matched == LogIndex(0) && peer.in_flight == 0;
-            if peer.in_flight >= APPENDS_IN_FLIGHT || (first > last && !ask) {
+            if peer.in_flight >= APPENDS_IN_FLIGHT || (first > self.log.last().index && !ask) {
                 return None;
             }
             let entries = self.log.batch_from(first, BATCH_BYTES_MAX);
             peer.next = entries.last().map_or(first, |entry| entry.index.next());
             peer.in_flight += 1;
-            let prev = LogPoint { epoch: before, index: first.prev() };
-            return Some((Sent::Append { first }, Message::Append { from, epoch, prev, entries, committed }));
+            let message = Message::Append { from, epoch, prev: before.point, entries, committed };
+            return Some((Sent::Append { first }, message));
         }
         if peer.in_flight > 0 {
             return None;
         }
         let taken = self.snapshot.as_ref().expect("a log that does not begin at 1 stands on a snapshot");
-        let sending = peer.snapshot.filter(|sending| sending.last == taken.last);
-        let sending = *peer.snapshot.insert(sending.unwrap_or(SnapshotSend { last: taken.last, offset: 0 }));
-        let begin = usize::try_from(sending.offset).unwrap_or(usize::MAX).min(taken.bytes.len());
+        let last = taken.last;
+        let sending = peer.snapshot.filter(|(sending, _)| *sending == last);
+        let (_, offset) = *peer.snapshot.insert(sending.unwrap_or((last, 0)));
+        let begin = usize::try_from(offset).unwrap_or(usize::MAX).min(taken.bytes.len());
         let end = (begin + CHUNK_BYTES).min(taken.bytes.len());
         let bytes = taken.bytes.slice(begin..end);
         peer.in_flight += 1;
         let (crc, is_last) = (crc32c::crc32c(&bytes), end == taken.bytes.len());
-        let message = Message::SnapshotChunk {
-            from,
-            epoch,
-            last: taken.last,
-            offset: sending.offset,
-            bytes,
-            crc,
-            is_last,
-        };
-        Some((Sent::Chunk, message))
+        Some((Sent::Chunk, Message::SnapshotChunk { from, epoch, last, offset, bytes, crc, is_last }))
     }
 
     /// Takes in a peer's reply, or that there will be none.
-    pub(super) fn peer_replied(
-        &mut self,
-        now: Now,
-        ticket: SendTicket,
-        reply: Option<Reply>,
-        effects: &mut Vec<Effect>,
-    ) {
+    pub(super) fn peer_replied(&mut self, ticket: SendTicket, reply: Option<Reply>) {
         let unfenced = self.planted(Fault::NoFence);
         if let Some(reply) = &reply
-            && reply.epoch > self.epoch
             && self.leading.is_some()
             && !unfenced
         {
-            self.enter(now, reply.epoch);
+            self.enter(reply.epoch);
         }
         let Some((from, sent)) = self.leading.as_mut().and_then(|primary| primary.sent.remove(&ticket))
         else {
-            return self.candidate_replied(now, ticket, reply, effects);
+            return self.candidate_replied(ticket, reply);
         };
         let Some(peer) = self.leading.as_mut().and_then(|primary| primary.peers.get_mut(&from)) else {
             return;
@@ -516,35 +390,29 @@ impl Core {
             peer.in_flight -= 1;
         }
         // Of an epoch before: it says nothing about this one.
-        let Some(reply) = reply.filter(|reply| reply.epoch == self.epoch || unfenced) else {
-            if let Sent::Append { first } = sent {
-                peer.next = peer.next.min(first);
-            }
-            peer.retry_at = Some(now.at + RECORD_RETRY);
-            return;
-        };
-        peer.heard();
-        match reply.body {
-            ReplyBody::Ack { durable } => {
+        let reply = reply.filter(|reply| reply.epoch == self.epoch || unfenced);
+        if reply.is_some() {
+            peer.heard();
+        }
+        match reply.map(|reply| reply.body) {
+            Some(ReplyBody::Ack { durable }) => {
                 // Not even a peer's word moves this beyond what we have ourselves.
                 peer.matched = peer.matched.max(durable.min(self.log.last().index));
                 peer.next = peer.next.max(peer.matched.next());
                 peer.snapshot = None;
             }
-            ReplyBody::Nak { hint } => {
+            Some(ReplyBody::Nak { hint }) => {
                 peer.next = hint.min(self.log.last().index).max(peer.matched).next();
             }
-            ReplyBody::Confirmed { round } => peer.confirmed_round = peer.confirmed_round.max(round),
-            ReplyBody::Next { offset } => {
-                if let Some(sending) = &mut peer.snapshot {
-                    sending.offset = offset;
-                }
+            Some(ReplyBody::Confirmed { round }) => peer.confirmed_round = peer.confirmed_round.max(round),
+            Some(ReplyBody::Next { offset }) => {
+                peer.snapshot = peer.snapshot.map(|(last, _)| (last, offset));
             }
             _ => {
                 if let Sent::Append { first } = sent {
                     peer.next = peer.next.min(first);
                 }
-                peer.retry_at = Some(now.at + RECORD_RETRY);
+                peer.retry_at = Some(self.now.at + RECORD_RETRY);
             }
         }
     }
@@ -554,54 +422,39 @@ impl Core {
         let next = self.log.last().index.min(last.index).next();
         let met = self.met.get(&me.id).copied().filter(|met| met.member == me);
         let met = met.unwrap_or(Met { member: me, last: last.index, config_version: ConfigVersion(0) });
-        let config = self.newest_config().cloned();
-        match &mut self.leading {
-            Some(primary)
-                if primary.open
-                    && me.id != self.setup.me.id
-                    && (primary.peers.len() < MET_MAX || primary.peers.contains_key(&me.id)) =>
-            {
+        let own = self.me();
+        let room = |primary: &Primary| primary.peers.len() < MET_MAX || primary.peers.contains_key(&me.id);
+        match self.leading.as_mut().filter(|primary| primary.open && me.id != own && room(primary)) {
+            Some(primary) => {
                 primary.peers.entry(me.id).or_insert_with(|| Peer::new(next, Some(met)));
                 primary.met(met);
                 ReplyBody::Accepted
             }
-            _ => ReplyBody::NotPrimary { config },
+            None => ReplyBody::NotPrimary { config: self.newest_config().cloned() },
         }
     }
 
     /// This process was stopped for a while: nobody else was silent.
-    pub(super) fn forgive(&mut self, now: Now) {
+    pub(super) fn forgive(&mut self) {
         for peer in self.leading.iter_mut().flat_map(|primary| primary.peers.values_mut()) {
-            peer.owes_since = peer.owes_since.and(Some(now.at));
+            peer.owes_since = peer.owes_since.and(Some(self.now.at));
             peer.lagging = None;
         }
-        self.candidacy.calm(now.at);
+        self.suspicion.calm_since = self.now.at;
     }
 
     /// A peer's socket refuses connections.
-    pub(super) fn peer_refused(&mut self, now: Now, member: Member) {
-        if let Some(primary) = &mut self.leading
-            && let Some(peer) = primary.peers.get_mut(&member.id)
-            && peer.boot.is_none_or(|boot| boot == member)
-        {
+    pub(super) fn peer_refused(&mut self, member: Member) {
+        let peer = self.leading.as_mut().and_then(|primary| primary.peers.get_mut(&member.id));
+        if let Some(peer) = peer.filter(|peer| peer.boot.is_none_or(|boot| boot == member)) {
             peer.refused = true;
         }
         if self.config.as_ref().is_some_and(|config| config.primary == member) {
-            self.suspect_hard(now);
+            self.suspect_hard();
         }
     }
 
     pub(super) fn not_primary_query(&self) -> QueryError {
         QueryError::NotPrimary { config: self.newest_config().cloned().map(Box::new), address: None }
     }
-}
-
-/// How a command is admitted.
-enum Admitted {
-    /// It goes into the log.
-    Fresh,
-    /// It is in the log already.
-    Stands(LogIndex),
-    /// It was answered already.
-    Done(Done),
 }

@@ -1,11 +1,10 @@
 //! Following the group's record: reading it, acting on it when it is on this disk, creating it, handing it over.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use common::replication::{ConfigVersion, Entry, EntryKind, Epoch, GroupConfig, LogIndex, Member};
+use common::replication::{EntryKind, Epoch, GroupConfig, LogIndex};
 
-use super::{Core, Effect, Fault, Now, RECORD_RETRY, Standing};
+use super::{Core, Effect, Fault, Standing};
 
 /// Before the name server is asked again for a group that does not exist yet; a watch usually tells sooner.
 const NO_GROUP_RETRY: Duration = Duration::from_millis(500);
@@ -16,152 +15,128 @@ const HAND_OVER_FOR: Duration = Duration::from_secs(2);
 
 impl Core {
     /// Asks the name server when that is due: the unsettled change once more, else for the record.
-    pub(super) fn ask_for_record(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        if self.ask_again_at.is_none_or(|at| at > now.at) {
+    pub(super) fn ask_for_record(&mut self) {
+        if self.ask_again_at.take_if(|at| *at <= self.now.at).is_none() {
             return;
         }
-        self.ask_again_at = None;
-        effects.push(match &self.pending_cas {
+        self.effects.push(match &self.pending_cas {
             Some(next) if self.standing != Standing::Estranged => Effect::Cas { next: next.clone() },
             _ => Effect::ReadRecord { known: self.newest_config().map(|config| config.version) },
         });
     }
 
     /// The name server said which record stands.
-    pub(super) fn record_read(&mut self, now: Now, record: Option<GroupConfig>, effects: &mut Vec<Effect>) {
-        let Some(record) = record else { return self.no_record(now) };
-        if record.cluster != self.setup.cluster || record.group != self.setup.group {
-            return self.estranged();
-        }
-        let seen = self.newest_config().map_or(ConfigVersion(0), |config| config.version);
-        if self.gives_up(&record, seen) {
-            self.standing = Standing::GivenUp;
-            effects.push(Effect::FormatAnew { keep: !self.holds_only_own_genesis() });
+    pub(super) fn record_read(&mut self, record: Option<GroupConfig>) {
+        let Some(record) = record else { return self.no_record() };
+        let seen = self.newest_version();
+        let same = record.version == seen && self.newest_config() == Some(&record);
+        let foreign = record.cluster != self.setup.cluster || record.group != self.setup.group;
+        if foreign || (record.version == seen && !same) {
+            // Not the history that our disk was part of. Nothing is changed by us until an operator has decided; what
+            // is travelling already may still arrive, so it is not forgotten either.
+            self.standing = Standing::Estranged;
             return;
+        }
+        if self.gives_up(&record) {
+            self.standing = Standing::GivenUp;
+            return self.effects.push(Effect::FormatAnew { keep: !self.holds_only_own_genesis() });
         }
         if self.planted(Fault::ForgetCasOnGet) && record.version <= seen {
             self.pending_cas = None;
             if let Some(primary) = &mut self.leading {
-                primary.membership.let_nobody_in();
+                primary.membership.letting_in = None;
             }
         }
-        if record.version < seen {
-            // An answer that was overtaken. It settles nothing: our own change may still be travelling.
-            return self.send_again_soon(now);
-        }
-        if self.pending_cas.as_ref().is_some_and(|pending| pending.version <= record.version) {
-            self.pending_cas = None;
-        }
+        self.pending_cas.take_if(|pending| pending.version <= record.version && record.version >= seen);
         if record.version > seen {
-            self.adopt(now, record);
-        } else if self.newest_config() != Some(&record) {
-            // The same version with other contents: this is not the history that our disk was part of.
-            self.estranged();
-        } else {
-            if self.adopting.is_none() && self.standing != Standing::Known {
-                self.act_on(now, record, effects);
-            }
-            self.candidacy.record_stands();
-            self.send_again_soon(now);
+            return self.adopt(record);
         }
+        if same {
+            if self.adopting.is_none() && self.standing != Standing::Known {
+                self.act_on(record);
+            }
+            self.suspicion.record_stands();
+        }
+        self.send_again_soon();
     }
 
-    /// A record that is older than our own change settles nothing: the change is sent again.
-    fn send_again_soon(&mut self, now: Now) {
+    /// A record that is older than our own change, or an answer that was overtaken, settles nothing: the change may
+    /// still be travelling, and is sent again.
+    fn send_again_soon(&mut self) {
         if self.pending_cas.is_some() {
-            self.ask_again_at = self.ask_again_at.or(Some(now.at + RECORD_RETRY));
+            self.ask_soon();
         }
     }
 
     /// A newer record: to the disk with it, and then act on it. Who wins leads at once, since nothing leaves before
     /// its barrier is on the disk, which goes there with the record.
-    fn adopt(&mut self, now: Now, record: GroupConfig) {
-        self.take_the_lead(now, &record);
+    fn adopt(&mut self, record: GroupConfig) {
+        self.take_the_lead(&record);
         self.unsaved.config = Some(record.clone());
         self.adopting = Some(record);
     }
 
     /// A record is on this disk: act on it.
-    pub(super) fn act_on(&mut self, now: Now, config: GroupConfig, effects: &mut Vec<Effect>) {
-        if self.adopting.as_ref() == Some(&config) {
-            self.adopting = None;
-        }
+    pub(super) fn act_on(&mut self, config: GroupConfig) {
+        self.adopting.take_if(|adopting| *adopting == config);
         let (epoch, primary) = (config.epoch, config.primary);
         self.standing = Standing::Known;
-        self.take_the_lead(now, &config);
+        self.take_the_lead(&config);
         self.config = Some(config);
-        if epoch > self.epoch {
-            self.enter(now, epoch);
-        }
+        self.enter(epoch);
         if self.leading.is_some() {
             return;
         }
-        self.candidacy.stand_down(now.at);
-        self.joining.at_once(now.at);
+        self.suspicion.stand_down(self.now.at);
+        self.joining.ask_at = Some(self.now.at);
         if primary.id == self.me() {
             // It names an earlier boot of ours: nobody leads.
-            self.suspect_hard(now);
+            self.suspect_hard();
         } else {
-            effects.push(Effect::Look(primary));
+            self.effects.push(Effect::Look(primary));
         }
     }
 
     /// Leads, if the record gives its epoch to this process and it never led that epoch before.
-    fn take_the_lead(&mut self, now: Now, record: &GroupConfig) {
-        if !self.is_led_from_here(record)
-            || record.epoch < self.epoch
-            || record.epoch <= self.led
-            || self.leading.is_some()
-        {
-            return;
+    fn take_the_lead(&mut self, record: &GroupConfig) {
+        let stale = record.epoch < self.epoch || record.epoch <= self.led;
+        if self.is_led_from_here(record) && !stale && self.leading.is_none() {
+            self.start_leading(record);
         }
-        self.enter(now, record.epoch);
-        // In epoch 1 the Genesis entry is the barrier; later epochs begin with one of their own.
-        let barrier = match record.epoch {
-            Epoch(1) => LogIndex(1),
-            _ => self.append_own(now, EntryKind::Barrier),
-        };
-        self.start_leading(now, record.in_sync.iter(), barrier);
     }
 
     /// The name server knows no such group.
-    fn no_record(&mut self, now: Now) {
-        let has_history =
-            self.newest_config().is_some() || self.snapshot.is_some() || self.log.last().index > LogIndex(1);
-        if has_history {
-            return self.estranged();
+    fn no_record(&mut self) {
+        let last = self.log.last().index;
+        if self.newest_config().is_some() || self.snapshot.is_some() || last > LogIndex(1) {
+            // But this disk does.
+            self.standing = Standing::Estranged;
+            return;
         }
-        match &self.setup.first {
-            Some(_) if self.standing == Standing::Creating => self.send_again_soon(now),
-            Some(first) => {
-                if self.log.last().index == LogIndex(0) {
-                    let kind = EntryKind::Genesis { limits: first.limits, start: first.start.clone() };
-                    let entry =
-                        Arc::new(Entry::seal(self.log.last_crc(), LogIndex(1), Epoch(1), now.wall, kind));
-                    self.log.push(entry.clone());
-                    self.unsaved.append.push(entry);
-                }
-                self.standing = Standing::Creating;
-            }
-            None => {
-                self.standing = Standing::NoGroup;
-                self.ask_again_at = Some(now.at + NO_GROUP_RETRY);
-            }
+        let Some(first) = &self.setup.first else {
+            self.standing = Standing::NoGroup;
+            self.ask_again_at = Some(self.now.at + NO_GROUP_RETRY);
+            return;
+        };
+        if self.standing == Standing::Creating {
+            return self.send_again_soon();
+        }
+        self.standing = Standing::Creating;
+        if last == LogIndex(0) {
+            let genesis = EntryKind::Genesis { limits: first.limits, start: first.start.clone() };
+            self.append_own(Epoch(1), genesis);
         }
     }
 
     /// Proposes the first record, once the Genesis entry is on the disk.
-    pub(super) fn create(&mut self, effects: &mut Vec<Effect>) {
-        if self.standing != Standing::Creating || self.pending_cas.is_some() || self.adopting.is_some() {
-            return;
-        }
-        if self.log.durable() < LogIndex(1) {
-            return;
-        }
-        let Some(first) = &self.setup.first else { return };
+    pub(super) fn create(&mut self) {
         let setup = &self.setup;
-        let next = GroupConfig::first(setup.cluster, setup.group.clone(), setup.me, first.min_in_sync);
-        self.propose(next, effects);
+        let (Standing::Creating, Some(first)) = (self.standing, &setup.first) else { return };
+        let settled = self.pending_cas.is_none() && self.adopting.is_none();
+        if settled && self.log.durable() >= LogIndex(1) {
+            let (cluster, group) = (setup.cluster, setup.group.clone());
+            self.propose(GroupConfig::first(cluster, group, setup.me, first.min_in_sync));
+        }
     }
 
     /// Whether this disk holds nothing but a Genesis entry that it made itself: following a group with it would mix
@@ -175,64 +150,40 @@ impl Core {
 
     /// Whether `record` makes this disk's identity worthless: it lost the race to create the group, or an operator
     /// gave it up and it may hold committed entries that the group lacks.
-    fn gives_up(&self, record: &GroupConfig, seen: ConfigVersion) -> bool {
-        let outside = !record.in_sync.contains(self.me());
+    fn gives_up(&self, record: &GroupConfig) -> bool {
         let lost_the_race = self.holds_only_own_genesis() && !self.planted(Fault::KeepGenesis);
-        let forced = seen < record.forced && !self.planted(Fault::ForcedRejoins);
+        let forced = self.newest_version() < record.forced && !self.planted(Fault::ForcedRejoins);
         let given_up = self.log.last().index > LogIndex(0) && forced;
-        outside && (lost_the_race || given_up)
-    }
-
-    /// The name server's word contradicts this disk. Nothing is changed by us until an operator has decided; what is
-    /// travelling already may still arrive, so it is not forgotten either.
-    pub(super) fn estranged(&mut self) {
-        self.standing = Standing::Estranged;
+        !record.in_sync.contains(self.me()) && (lost_the_race || given_up)
     }
 
     /// Hands the group over, if this replica leads it, and says when it may stop.
-    pub(super) fn hand_over(&mut self, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn hand_over(&mut self) {
         let Some(since) = self.stopping.filter(|_| !self.stopped) else { return };
-        let waited = now.at.since(since);
-        if !self.hands_over(waited, effects) {
+        if !self.hands_over(self.now.at.since(since)) {
             self.stopped = true;
-            effects.push(Effect::Stopped);
+            self.effects.push(Effect::Stopped);
         }
     }
 
     /// Whether there is still something to wait for.
-    fn hands_over(&mut self, waited: Duration, effects: &mut Vec<Effect>) -> bool {
+    fn hands_over(&mut self, waited: Duration) -> bool {
         let (Some(primary), Some(config)) = (&self.leading, &self.config) else { return false };
         let unreachable = self.ask_again_at.is_some();
-        if waited >= HAND_OVER_FOR
-            || unreachable
-            || config.in_sync.len() < 2
-            || !self.is_led_from_here(config)
-        {
+        let alone = config.in_sync.len() < 2 || !self.is_led_from_here(config);
+        if waited >= HAND_OVER_FOR || unreachable || alone {
             return false;
         }
-        if !primary.open || self.pending_cas.is_some() || self.adopting.is_some() {
-            return true;
-        }
         let drains = self.committed < self.log.last().index && !self.planted(Fault::NoDrain);
-        if drains && waited < DRAIN_FOR {
+        let unsettled = !primary.open || self.pending_cas.is_some() || self.adopting.is_some();
+        if unsettled || (drains && waited < DRAIN_FOR) {
             return true;
         }
         let successors = primary.peers.iter().filter(|(id, _)| config.in_sync.contains(**id));
-        let most_advanced =
-            successors.filter_map(|(_, peer)| Some((peer.matched, peer.boot?))).max_by_key(|(at, _)| *at);
-        let Some((_, successor)) = most_advanced else { return false };
-        let next = self.handed_to(config, successor);
-        self.propose(next, effects);
+        let advanced = successors.filter_map(|(_, peer)| Some((peer.matched, peer.boot?)));
+        let Some((_, successor)) = advanced.max_by_key(|(matched, _)| *matched) else { return false };
+        let next = config.handed_to(successor);
+        self.propose(next);
         true
-    }
-
-    fn handed_to(&self, config: &GroupConfig, successor: Member) -> GroupConfig {
-        GroupConfig {
-            version: config.version.next(),
-            epoch: config.epoch.next(),
-            primary: successor,
-            in_sync: config.in_sync.without(self.me()),
-            ..config.clone()
-        }
     }
 }
