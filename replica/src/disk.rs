@@ -17,12 +17,12 @@ mod tests;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::mpsc as thread_mpsc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
+use common::machine::{Thread, end, work_takes_time};
 use common::replication::GroupName;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use self::file::GroupFile;
 use crate::passive::{Ticket, WriteBatch};
@@ -66,8 +66,8 @@ enum Job {
 /// A group's file, and the thread that commits to it.
 #[derive(Debug)]
 pub struct CommitThread {
-    jobs: thread_mpsc::SyncSender<Job>,
-    thread: JoinHandle<()>,
+    jobs: mpsc::Sender<Job>,
+    thread: Thread,
 }
 
 impl CommitThread {
@@ -76,31 +76,32 @@ impl CommitThread {
     /// # Errors
     /// When the operating system has no thread for us.
     pub fn start(group: &GroupName, file: GroupFile, reports: mpsc::Sender<Report>) -> std::io::Result<Self> {
-        let (jobs, inbox) = thread_mpsc::sync_channel(JOBS_MAX);
-        let thread = std::thread::Builder::new()
-            .name(format!("disk {group}"))
-            .spawn(move || Committer { file, reports, full: false }.run(&inbox))?;
+        let (jobs, inbox) = mpsc::channel(JOBS_MAX);
+        let committer = Committer { file, reports, full: false };
+        let thread = Thread::start(format!("disk {group}"), move || committer.run(inbox))?;
         Ok(Self { jobs, thread })
     }
 
     /// Finishes what was submitted and closes the file.
-    pub fn close(self) {
+    pub async fn close(self) {
         drop(self.jobs);
         // Its panics end the process where they happen.
-        let _ = self.thread.join();
+        self.thread.ended().await;
     }
 }
 
 impl Disk for CommitThread {
     fn submit(&self, batch: WriteBatch, ticket: Ticket) {
-        self.jobs
-            .send(Job::Write(Box::new(batch), ticket))
-            .expect("the thread lives as long as its jobs' sender");
+        // One batch is outstanding, and hints leave a place for it.
+        let job = Job::Write(Box::new(batch), ticket);
+        assert!(self.jobs.try_send(job).is_ok(), "the thread lives as long as its jobs' sender");
     }
 
     fn note(&self, addresses: Vec<SocketAddr>) {
         // A hint: when the thread is that busy, the next change is noted.
-        let _ = self.jobs.try_send(Job::Note(addresses));
+        if self.jobs.capacity() > 1 {
+            let _ = self.jobs.try_send(Job::Note(addresses));
+        }
     }
 }
 
@@ -111,25 +112,27 @@ struct Committer {
 }
 
 impl Committer {
-    fn run(mut self, inbox: &thread_mpsc::Receiver<Job>) {
+    async fn run(mut self, mut inbox: mpsc::Receiver<Job>) {
         loop {
             let job = if self.full {
-                match inbox.recv_timeout(LOOK_EVERY) {
-                    Ok(job) => Some(job),
-                    Err(thread_mpsc::RecvTimeoutError::Timeout) => None,
-                    Err(thread_mpsc::RecvTimeoutError::Disconnected) => return,
+                match timeout(LOOK_EVERY, inbox.recv()).await {
+                    Ok(Some(job)) => Some(job),
+                    Ok(None) => return,
+                    Err(_) => None,
                 }
             } else {
-                match inbox.recv() {
-                    Ok(job) => Some(job),
-                    Err(thread_mpsc::RecvError) => return,
+                match inbox.recv().await {
+                    Some(job) => Some(job),
+                    None => return,
                 }
             };
-            self.look_at_room();
+            self.look_at_room().await;
             match job {
                 Some(Job::Write(batch, ticket)) => {
+                    work_takes_time().await;
                     self.commit(|file| file.write(&batch));
-                    self.report(Report::Durable(ticket));
+                    work_takes_time().await;
+                    self.report(Report::Durable(ticket)).await;
                 }
                 Some(Job::Note(addresses)) => self.commit(|file| file.note(&addresses)),
                 None => {}
@@ -146,17 +149,17 @@ impl Committer {
         }
     }
 
-    fn look_at_room(&mut self) {
+    async fn look_at_room(&mut self) {
         let Some(free) = self.file.free_bytes() else { return };
         if let Some(full) = changed(self.full, free) {
             self.full = full;
-            self.report(Report::Full(full));
+            self.report(Report::Full(full)).await;
         }
     }
 
-    fn report(&self, report: Report) {
+    async fn report(&self, report: Report) {
         // Nobody listens any more: the replica is stopping.
-        let _ = self.reports.blocking_send(report);
+        let _ = self.reports.send(report).await;
     }
 }
 
@@ -172,5 +175,5 @@ fn changed(full: bool, free: u64) -> Option<bool> {
 /// Ends the process at once: what the failed write did is unknown, so nobody is told anything.
 fn fail(path: &Path, error: &str) -> ! {
     tracing::error!(path = %path.display(), error, "the disk failed; ending at once");
-    std::process::exit(EXIT_DISK_FAILED)
+    end(EXIT_DISK_FAILED)
 }

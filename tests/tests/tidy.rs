@@ -99,7 +99,10 @@ const INSIDE_COMMON: &[(&str, &[&str])] = &[
     ("rpc", &["ids", "clock", "machine", "names", "replication"]),
     ("services", &["ids", "clock", "replication"]),
     ("directory", &["ids", "clock", "machine", "names", "replication", "rpc"]),
-    ("lib", &["clock", "directory", "ids", "machine", "names", "replication", "rpc", "services", "telemetry"]),
+    (
+        "lib",
+        &["clock", "directory", "ids", "machine", "names", "replication", "rpc", "services", "telemetry"],
+    ),
 ];
 
 /// The modules named by `crate::…` paths in `code`, also in groups like `crate::{a::B, c}`.

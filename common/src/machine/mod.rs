@@ -1,10 +1,12 @@
-//! The machine that a process runs on, as far as processes ask for it by more than memory and time: sockets, threads
-//! of their own, signals, standard output, and the end.
+//! The machine that a process runs on, as far as processes ask for it by more than memory and time: sockets, files,
+//! threads of their own, signals, standard output, and the end.
 //!
 //! Here are the operating system's, passed on unchanged. With the feature `sim`, which only the simulation of a whole
 //! cluster turns on, they are those of simulated machines, many in one process and on one thread: the simulation
 //! decides when a message arrives, when a disk has written and when a machine loses its power.
 
+#[cfg(not(feature = "sim"))]
+pub mod fs;
 #[cfg(not(feature = "sim"))]
 mod net;
 #[cfg(not(feature = "sim"))]
@@ -14,14 +16,15 @@ pub mod simulated;
 #[cfg(not(feature = "sim"))]
 mod thread;
 
-#[cfg(not(feature = "sim"))]
-pub use self::{
+#[cfg(feature = "sim")]
+pub use self::simulated::{
+    fs,
     net::{TcpListener, TcpStream, keep_alive},
     process::{Signals, announce, end},
     thread::{Thread, aside, work_takes_time},
 };
-#[cfg(feature = "sim")]
-pub use self::simulated::{
+#[cfg(not(feature = "sim"))]
+pub use self::{
     net::{TcpListener, TcpStream, keep_alive},
     process::{Signals, announce, end},
     thread::{Thread, aside, work_takes_time},

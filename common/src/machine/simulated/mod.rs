@@ -8,6 +8,7 @@
 //! `clock_gettime` and `getrandom` in its own way, so that dependencies follow too; it asks [`wall_offset`].
 
 pub mod disk;
+pub mod fs;
 pub mod net;
 pub mod process;
 pub mod thread;

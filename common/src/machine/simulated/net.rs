@@ -127,7 +127,11 @@ pub fn keep_alive(_: &TcpStream) -> io::Result<()> {
 }
 
 impl AsyncRead for TcpStream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if poll_open(self.remote, self.local, cx).is_pending() {
             return Poll::Pending;
         }
