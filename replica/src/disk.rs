@@ -6,11 +6,13 @@
 //! at once, with exit code 74 and without destructors (redb's would commit), and nobody is answered.
 //!
 //! Reading order: [`directory`] (the lock, files that are whole or not there), [`file`](mod@file) (tables,
-//! checksums, damage), [`mark`] (how far it was durable), and here the thread.
+//! checksums, damage), `mark` (how far it was durable), `snapshot` (how a large one gets in), and here the
+//! thread.
 
 pub mod directory;
 pub mod file;
 mod mark;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
@@ -19,12 +21,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Duration;
 
+use bytes::Bytes;
 use common::machine::{Thread, end, work_takes_time};
 use common::replication::GroupName;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::time::timeout;
 
 use self::file::GroupFile;
+use self::snapshot::Step;
 use crate::passive::{Ticket, WriteBatch};
 
 /// Exit code of a process whose disk failed (`EX_IOERR`).
@@ -34,6 +39,9 @@ pub const EXIT_DISK_FAILED: i32 = 74;
 pub trait Disk {
     /// Writes `batch` in one transaction, fsyncs, then reports `ticket`. At most one batch is outstanding.
     fn submit(&self, batch: WriteBatch, ticket: Ticket);
+    /// Puts a snapshot into the file beside the one that counts, in pieces between batches, and reads it back; then
+    /// reports [`Report::Staged`]. A batch with these very bytes makes it the one that counts.
+    fn stage(&self, snapshot: Bytes);
     /// Remembers where the other members listen: a hint, reported to nobody.
     fn note(&self, addresses: Vec<SocketAddr>);
 }
@@ -45,12 +53,16 @@ pub enum Report {
     Durable(Ticket),
     /// There is too little room for more, or enough again.
     Full(bool),
+    /// The snapshot is in the file; `false`: there is no room for it, and it was given up.
+    Staged(bool),
 }
 
-/// Reports waiting for the driver: one batch is outstanding, and fullness changes rarely.
+/// Reports waiting for the driver: one batch and one snapshot are outstanding, and fullness changes rarely.
 pub const REPORTS_MAX: usize = 8;
-/// Jobs waiting for the thread: one batch, and a few hints.
+/// Jobs waiting for the thread: one batch, one snapshot, and a few hints.
 const JOBS_MAX: usize = 8;
+/// Of these, places that hints leave for a batch and a snapshot.
+const JOBS_KEPT: usize = 2;
 /// Below this much room no new entries are taken: many batches, and what redb needs to commit them.
 const ROOM_MIN: u64 = 64 * 1024 * 1024;
 /// From this much room on they are taken again; the gap keeps a disk at the edge from flapping.
@@ -60,6 +72,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 enum Job {
     Write(Box<WriteBatch>, Ticket),
+    Stage(Bytes),
     Note(Vec<SocketAddr>),
 }
 
@@ -77,9 +90,14 @@ impl CommitThread {
     /// When the operating system has no thread for us.
     pub fn start(group: &GroupName, file: GroupFile, reports: mpsc::Sender<Report>) -> std::io::Result<Self> {
         let (jobs, inbox) = mpsc::channel(JOBS_MAX);
-        let committer = Committer { file, reports, full: false };
+        let committer = Committer { file, reports, full: false, written: Written::default() };
         let thread = Thread::start(format!("disk {group}"), move || committer.run(inbox))?;
         Ok(Self { jobs, thread })
+    }
+
+    /// One batch and one snapshot are outstanding, and hints leave them their places.
+    fn post(&self, job: Job) {
+        assert!(self.jobs.try_send(job).is_ok(), "the thread lives as long as its jobs' sender");
     }
 
     /// Finishes what was submitted and closes the file.
@@ -92,14 +110,16 @@ impl CommitThread {
 
 impl Disk for CommitThread {
     fn submit(&self, batch: WriteBatch, ticket: Ticket) {
-        // One batch is outstanding, and hints leave a place for it.
-        let job = Job::Write(Box::new(batch), ticket);
-        assert!(self.jobs.try_send(job).is_ok(), "the thread lives as long as its jobs' sender");
+        self.post(Job::Write(Box::new(batch), ticket));
+    }
+
+    fn stage(&self, snapshot: Bytes) {
+        self.post(Job::Stage(snapshot));
     }
 
     fn note(&self, addresses: Vec<SocketAddr>) {
         // A hint: when the thread is that busy, the next change is noted.
-        if self.jobs.capacity() > 1 {
+        if self.jobs.capacity() > JOBS_KEPT {
             let _ = self.jobs.try_send(Job::Note(addresses));
         }
     }
@@ -109,41 +129,78 @@ struct Committer {
     file: GroupFile,
     reports: mpsc::Sender<Report>,
     full: bool,
+    written: Written,
+}
+
+/// What was written since the start, which tells how well batches are filled.
+#[derive(Default)]
+struct Written {
+    batches: u64,
+    entries: u64,
+    bytes: u64,
+}
+
+impl Written {
+    fn add(&mut self, batch: &WriteBatch) {
+        self.batches += 1;
+        self.entries += batch.append.len() as u64;
+        self.bytes += batch.append.iter().map(|entry| entry.weight() as u64).sum::<u64>();
+    }
 }
 
 impl Committer {
     async fn run(mut self, mut inbox: mpsc::Receiver<Job>) {
         loop {
             let job = if self.full {
-                match timeout(LOOK_EVERY, inbox.recv()).await {
-                    Ok(Some(job)) => Some(job),
-                    Ok(None) => return,
-                    Err(_) => None,
+                timeout(LOOK_EVERY, inbox.recv()).await.ok()
+            } else if self.file.shelf().has_work() {
+                // What the core waits for comes first.
+                match inbox.try_recv() {
+                    Err(TryRecvError::Empty) => None,
+                    job => Some(job.ok()),
                 }
             } else {
-                match inbox.recv().await {
-                    Some(job) => Some(job),
-                    None => return,
-                }
+                Some(inbox.recv().await)
             };
+            // Nobody posts any more.
+            if matches!(job, Some(None)) {
+                break;
+            }
             self.look_at_room().await;
-            match job {
+            match job.flatten() {
                 Some(Job::Write(batch, ticket)) => {
                     work_takes_time().await;
                     self.commit(|file| file.write(&batch));
+                    self.written.add(&batch);
                     work_takes_time().await;
                     self.report(Report::Durable(ticket)).await;
                 }
+                Some(Job::Stage(snapshot)) => self.file.shelf().stage(snapshot),
                 Some(Job::Note(addresses)) => self.commit(|file| file.note(&addresses)),
-                None => {}
+                None => self.work_on_snapshots().await,
             }
+        }
+        let Written { batches, entries, bytes } = self.written;
+        tracing::info!(path = %self.file.path().display(), batches, entries, bytes, "file closed");
+    }
+
+    /// A piece of it.
+    async fn work_on_snapshots(&mut self) {
+        let needed = self.file.shelf().unwritten();
+        if needed > 0 && (self.full || self.file.free_bytes().is_some_and(|free| !fits(free, needed))) {
+            self.file.shelf().give_up();
+            return self.report(Report::Staged(false)).await;
+        }
+        work_takes_time().await;
+        if !self.full && self.commit(GroupFile::step) == Step::Staged {
+            self.report(Report::Staged(true)).await;
         }
     }
 
-    fn commit(&self, write: impl FnOnce(&GroupFile) -> Result<(), redb::Error>) {
+    fn commit<T>(&mut self, write: impl FnOnce(&mut GroupFile) -> Result<T, redb::Error>) -> T {
         // A panic must not unwind past here either: the database's destructor would commit.
-        match catch_unwind(AssertUnwindSafe(|| write(&self.file))) {
-            Ok(Ok(())) => {}
+        match catch_unwind(AssertUnwindSafe(|| write(&mut self.file))) {
+            Ok(Ok(done)) => done,
             Ok(Err(error)) => fail(self.file.path(), &error.to_string()),
             Err(_) => fail(self.file.path(), "redb panicked"),
         }
@@ -161,6 +218,11 @@ impl Committer {
         // Nobody listens any more: the replica is stopping.
         let _ = self.reports.send(report).await;
     }
+}
+
+/// Whether a snapshot of which so many bytes are unwritten still leaves room for batches.
+fn fits(free: u64, unwritten: u64) -> bool {
+    free >= ROOM_MIN.saturating_add(unwritten)
 }
 
 /// Whether the disk counts as full from now on, when that is new.

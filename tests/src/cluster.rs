@@ -1,6 +1,7 @@
 //! A whole cluster of real programs: a name server, replicas, front ends.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::process::{PATIENCE, Process, program};
+use crate::process::{Around, PATIENCE, Process, program};
 
 /// What a cluster is started with.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +27,23 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self { replicas: 3, front_ends: 1, min_in_sync: 1, ttl: Duration::from_secs(3) }
+    }
+}
+
+/// Where one process of a cluster runs.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Where it listens.
+    pub ip: IpAddr,
+    /// What is round it.
+    pub around: Around,
+    /// Where its data are; else in the cluster's own folder.
+    pub data: Option<PathBuf>,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self { ip: Ipv4Addr::LOCALHOST.into(), around: Around::default(), data: None }
     }
 }
 
@@ -47,31 +65,48 @@ impl Cluster {
     /// # Errors
     /// When a process did not become ready, or the cluster not whole.
     pub fn start(options: Options) -> Result<Self> {
+        Self::start_in(options, |_| Place::default())
+    }
+
+    /// As [`Cluster::start`], each process in the place that its name is given.
+    ///
+    /// # Errors
+    /// As [`Cluster::start`].
+    pub fn start_in(options: Options, place: impl Fn(&str) -> Place) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let at = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
-        let store = at("nameserver.redb");
-        let args = ["-l", "127.0.0.1:0", "--store", &store].map(str::to_owned).into();
-        let mut name_server = Process::start("nameserver", "nameserver", args, folder.path())?;
+        let start = |name: &str, program: &'static str, data: Option<(&str, &str)>, args: &[&str]| {
+            let place = place(name);
+            let mut all = vec!["-l".to_owned(), SocketAddr::new(place.ip, 0).to_string()];
+            if !place.ip.is_loopback() {
+                all.push("--insecure-bind".to_owned());
+            }
+            if let Some((flag, file)) = data {
+                let data = place.data.unwrap_or_else(|| folder.path().join(file));
+                all.extend([flag.to_owned(), data.to_string_lossy().into_owned()]);
+            }
+            all.extend(args.iter().map(|&arg| arg.to_owned()));
+            Process::start_in(place.around, name, program, all, folder.path())
+        };
+        let mut name_server = start("nameserver", "nameserver", Some(("--store", "nameserver.redb")), &[])?;
         let address = name_server.address().to_string();
         // After a restart everybody looks for it where it was.
         name_server.set("-l", address.clone());
 
         let ttl = format!("{}ms", options.ttl.as_millis());
-        let common = ["-n", &address, "--ttl", &ttl].map(str::to_owned);
+        let common = ["-n", &address, "--ttl", &ttl];
+        let min_in_sync = options.min_in_sync.to_string();
         let mut replicas = Vec::new();
         for n in 1..=options.replicas {
-            let name = format!("replica.{n}");
-            let mut args = vec![n.to_string(), "--data-dir".into(), at(&name)];
-            args.extend(common.clone());
-            if n == 1 {
-                args.extend(["--first".into(), "--min-in-sync".into(), options.min_in_sync.to_string()]);
-            }
-            replicas.push(Process::start(&name, "replica", args, folder.path())?);
+            let (name, number) = (format!("replica.{n}"), n.to_string());
+            let first = ["--first", "--min-in-sync", &min_in_sync];
+            let first: &[&str] = if n == 1 { &first } else { &[] };
+            let args = [&[&*number], &common[..], first].concat();
+            replicas.push(start(&name, "replica", Some(("--data-dir", &name)), &args)?);
         }
         let mut front_ends = Vec::new();
         for n in 1..=options.front_ends {
-            let args = common.iter().cloned().chain(["--http".into(), "off".into()]).collect();
-            front_ends.push(Process::start(&format!("frontend.{n}"), "frontend", args, folder.path())?);
+            let args = [&common[..], &["--http", "off"]].concat();
+            front_ends.push(start(&format!("frontend.{n}"), "frontend", None, &args)?);
         }
         let cluster = Self { name_server, replicas, front_ends, folder };
         cluster.await_whole(options.replicas.into())?;

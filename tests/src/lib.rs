@@ -1,11 +1,12 @@
 //! What the whole-system tests share: [`source`], the repository as text, for the rules of the house; [`process`] and
 //! [`cluster`], the real programs as child processes; [`shop`], customers who order while things go wrong; [`hostile`],
-//! callers who mean harm.
+//! callers who mean harm; [`measure`], what `docs/PERFORMANCE.md` tells.
 
 pub mod cluster;
 pub mod faults;
 pub mod history;
 pub mod hostile;
+pub mod measure;
 pub mod process;
 pub mod shop;
 pub mod source;

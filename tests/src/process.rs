@@ -48,12 +48,22 @@ fn build() -> PathBuf {
     folder
 }
 
+/// What is round a process: nothing, in most tests.
+#[derive(Clone, Debug, Default)]
+pub struct Around {
+    /// A program, and its arguments, that becomes the process: one that enters a namespace first, for example.
+    pub through: Vec<String>,
+    /// Its environment, beside this test's own.
+    pub environment: Vec<(String, String)>,
+}
+
 /// A program that is, or was, running.
 #[derive(Debug)]
 pub struct Process {
     name: String,
     program: &'static str,
     args: Vec<String>,
+    around: Around,
     log: PathBuf,
     child: Option<Child>,
     lines: Receiver<String>,
@@ -66,10 +76,25 @@ impl Process {
     /// # Errors
     /// When it ended instead, or took longer than [`PATIENCE`]; with what it wrote.
     pub fn start(name: &str, program: &'static str, args: Vec<String>, folder: &Path) -> Result<Self> {
+        Self::start_in(Around::default(), name, program, args, folder)
+    }
+
+    /// As [`Process::start`], with this round it.
+    ///
+    /// # Errors
+    /// As [`Process::start`].
+    pub fn start_in(
+        around: Around,
+        name: &str,
+        program: &'static str,
+        args: Vec<String>,
+        folder: &Path,
+    ) -> Result<Self> {
         let mut this = Self {
             name: name.to_owned(),
             program,
             args,
+            around,
             log: folder.join(format!("{name}.log")),
             child: None,
             lines: mpsc::channel().1,
@@ -86,8 +111,18 @@ impl Process {
     pub fn start_again(&mut self) -> Result<()> {
         ensure!(self.child.is_none(), "{} runs already", self.name);
         let log = File::options().create(true).append(true).open(&self.log)?;
-        let mut child = Command::new(program(self.program))
+        let itself = program(self.program);
+        let mut command = match self.around.through.split_first() {
+            None => Command::new(itself),
+            Some((through, args)) => {
+                let mut command = Command::new(through);
+                command.args(args).arg(itself);
+                command
+            }
+        };
+        let mut child = command
             .args(&self.args)
+            .envs(self.around.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -152,6 +187,11 @@ impl Process {
     /// Takes the flag `flag` away, for the next start.
     pub fn unset(&mut self, flag: &str) {
         self.args.retain(|arg| arg != flag);
+    }
+
+    /// Puts something else round it, from the next start on.
+    pub fn put_into(&mut self, around: Around) {
+        self.around = around;
     }
 
     /// Whether it runs.

@@ -1,8 +1,8 @@
 //! One group's file: what a [`WriteBatch`] means in tables, and how it is read back without trusting it.
 //!
 //! Tables: `meta` (format, cluster, replica, group, batch, config, base, snapshot, addresses), `log` (index to entry),
-//! `snapshot` (number to chunk). Each value ends with a crc32c over table, key and value: redb checks its pages
-//! only when it repairs. That a log's entries follow each other is in the entries' own chained checksums.
+//! and the snapshot's [chunks](super::snapshot). Each value ends with a crc32c over table, key and value: redb checks
+//! its pages only when it repairs. That a log's entries follow each other is in the entries' own chained checksums.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -10,7 +10,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use common::clock::{Clock, Timestamp};
 use common::ids::ClusterId;
 use common::machine::fs::{self, File};
@@ -25,18 +24,16 @@ use serde::de::DeserializeOwned;
 
 use super::directory::{Directory, DirectoryError};
 use super::mark::Mark;
+use super::snapshot::{self, Kept, Shelf, Step};
 use crate::passive::{Stored, WriteBatch};
 
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
-const SNAPSHOT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("snapshot");
 
 /// What this program writes, and the only one that it reads.
 const FORMAT: u32 = 1;
 /// The log's tail and the tables' upper pages; the core keeps in memory what it needs. (redb's own default: 1 GiB.)
 const CACHE_BYTES: usize = 16 * 1024 * 1024;
-/// Of a snapshot: small beside the cache.
-const CHUNK_BYTES: usize = 1024 * 1024;
 
 /// Whose disk a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,9 +47,16 @@ pub struct Identity {
 /// An open file.
 #[derive(Debug)]
 pub struct GroupFile {
-    database: Database,
+    journal: Journal,
+    shelf: Shelf,
     /// `None`: in memory.
     path: Option<PathBuf>,
+}
+
+/// A file's transactions, each under its number.
+#[derive(Debug)]
+pub(super) struct Journal {
+    database: Database,
     /// `None`: in memory.
     mark: Option<Mark>,
     /// The last batch's number.
@@ -136,20 +140,20 @@ impl Place {
             return Ok(Found::Nothing);
         }
         // What a restart reads must be what the disk has, not what failed to reach it and stayed in the page cache.
-        fs::drop_cache(&File::open(&path).map_err(failed)?).map_err(failed)?;
+        forget_cache(&path).map_err(failed)?;
         let opened = catch_unwind(AssertUnwindSafe(|| {
             let mut database = open_database(&path)?;
             // After a clean end redb trusts the file, down to which of its pages are free to be written over.
             if !database.check_integrity()? {
                 return Err(Unreadable::Damaged("redb: pages are not what was written".to_owned()));
             }
-            let (contents, batch) = read(&database, &self.group)?;
+            let (contents, kept, batch) = read(&database, &self.group)?;
             let mark = Mark::beside(&path, contents.identity.replica)?;
             if let Some(why) = mark.contradicts(batch)? {
                 return Err(Unreadable::Damaged(why));
             }
-            let file =
-                GroupFile { database, path: Some(path.clone()), mark: Some(mark), batch: Cell::new(batch) };
+            let journal = Journal { database, mark: Some(mark), batch: Cell::new(batch) };
+            let file = GroupFile { journal, shelf: Shelf::new(kept), path: Some(path.clone()) };
             Ok((file, Box::new(contents)))
         }));
         match opened {
@@ -190,7 +194,8 @@ impl Place {
         });
         let mark = mark.transpose().map_err(|error| failed(error.into()))?;
         let path = mark.as_ref().map(|_| path);
-        Ok(GroupFile { database, path, mark, batch: Cell::new(0) })
+        let journal = Journal { database, mark, batch: Cell::new(0) };
+        Ok(GroupFile { journal, shelf: Shelf::new(Kept::default()), path })
     }
 
     /// Puts a damaged file aside as evidence.
@@ -241,8 +246,10 @@ impl GroupFile {
     ///
     /// # Errors
     /// redb's. Whether the batch is on the disk is unknown then, and nothing may be answered any more.
-    pub(super) fn write(&self, batch: &WriteBatch) -> Result<(), redb::Error> {
-        self.commit(|transaction| {
+    pub(super) fn write(&mut self, batch: &WriteBatch) -> Result<(), redb::Error> {
+        let mut chosen = None;
+        let Self { journal, shelf, .. } = self;
+        journal.commit(|transaction| {
             let mut log = transaction.open_table(LOG)?;
             if let Some(from) = batch.truncate_from {
                 log.retain_in(from.0.., |_, _| false)?;
@@ -258,27 +265,62 @@ impl GroupFile {
                 log.insert(index, &*value)?;
             }
             if let Some(snapshot) = &batch.snapshot {
-                let mut chunks = transaction.open_table(SNAPSHOT)?;
-                chunks.retain(|_, _| false)?;
-                for (number, chunk) in (0u64..).zip(snapshot.chunks(CHUNK_BYTES)) {
-                    chunks.insert(number, &*seal_bytes("snapshot", &number.to_be_bytes(), chunk.to_vec()))?;
-                }
-                put(&mut meta, "snapshot", &Whole::of(snapshot))?;
+                let kept = shelf.choose(transaction, snapshot)?;
+                put(&mut meta, "snapshot", &kept)?;
+                chosen = Some(kept);
             }
             if let Some(config) = &batch.config {
                 put(&mut meta, "config", config)?;
             }
             Ok(())
+        })?;
+        if let Some(kept) = chosen {
+            self.shelf.chosen(kept);
+        }
+        Ok(())
+    }
+
+    /// The snapshots in it, and what is to be done for them between two batches.
+    pub(super) fn shelf(&mut self) -> &mut Shelf {
+        &mut self.shelf
+    }
+
+    /// One bounded piece of that work.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub(super) fn step(&mut self) -> Result<Step, redb::Error> {
+        let path = self.path.as_deref();
+        self.shelf.step(&self.journal, || {
+            // Without it less is proven, and nothing is wrong.
+            let _ = path.map(forget_cache);
         })
     }
 
     /// Writes where the other members listen.
     pub(super) fn note(&self, addresses: &[SocketAddr]) -> Result<(), redb::Error> {
-        self.commit(|transaction| put(&mut transaction.open_table(META)?, "addresses", &addresses))
+        self.journal.commit(|transaction| put(&mut transaction.open_table(META)?, "addresses", &addresses))
+    }
+}
+
+impl Journal {
+    /// A journal in memory, of nobody.
+    #[cfg(test)]
+    pub(super) fn for_tests() -> Self {
+        let database = builder().create_with_backend(InMemoryBackend::new()).expect("there is memory");
+        let identity = Identity { cluster: ClusterId::UNSTATED, replica: ReplicaId::from_u128(1) };
+        stamp(&database, &"just.hungry".parse().expect("it keeps the grammar"), identity)
+            .expect("there is memory");
+        Self { database, mark: None, batch: Cell::new(0) }
     }
 
-    /// Commits what `change` does, under the next number.
-    fn commit(
+    /// What stands in it now.
+    pub(super) fn read(&self) -> Result<redb::ReadTransaction, redb::Error> {
+        Ok(self.database.begin_read()?)
+    }
+
+    /// Commits what `change` does, under the next number, fsynced.
+    pub(super) fn commit(
         &self,
         change: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>,
     ) -> Result<(), redb::Error> {
@@ -296,8 +338,8 @@ impl GroupFile {
     }
 }
 
-/// Reads all of a file, and the number of its last batch.
-fn read(database: &Database, group: &GroupName) -> Result<(Contents, u64), Unreadable> {
+/// Reads all of a file, which snapshot counts, and the number of its last batch.
+fn read(database: &Database, group: &GroupName) -> Result<(Contents, Kept, u64), Unreadable> {
     let transaction = database.begin_read()?;
     let meta = transaction.open_table(META)?;
     let format: u32 = get(&meta, "format")?.ok_or_else(|| missing("format"))?;
@@ -322,20 +364,8 @@ fn read(database: &Database, group: &GroupName) -> Result<(Contents, u64), Unrea
         }
         entries.push(entry);
     }
-    let mut snapshot = None;
-    if let Some(whole) = get::<Whole>(&meta, "snapshot")? {
-        let mut bytes = Vec::new();
-        for row in transaction.open_table(SNAPSHOT)?.iter()? {
-            let (number, value) = row?;
-            let number = number.value();
-            let key = || format!("snapshot {number}");
-            bytes.extend_from_slice(unseal_bytes("snapshot", &number.to_be_bytes(), value.value(), key)?);
-        }
-        if Whole::of(&bytes) != whole {
-            return Err(Unreadable::Damaged("meta snapshot: not the chunks that are there".to_owned()));
-        }
-        snapshot = Some(Bytes::from(bytes));
-    }
+    let kept: Kept = get(&meta, "snapshot")?.unwrap_or_default();
+    let snapshot = snapshot::read(&transaction, kept)?;
     let stored = Stored {
         config: get(&meta, "config")?,
         snapshot,
@@ -344,24 +374,11 @@ fn read(database: &Database, group: &GroupName) -> Result<(Contents, u64), Unrea
     };
     let addresses = get(&meta, "addresses")?.unwrap_or_default();
     let batch = get(&meta, "batch")?.unwrap_or_default();
-    Ok((Contents { identity, stored, addresses }, batch))
-}
-
-/// A whole snapshot's length and checksum: its chunks are each right, and all there.
-#[derive(Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
-struct Whole {
-    bytes: u64,
-    crc: u32,
-}
-
-impl Whole {
-    fn of(snapshot: &[u8]) -> Self {
-        Self { bytes: snapshot.len() as u64, crc: crc32c::crc32c(snapshot) }
-    }
+    Ok((Contents { identity, stored, addresses }, kept, batch))
 }
 
 /// Why a file gave no [`Contents`].
-enum Unreadable {
+pub(super) enum Unreadable {
     /// It does not hold what was written.
     Damaged(String),
     /// A newer program wrote it.
@@ -406,6 +423,11 @@ fn open_database(path: &Path) -> Result<Database, DatabaseError> {
     make_database(File::open(path).map_err(redb::StorageError::from)?)
 }
 
+/// Drops what the operating system remembers of the file at `path`, as far as it is on the disk.
+fn forget_cache(path: &Path) -> std::io::Result<()> {
+    fs::drop_cache(&File::open(path)?)
+}
+
 fn builder() -> Builder {
     let mut builder = Builder::new();
     builder.set_cache_size(CACHE_BYTES);
@@ -422,7 +444,7 @@ fn stamp(database: &Database, group: &GroupName, identity: Identity) -> Result<(
         put(&mut meta, "cluster", &identity.cluster)?;
         put(&mut meta, "replica", &identity.replica)?;
         transaction.open_table(LOG)?;
-        transaction.open_table(SNAPSHOT)?;
+        snapshot::make(&transaction)?;
     }
     Ok(transaction.commit()?)
 }
@@ -455,7 +477,7 @@ fn checksum(table: &str, key: &[u8], value: &[u8]) -> [u8; 4] {
     crc.to_be_bytes()
 }
 
-fn seal_bytes(table: &str, key: &[u8], mut value: Vec<u8>) -> Vec<u8> {
+pub(super) fn seal_bytes(table: &str, key: &[u8], mut value: Vec<u8>) -> Vec<u8> {
     let crc = checksum(table, key, &value);
     value.extend_from_slice(&crc);
     value
@@ -467,7 +489,7 @@ fn seal<T: Serialize>(table: &str, key: &[u8], value: &T) -> Vec<u8> {
     seal_bytes(table, key, value)
 }
 
-fn unseal_bytes<'a>(
+pub(super) fn unseal_bytes<'a>(
     table: &str,
     key: &[u8],
     sealed: &'a [u8],

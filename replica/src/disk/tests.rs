@@ -81,7 +81,7 @@ fn damage(directory: &Arc<Directory>) -> String {
 
 /// A file with three entries, closed.
 fn three(directory: &Arc<Directory>) {
-    let file = place(directory).format(IDENTITY).unwrap();
+    let mut file = place(directory).format(IDENTITY).unwrap();
     file.write(&appending(&entries(None, 1, 3))).unwrap();
 }
 
@@ -121,7 +121,7 @@ fn a_conflicting_tail_is_replaced_in_one_batch() {
     let dir = tempfile::tempdir().unwrap();
     let directory = open(dir.path());
     three(&directory);
-    let (file, stored) = loaded(&directory);
+    let (mut file, stored) = loaded(&directory);
     let other = entries(Some(&stored.entries[0]), 2, 4);
     file.write(&WriteBatch { truncate_from: Some(LogIndex(2)), ..appending(&other) }).unwrap();
     drop(file);
@@ -134,7 +134,7 @@ fn a_snapshot_of_several_chunks_replaces_the_one_before_and_the_log_below_it() {
     let dir = tempfile::tempdir().unwrap();
     let directory = open(dir.path());
     three(&directory);
-    let (file, stored) = loaded(&directory);
+    let (mut file, stored) = loaded(&directory);
     let long = Bytes::from(vec![5; 2_500_000]);
     let second = &stored.entries[1];
     let base = LogBase { point: second.point(), crc: second.crc, at: second.at };
@@ -150,6 +150,40 @@ fn a_snapshot_of_several_chunks_replaces_the_one_before_and_the_log_below_it() {
     assert_eq!(found.snapshot, Some(short));
     assert_eq!(found.base, base);
     assert_eq!(found.entries, stored.entries[2..]);
+}
+
+#[test]
+fn a_snapshot_is_staged_between_batches_and_counts_from_its_own_batch_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let directory = open(dir.path());
+    let (reports, mut inbox) = mpsc::channel(REPORTS_MAX);
+    let file = place(&directory).format(IDENTITY).unwrap();
+    let disk = CommitThread::start(&group(), file, reports).unwrap();
+    let written = entries(None, 1, 4);
+    let bytes = Bytes::from(vec![5; 20 * super::snapshot::CHUNK_BYTES]);
+    disk.stage(bytes.clone());
+    for (ticket, entry) in (1..).zip(&written) {
+        disk.submit(appending(std::slice::from_ref(entry)), Ticket(ticket));
+    }
+    // Whichever comes first.
+    let mut reports: Vec<Report> = (0..5).map(|_| inbox.blocking_recv().unwrap()).collect();
+    reports.retain(|report| *report != Report::Staged(true));
+    assert_eq!(reports, [1, 2, 3, 4].map(|ticket| Report::Durable(Ticket(ticket))));
+    // After a crash now it would never have been.
+    let copy = tempfile::tempdir().unwrap();
+    fs::copy(dir.path().join("just.hungry.redb"), copy.path().join("just.hungry.redb")).unwrap();
+    assert_eq!(loaded(&open(copy.path())).1.snapshot, None);
+    disk.submit(WriteBatch { snapshot: Some(bytes.clone()), ..WriteBatch::default() }, Ticket(5));
+    assert_eq!(inbox.blocking_recv(), Some(Report::Durable(Ticket(5))));
+    disk.close();
+    let (_, stored) = loaded(&directory);
+    assert_eq!((stored.snapshot, stored.entries), (Some(bytes), plain(&written)));
+}
+
+#[test]
+fn a_snapshot_without_room_is_given_up() {
+    assert!(fits(ROOM_MIN + 5, 5));
+    assert!(!fits(ROOM_MIN + 4, 5));
 }
 
 #[test]
@@ -197,7 +231,7 @@ fn a_file_that_went_back_behind_what_was_durable_is_damage() {
     three(&directory);
     let path = dir.path().join("just.hungry.redb");
     let before = fs::read(&path).unwrap();
-    let (file, stored) = loaded(&directory);
+    let (mut file, stored) = loaded(&directory);
     file.write(&appending(&entries(stored.entries.last(), 1, 1))).unwrap();
     drop(file);
     assert_eq!(loaded(&directory).1.entries.len(), 4);

@@ -38,6 +38,8 @@ use crate::links::Links;
 const ROUND_MAX: usize = 256;
 /// How long a peer's socket has to accept when it is looked at.
 const LOOK_WITHIN: Duration = Duration::from_millis(300);
+/// A round of the core that took this long kept everybody waiting: worth a line.
+const LONG_ROUND: Duration = Duration::from_millis(20);
 /// How often those who no longer wait are forgotten.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 
@@ -197,6 +199,10 @@ impl Driver {
                 return self.close(closed).await;
             }
             self.sweep(now.at);
+            let took = self.clock.now().since(now.at);
+            if took >= LONG_ROUND {
+                warn!(group = %self.setup.group, ?took, "long round");
+            }
             let wake = self.clock.instant(self.core.wake_at(now.at));
             if timer.deadline() != wake {
                 timer.as_mut().reset(wake);
@@ -238,6 +244,8 @@ impl Driver {
         match woken {
             Woken::Report(Report::Durable(ticket)) => self.step(now, Event::Durable(ticket)),
             Woken::Report(Report::Full(full)) => self.step(now, Event::DiskFull(full)),
+            // Nothing is staged yet.
+            Woken::Report(Report::Staged(_)) => {}
             Woken::Outcome(Outcome { heard, event }) => {
                 if let Some(id) = heard {
                     self.known.heard(id, now.at);

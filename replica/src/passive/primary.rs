@@ -204,7 +204,7 @@ impl Core {
         if self.committed >= primary.barrier || self.planted(Fault::TableBeforeBarrier) {
             match self.state.table().admit(request, digest, self.log.last_at().max(self.now.wall)) {
                 Admission::Fresh => {}
-                judged => return Err(self.outcome(judged, self.state.applied())),
+                judged => return Err(self.outcome(judged)),
             }
         }
         if self.disk_full {
@@ -217,10 +217,12 @@ impl Core {
     }
 
     /// What a front end is told of a command that was judged so.
-    fn outcome(&self, judged: Admission, at: LogPoint) -> Result<Done, SubmitError> {
+    fn outcome(&self, judged: Admission) -> Result<Done, SubmitError> {
         let (floor, now) = (self.state.table().floor(), self.now.wall);
         match judged {
-            Admission::Answered(reply) => Ok(Done { reply, position: Position::Log(at), floor, now }),
+            Admission::Answered { stands, reply } => {
+                Ok(Done { reply, position: Position::Log(stands), floor, now })
+            }
             Admission::Reused => Err(SubmitError::Reused),
             Admission::Expired => Err(SubmitError::Expired { floor, now }),
             Admission::FromTheFuture => Err(SubmitError::FromTheFuture { now }),
@@ -277,7 +279,7 @@ impl Core {
             let result = match self.too_few() {
                 Some((in_sync, needed)) => Err(SubmitError::TooFewInSync { in_sync, needed }),
                 None if own != *digest && !self.planted(Fault::AttachAny) => Err(SubmitError::Reused),
-                None => self.outcome(admission.clone(), at),
+                None => self.outcome(admission.clone()),
             };
             self.effects.push(Effect::Submitted { waiter, result });
         }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use common::clock::Timestamp;
-use common::replication::{Limits, RequestId};
+use common::replication::{Limits, LogPoint, RequestId};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -34,6 +34,8 @@ pub(super) struct RequestTable {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Answered {
     reply: Bytes,
+    /// Where the command stands that it is the reply to.
+    stands: LogPoint,
     at: Timestamp,
     digest: u64,
 }
@@ -43,8 +45,8 @@ struct Answered {
 pub(super) enum Admission {
     /// Nobody has seen it.
     Fresh,
-    /// It took effect, and this was answered.
-    Answered(Bytes),
+    /// It took effect there, and this was answered.
+    Answered { stands: LogPoint, reply: Bytes },
     /// Its id belongs to another command.
     Reused,
     /// It is too old to be told apart.
@@ -83,15 +85,22 @@ impl RequestTable {
             Some(first) if first.digest != digest && !self.planted.is(Fault::DigestIgnored) => {
                 Admission::Reused
             }
-            Some(first) => Admission::Answered(first.reply.clone()),
+            Some(first) => Admission::Answered { stands: first.stands, reply: first.reply.clone() },
             None if id.time() > at.plus(self.limits.ahead) => Admission::FromTheFuture,
             None => Admission::Fresh,
         }
     }
 
-    /// Remembers the reply to a fresh request that was logged at `at`, and forgets what is beyond the limits.
-    pub(super) fn remember(&mut self, id: RequestId, digest: u64, at: Timestamp, reply: Bytes) {
-        let before = self.answered.insert(id, Answered { reply, at, digest });
+    /// Remembers the reply to a fresh request that `stands` there, logged at `at`, and forgets what is beyond the limits.
+    pub(super) fn remember(
+        &mut self,
+        id: RequestId,
+        digest: u64,
+        stands: LogPoint,
+        at: Timestamp,
+        reply: Bytes,
+    ) {
+        let before = self.answered.insert(id, Answered { reply, stands, at, digest });
         let once = before.is_none() && id > self.floor;
         assert!(once || self.planted != Planted::default(), "request {id} took effect twice");
         self.forget(at);
@@ -117,6 +126,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use common::replication::{Epoch, LogIndex};
+
+    const STANDS: LogPoint = LogPoint { epoch: Epoch(3), index: LogIndex(7) };
 
     fn id(ms: u64) -> RequestId {
         RequestId::from_parts(Timestamp::from_millis(ms), 0, 0)
@@ -135,8 +147,9 @@ mod tests {
     fn a_second_copy_gets_the_first_reply() {
         let mut table = table(9);
         assert_eq!(table.admit(id(5), 1, at(5)), Admission::Fresh);
-        table.remember(id(5), 1, at(5), Bytes::from_static(b"done"));
-        assert_eq!(table.admit(id(5), 1, at(6)), Admission::Answered(Bytes::from_static(b"done")));
+        table.remember(id(5), 1, STANDS, at(5), Bytes::from_static(b"done"));
+        let first = Admission::Answered { stands: STANDS, reply: Bytes::from_static(b"done") };
+        assert_eq!(table.admit(id(5), 1, at(6)), first);
         assert_eq!(table.admit(id(5), 2, at(6)), Admission::Reused);
     }
 
@@ -144,21 +157,21 @@ mod tests {
     fn what_is_forgotten_is_expired_for_ever() {
         let mut table = table(2);
         for ms in [5, 7, 6] {
-            table.remember(id(ms), 1, at(7), Bytes::new());
+            table.remember(id(ms), 1, STANDS, at(7), Bytes::new());
         }
         assert_eq!(table.floor(), id(5));
         assert_eq!(table.admit(id(5), 1, at(8)), Admission::Expired);
         assert_eq!(table.admit(id(4), 1, at(8)), Admission::Expired);
-        assert!(matches!(table.admit(id(6), 1, at(8)), Admission::Answered(_)));
+        assert!(matches!(table.admit(id(6), 1, at(8)), Admission::Answered { .. }));
     }
 
     #[test]
     fn age_is_counted_in_the_logs_time() {
         let mut table = table(9);
-        table.remember(id(5), 1, at(5), Bytes::new());
-        table.remember(id(10_004), 1, at(10_005), Bytes::new());
+        table.remember(id(5), 1, STANDS, at(5), Bytes::new());
+        table.remember(id(10_004), 1, STANDS, at(10_005), Bytes::new());
         assert_eq!(table.floor(), RequestId::LEAST);
-        table.remember(id(10_006), 1, at(10_006), Bytes::new());
+        table.remember(id(10_006), 1, STANDS, at(10_006), Bytes::new());
         assert_eq!(table.floor(), id(5));
     }
 

@@ -105,22 +105,25 @@ impl State {
             EntryKind::Update { request, facts, payload } => {
                 let (request, digest) = (*request, self.digest(facts, payload));
                 let mut admission = self.table.admit(request, digest, entry.at);
-                let again = matches!(admission, Admission::Answered(_));
+                let again = matches!(admission, Admission::Answered { .. });
                 if again && self.planted.is(Fault::NoDedupAtApply) {
                     admission = Admission::Fresh;
                 }
                 if admission == Admission::FromTheFuture && self.planted.is(Fault::FutureStored) {
-                    self.table.remember(request, digest, entry.at, Bytes::new());
+                    self.table.remember(request, digest, entry.point(), entry.at, Bytes::new());
                 }
                 if admission == Admission::Fresh {
                     let machine = self.machine.as_mut().expect("entry 1 of every log is Genesis");
                     let reply =
                         machine.apply(Applied { at: entry.point(), time: entry.at, request }, facts, payload);
-                    self.table.remember(request, digest, entry.at, reply.clone());
-                    admission = Admission::Answered(reply);
+                    self.table.remember(request, digest, entry.point(), entry.at, reply.clone());
+                    admission = Admission::Answered { stands: entry.point(), reply };
                 }
-                let said =
-                    if let Admission::Answered(reply) = &admission { reply.clone() } else { Bytes::new() };
+                let said = if let Admission::Answered { reply, .. } = &admission {
+                    reply.clone()
+                } else {
+                    Bytes::new()
+                };
                 (Effected::Command { digest, admission }, said)
             }
         };

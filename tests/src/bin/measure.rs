@@ -1,88 +1,43 @@
-//! Measures what a release note tells: `cargo run --release -p cluster-tests --bin measure [-- KILLS SECONDS]`.
-//!
-//! The time from `kill -9` of the primary to the next acknowledged order, over KILLS kills (50); orders per second with
-//! 1, 8 and 64 customers through one front end, each for SECONDS (5), all of it on this machine, customers included;
-//! the memory of each process afterwards.
+//! Measures what `docs/PERFORMANCE.md` tells: `cargo run --release -p cluster-tests --bin measure -- MODE …`.
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow};
-use client::just_hungry::JustHungry;
-use cluster_tests::cluster::{Cluster, Options};
-use cluster_tests::shop::{Load, fill, names, order, run, service};
-use common::clock::Clock;
+use anyhow::{Context as _, Result, bail};
+use cluster_tests::measure::{failing, growing, load_of_machine, working};
+
+const USAGE: &str = "\
+measure failover TIMES                    kill -9 of the primary under load: how long nobody is acknowledged
+measure handover TIMES                    SIGTERM to the primary under load
+measure dead-backup TIMES                 kill -9 and SIGSTOP of a backup under load
+measure throughput SECONDS CLIENTS …      orders per second, processor time per order, memory; redb alone
+measure redb BATCH BYTES SECONDS          redb's own group commit: so many entries of so many bytes
+measure join ORDERS                       an empty replica joins a group that holds so many
+measure behind ENTRIES [ORDERS]           a replica comes back that missed so many
+measure snapshot-stall ORDERS             snapshots taken while a group grows so far, then one sent and installed";
 
 fn main() -> Result<()> {
-    let mut args =
-        std::env::args().skip(1).map(|arg| arg.parse::<u32>().context("KILLS and SECONDS are numbers"));
-    let kills = args.next().transpose()?.unwrap_or(50);
-    let seconds = args.next().transpose()?.unwrap_or(5);
-
-    let mut cluster = Cluster::start(Options::default())?;
-    println!("load of the machine before: {}", load_of_machine()?);
-    fail_over(&mut cluster, kills)?;
-    for customers in [1, 8, 64] {
-        throughput(&cluster, customers, Duration::from_secs(seconds.into()))?;
-    }
-    for process in cluster.processes() {
-        println!("{:<12} holds {:>6} KiB", process.name(), process.memory()? / 1024);
-    }
-    println!("load of the machine after: {}", load_of_machine()?);
-    Ok(())
-}
-
-fn fail_over(cluster: &mut Cluster, kills: u32) -> Result<()> {
-    let clock = Clock::start();
-    let mut waited = Vec::new();
-    run(async {
-        let service = service(&names(cluster.name_server.address()));
-        fill(&service).await?;
-        let shop = JustHungry::over(service);
-        let place = async || shop.place(order("ann")).await.map_err(|failure| anyhow!("{failure:?}"));
-        for _ in 0..kills {
-            let primary = cluster.primary()?;
-            // The way to the old primary is warm.
-            place().await?;
-            let killed = clock.now();
-            cluster.replicas[primary].kill()?;
-            place().await?;
-            waited.push(clock.now().since(killed));
-            cluster.replicas[primary].start_again()?;
-            cluster.await_whole(cluster.replicas.len())?;
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let Some((mode, numbers)) = args.split_first() else { bail!("which mode?\n{USAGE}") };
+    let numbers: Vec<u32> = numbers
+        .iter()
+        .map(|number| number.parse().with_context(|| format!("{number} is no number\n{USAGE}")))
+        .collect::<Result<_>>()?;
+    load_of_machine("before")?;
+    let seconds = |count: u32| Duration::from_secs(count.into());
+    match (mode.as_str(), numbers.as_slice()) {
+        ("failover", &[times]) => failing::fail_over(times)?,
+        ("handover", &[times]) => failing::hand_over(times)?,
+        ("dead-backup", &[times]) => failing::dead_backup(times)?,
+        ("throughput", [time, clients @ ..]) if !clients.is_empty() => {
+            let clients: Vec<usize> = clients.iter().map(|&count| count as usize).collect();
+            working::throughput(seconds(*time), &clients)?;
         }
-        Ok(())
-    })?;
-    waited.sort();
-    let [half, most] = percentiles(&waited);
-    println!(
-        "kill -9 of the primary to the next acknowledged order, {kills} kills: p50 {half:?}, p99 {most:?}"
-    );
-    Ok(())
-}
-
-fn throughput(cluster: &Cluster, customers: usize, time: Duration) -> Result<()> {
-    let mut load = Load::start(cluster.name_server.address(), customers);
-    // Everybody is connected and at it.
-    load.await_acknowledged(20 * customers as u64)?;
-    let (clock, before) = (Clock::start(), load.acknowledged());
-    run(async {
-        tokio::time::sleep(time).await;
-        Ok(())
-    })?;
-    let (placed, took) = (load.acknowledged() - before, clock.now().since_origin());
-    let mut waits: Vec<_> = load.stop()?.iter().map(|attempt| attempt.ended.since(attempt.begun)).collect();
-    waits.sort();
-    let rate = u128::from(placed) * 1000 / took.as_millis().max(1);
-    let [half, most] = percentiles(&waits);
-    println!("{customers:>2} customers: {rate:>6} orders/s, p50 {half:?}, p99 {most:?}");
-    Ok(())
-}
-
-/// p50 and p99 of sorted times.
-fn percentiles(sorted: &[Duration]) -> [Duration; 2] {
-    [50, 99].map(|of| sorted.get(sorted.len() * of / 100).copied().unwrap_or_default())
-}
-
-fn load_of_machine() -> Result<String> {
-    Ok(std::fs::read_to_string("/proc/loadavg")?.trim().to_owned())
+        ("redb", &[batch, bytes, time]) => working::redb_alone(batch.into(), bytes.into(), seconds(time))?,
+        ("join", &[orders]) => growing::join(orders.into())?,
+        ("behind", &[entries]) => growing::behind(entries.into(), 0)?,
+        ("behind", &[entries, orders]) => growing::behind(entries.into(), orders.into())?,
+        ("snapshot-stall", &[orders]) => growing::snapshots(orders.into())?,
+        _ => bail!("measure does not understand {args:?}\n{USAGE}"),
+    }
+    load_of_machine("after")
 }

@@ -1,0 +1,228 @@
+//! What a large state costs: filling it, snapshots of it, joining it, coming back to it.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use common::clock::Moment;
+
+use super::crowd::{Crowd, Door, Placed, judge, open_shop, wait};
+use super::usage::Cpu;
+use super::{figure, ms, per_second};
+use crate::cluster::{Cluster, Options};
+
+/// Customers who fill a group.
+const FILLERS: usize = 384;
+/// Customers who order all the while, and how long each waits between two orders.
+const LIVE: usize = 8;
+const LIVE_PAUSE: Duration = Duration::from_millis(5);
+/// How long they are looked at before anything happens.
+const CALM: Duration = Duration::from_secs(5);
+/// How often a log, or the state of a member, is looked at.
+const LOOK: Duration = Duration::from_millis(10);
+/// How long anything may take here: a million orders on a slow machine.
+const PATIENCE: Duration = Duration::from_mins(10);
+
+/// A wiped replica joins a group that holds `orders`.
+///
+/// # Errors
+/// When it does not get in sync.
+pub fn join(orders: u64) -> Result<()> {
+    let mut cluster = Cluster::start(Options::default())?;
+    let door = Door::FrontEnd(cluster.front_ends[0].address());
+    open_shop(door)?;
+    let away = other_than_primary(&cluster)?;
+    cluster.replicas[away].kill()?;
+    fill(&cluster, orders)?;
+    let data = cluster.replicas[away].told("data").to_owned();
+    fs::remove_dir_all(data)?;
+    comes_back(&mut cluster, door, away, &format!("join with {orders} orders"))?;
+    memory(&mut cluster)
+}
+
+/// A replica was away while so many entries were written to a group that held `orders`.
+///
+/// # Errors
+/// When it does not get in sync.
+pub fn behind(entries: u64, orders: u64) -> Result<()> {
+    let mut cluster = Cluster::start(Options::default())?;
+    let door = Door::FrontEnd(cluster.front_ends[0].address());
+    open_shop(door)?;
+    fill(&cluster, orders)?;
+    let away = other_than_primary(&cluster)?;
+    cluster.replicas[away].kill()?;
+    fill(&cluster, entries)?;
+    comes_back(&mut cluster, door, away, &format!("restart {entries} entries behind, {orders} orders"))
+}
+
+/// Snapshots while a group grows to `orders`, and while one is sent and installed.
+///
+/// # Errors
+/// When the cluster does not serve.
+pub fn snapshots(orders: u64) -> Result<()> {
+    let mut cluster = Cluster::start(Options::default())?;
+    let door = Door::FrontEnd(cluster.front_ends[0].address());
+    open_shop(door)?;
+    let live = Crowd::start(door, LIVE, LIVE_PAUSE, u64::MAX);
+    let clock = live.clock();
+    let filler = Crowd::start(primary_door(&cluster)?, FILLERS, Duration::ZERO, orders);
+    // Of every replica: when it said that it took one.
+    let mut taken: Vec<(usize, Moment, Duration, String)> = Vec::new();
+    let mut seen = vec![0; cluster.replicas.len()];
+    let begun = clock.now();
+    while !filler.is_done() {
+        wait(LOOK)?;
+        for (number, replica) in cluster.replicas.iter().enumerate() {
+            let log = replica.log();
+            for line in log.lines().filter(|line| line.contains("snapshot taken")).skip(seen[number]) {
+                seen[number] += 1;
+                let took = took(line).with_context(|| line.to_owned())?;
+                taken.push((number, clock.now(), took, line.to_owned()));
+            }
+        }
+    }
+    let filled = clock.now();
+    let placed = filler.finish()?;
+    let rate = per_second(placed.len() as u64, filled.since(begun));
+    figure(format!("filling with {orders} orders, {FILLERS} clients"), format!("{rate:.0} orders/s"));
+    wait(CALM)?;
+    let lived = live.stop()?;
+    let (calm, silent) = judge(&lived, filled, filled + CALM);
+    figure("live orders, nothing else happens", format!("{calm}, longest silence {}", ms(silent)));
+    for (number, at, took, line) in taken {
+        let began = Moment::ORIGIN + at.since_origin().saturating_sub(took + LOOK);
+        let (waits, silent) = judge(&lived, began, at);
+        let name = cluster.replicas[number].name();
+        let index = line.split_once("index=").map_or("?", |(_, rest)| rest.split(' ').next().unwrap_or("?"));
+        figure(
+            format!("{name} took a snapshot at {index} in {}: live orders", ms(took)),
+            format!("{waits}, longest silence {}", ms(silent)),
+        );
+    }
+    let away = other_than_primary(&cluster)?;
+    cluster.replicas[away].kill()?;
+    let data = cluster.replicas[away].told("data").to_owned();
+    fs::remove_dir_all(data)?;
+    comes_back(&mut cluster, door, away, &format!("snapshot of {orders} orders sent and installed"))?;
+    long_rounds(&cluster);
+    memory(&mut cluster)
+}
+
+/// Starts the replica `away` again, and tells how long that took and what the live customers felt.
+fn comes_back(cluster: &mut Cluster, door: Door, away: usize, what: &str) -> Result<()> {
+    let whole = cluster.replicas.len();
+    let live = Crowd::start(door, LIVE, LIVE_PAUSE, u64::MAX);
+    live.await_acknowledged(100)?;
+    let clock = live.clock();
+    let calm = clock.now();
+    wait(CALM)?;
+    let primary = cluster.primary()?;
+    let before = Cpu::of(&cluster.replicas[primary])?;
+    let begun = clock.now();
+    cluster.replicas[away].start_again()?;
+    let ready = clock.now();
+    while in_sync(cluster)? < whole {
+        ensure!(clock.now().since(begun) < PATIENCE, "{what}: not in sync after {PATIENCE:?}");
+        wait(LOOK)?;
+    }
+    let ended = clock.now();
+    let primary_cpu = Cpu::of(&cluster.replicas[primary])?.since(&before);
+    wait(CALM / 5)?;
+    let placed: Vec<Placed> = live.stop()?;
+    let (before, silent_before) = judge(&placed, calm, begun);
+    let (during, silent) = judge(&placed, begun, ended);
+    figure(format!("{what}: from the start of the process"), ms(ended.since(begun)));
+    figure(format!("{what}: until its ready line"), ms(ready.since(begun)));
+    figure(format!("{what}: live orders before"), format!("{before}, longest silence {}", ms(silent_before)));
+    figure(format!("{what}: live orders meanwhile"), format!("{during}, longest silence {}", ms(silent)));
+    figure(format!("{what}: processor time of the primary"), ms(primary_cpu.whole));
+    long_rounds(cluster);
+    Ok(())
+}
+
+/// How often a core's task was busy for longer than it should be, by the replicas' logs.
+fn long_rounds(cluster: &Cluster) {
+    for replica in &cluster.replicas {
+        let log = replica.log();
+        let rounds: Vec<Duration> =
+            log.lines().filter(|line| line.contains("long round")).filter_map(took).collect();
+        let worst = rounds.iter().max().copied().unwrap_or_default();
+        figure(
+            format!("rounds of the core of {} longer than 20 ms", replica.name()),
+            format!("{}, worst {}", rounds.len(), ms(worst)),
+        );
+    }
+}
+
+fn fill(cluster: &Cluster, orders: u64) -> Result<()> {
+    if orders == 0 {
+        return Ok(());
+    }
+    let crowd = Crowd::start(primary_door(cluster)?, FILLERS, Duration::ZERO, orders);
+    let clock = crowd.clock();
+    let placed = crowd.finish()?;
+    let rate = per_second(placed.len() as u64, clock.now().since_origin());
+    figure(format!("filling with {orders} orders, {FILLERS} clients"), format!("{rate:.0} orders/s"));
+    Ok(())
+}
+
+fn memory(cluster: &mut Cluster) -> Result<()> {
+    for process in cluster.processes() {
+        figure(format!("memory of {}", process.name()), format!("{} MiB", process.memory()? / (1024 * 1024)));
+    }
+    for replica in &cluster.replicas {
+        let mut bytes = 0;
+        for file in fs::read_dir(replica.told("data"))? {
+            bytes += file?.metadata()?.len();
+        }
+        figure(format!("files of {}", replica.name()), format!("{} MiB", bytes / (1024 * 1024)));
+    }
+    Ok(())
+}
+
+fn primary_door(cluster: &Cluster) -> Result<Door> {
+    Ok(Door::Primary(cluster.replicas[cluster.primary()?].address()))
+}
+
+fn other_than_primary(cluster: &Cluster) -> Result<usize> {
+    Ok((cluster.primary()? + 1) % cluster.replicas.len())
+}
+
+/// How many are in the set, as the primary has it.
+fn in_sync(cluster: &Cluster) -> Result<usize> {
+    let roles = cluster.members()?;
+    let leads_or_follows =
+        |member: &&serde_json::Value| member["role"] == "primary" || member["role"] == "backup";
+    Ok(roles.iter().filter(leads_or_follows).count())
+}
+
+/// The field `took` of a line of a log: `took=12.3ms`.
+fn took(line: &str) -> Option<Duration> {
+    let (_, rest) = line.split_once("took=")?;
+    let text = rest.split([' ', '"', ',']).next()?;
+    let digits = text.trim_end_matches(char::is_alphabetic).trim_end_matches('µ');
+    let number: f64 = digits.parse().ok()?;
+    let unit = match &text[digits.len()..] {
+        "s" => 1.0,
+        "ms" => 1e-3,
+        "µs" => 1e-6,
+        "ns" => 1e-9,
+        _ => return None,
+    };
+    Some(Duration::from_secs_f64(number * unit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_that_something_took_is_read_in_every_unit() {
+        let took =
+            |text: &str| took(&format!("INFO a thing took={text} index=4")).map(|took| took.as_micros());
+        assert_eq!(took("1.5s"), Some(1_500_000));
+        assert_eq!(took("20.25ms"), Some(20_250));
+        assert_eq!(took("7µs"), Some(7));
+        assert_eq!(took("soon"), None);
+    }
+}
