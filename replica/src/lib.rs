@@ -206,7 +206,7 @@ impl Replica {
                 service: *service,
                 first: config.first.then(|| first.clone()),
                 snapshots: SnapshotAfter::default(),
-                planted: Planted::default(),
+                planted: planted(),
             };
             let (mut file, mut contents) = match found {
                 Some(found) => found,
@@ -336,6 +336,20 @@ pub(crate) fn spawn_essential(task: impl Future<Output = ()> + 'static) {
             end(1);
         }
     });
+}
+
+/// The rules that this process does not keep: none.
+#[cfg(not(feature = "planted"))]
+fn planted() -> Planted {
+    Planted::default()
+}
+
+/// The rules that this process does not keep: those that `PLANTED` names.
+#[cfg(feature = "planted")]
+fn planted() -> Planted {
+    let names = std::env::var("PLANTED").unwrap_or_default();
+    let faults = names.split(',').filter(|name| !name.is_empty());
+    faults.fold(Planted::default(), |planted, name| planted.with(name.parse().expect("the name of a fault")))
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {

@@ -9,4 +9,6 @@ pub mod hostile;
 pub mod measure;
 pub mod process;
 pub mod shop;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod source;

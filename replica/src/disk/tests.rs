@@ -175,7 +175,7 @@ fn a_snapshot_is_staged_between_batches_and_counts_from_its_own_batch_on() {
     assert_eq!(loaded(&open(copy.path())).1.snapshot, None);
     disk.submit(WriteBatch { snapshot: Some(bytes.clone()), ..WriteBatch::default() }, Ticket(5));
     assert_eq!(inbox.blocking_recv(), Some(Report::Durable(Ticket(5))));
-    disk.close();
+    block_on(disk.close());
     let (_, stored) = loaded(&directory);
     assert_eq!((stored.snapshot, stored.entries), (Some(bytes), plain(&written)));
 }

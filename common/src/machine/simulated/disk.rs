@@ -38,6 +38,8 @@ struct Inner {
     full: bool,
     /// Writes and syncs left until the power goes, in the middle of whatever goes on.
     cut_after: Option<u32>,
+    /// Whether the power went there.
+    lost_power: bool,
     /// Whether the next sync fails.
     fails: bool,
     syncs: u64,
@@ -75,6 +77,7 @@ impl Disk {
             lies: false,
             full: false,
             cut_after: None,
+            lost_power: false,
             fails: false,
             syncs: 0,
         })))
@@ -86,7 +89,9 @@ impl Disk {
 
     /// Works again.
     pub(super) fn power_on(&self) {
-        self.inner().dead = false;
+        let mut inner = self.inner();
+        inner.dead = false;
+        inner.lost_power = false;
     }
 
     /// Takes nothing more until the next start; what was written stays as it is until a crash.
@@ -129,6 +134,18 @@ impl Disk {
     /// The next sync fails.
     pub fn fail(&self) {
         self.inner().fails = true;
+    }
+
+    /// Plans no failure any more.
+    pub fn calm(&self) {
+        let mut inner = self.inner();
+        inner.cut_after = None;
+        inner.fails = false;
+    }
+
+    /// Whether the power went in the middle of a commit.
+    pub fn lost_power(&self) -> bool {
+        self.inner().lost_power
     }
 
     /// Whether it takes nothing.
@@ -219,6 +236,7 @@ impl Inner {
                 Some(fewer) => *left = fewer,
                 None => {
                     self.cut_after = None;
+                    self.lost_power = true;
                     self.dead = true;
                     return Err(io::Error::other("the simulated power went"));
                 }
