@@ -1,8 +1,11 @@
 //! `cluster`: how the replicas are. Each is asked itself; the name server only tells whom to ask.
 //!
-//! `assess.rs` makes a status of what everybody said, and is a core; `Lookout` asks.
+//! `assess.rs` makes a status of what everybody said, and is a core; `Lookout` asks. `adopt.rs` installs an operator's
+//! record, which the core `decide.rs` makes of what everybody said.
 
+mod adopt;
 mod assess;
+mod decide;
 mod text;
 
 use std::collections::BTreeMap;
@@ -22,23 +25,26 @@ use futures::future::{join, join_all, select_all};
 use tokio::sync::watch;
 
 use crate::errors::{Code, Failure};
-use crate::grammar::Cluster;
+use crate::grammar::{Cluster, Global};
 use crate::objects::{self, Health};
 use crate::output::{Ended, Output};
 use crate::service::no_answer;
 use assess::{Asked, Seen, assess, ready};
+use decide::Wish;
 
 /// Runs one of the commands.
 ///
 /// # Errors
 /// When nobody can be asked, when a service serves nobody, or when waiting took too long.
-pub async fn run(
-    output: Output,
-    names: &Names,
-    timeout: Option<Duration>,
-    command: Cluster,
-) -> Result<(), Ended> {
+pub async fn run(output: Output, names: &Names, global: &Global, command: Cluster) -> Result<(), Ended> {
+    let timeout = global.timeout;
     match command {
+        Cluster::Adopt { group } => {
+            adopt::run(output, &mut Lookout::new(names), global, group, Wish::Adopt).await
+        }
+        Cluster::ForceElect { group, name } => {
+            adopt::run(output, &mut Lookout::new(names), global, group, Wish::Force(name)).await
+        }
         Cluster::Status => {
             let timeout = timeout.unwrap_or(Duration::from_secs(5));
             let mut lookout = Lookout::new(names);

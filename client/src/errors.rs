@@ -69,6 +69,10 @@ codes! {
     RequestIdReused = "request_id_reused", 2, never;
     /// Nobody has the name.
     NameUnknown = "name_unknown", 3, later;
+    /// No such replica.
+    ReplicaUnknown = "replica_unknown", 3, later;
+    /// Nobody knows the group.
+    GroupUnknown = "group_unknown", 3, later;
     /// Not on the menu.
     UnknownProduct = "unknown_product", 3, never;
     /// No such order.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use clap::builder::styling::Styles;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
-use common::names::Address;
-use common::replication::RequestId;
+use common::names::{Address, LogicalName};
+use common::replication::{GroupName, RequestId};
 use common::services::just_hungry::command::{Delivery, Item};
 use common::services::money::Pence;
 
@@ -290,6 +290,22 @@ pub enum Cluster {
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
         replicas: Option<u16>,
     },
+    /// Have a name server that lost its store, or has an old copy, follow the newest record that the replicas know;
+    /// asks first
+    #[command(before_help = "Example: client cluster adopt just.hungry")]
+    Adopt {
+        /// Which group
+        group: GroupName,
+    },
+    /// Give a group to one replica's disk alone, when no other of its in-sync set will come back; asks first
+    #[command(before_help = "Example: client cluster force-elect just.hungry replica.2")]
+    ForceElect {
+        /// Which group
+        group: GroupName,
+        /// The replica: its name, or the number of replica.N
+        #[arg(value_parser = replica_name)]
+        name: LogicalName,
+    },
 }
 
 /// About names.
@@ -352,6 +368,11 @@ fn named(name: &str, qty: u32) -> Result<Item, String> {
         "" => Err("the product's name is missing, like hamburger=2".into()),
         item => Ok(Item { item: item.into(), qty }),
     }
+}
+
+fn replica_name(text: &str) -> Result<LogicalName, String> {
+    let name = if text.parse::<u32>().is_ok() { format!("replica.{text}") } else { text.to_owned() };
+    name.parse().map_err(|error| format!("{error}"))
 }
 
 fn user_code(text: &str) -> Result<String, String> {

@@ -260,6 +260,8 @@ pub struct Group {
     pub min_in_sync: Option<u8>,
     /// Everybody who is or was heard of.
     pub members: Vec<Member>,
+    /// Whether the name server's record contradicts the members' disks: an operator must adopt the newest.
+    pub needs_adoption: bool,
     /// Up to where its primary has committed; for whoever waits only.
     #[serde(skip)]
     pub committed: Option<u64>,
@@ -306,4 +308,11 @@ pub struct Member {
     /// The epoch it knows; for a person only.
     #[serde(skip)]
     pub epoch: Option<u64>,
+}
+
+impl Member {
+    /// Whether it protects what is acknowledged, as it should.
+    pub fn is_good(&self) -> bool {
+        self.in_sync && self.status == "online" && self.trouble.is_empty()
+    }
 }

@@ -125,6 +125,11 @@ impl Output {
         }
     }
 
+    /// Tells a person what to think about before they agree. Said whatever else is.
+    pub fn plead(self, text: impl FnOnce(Screen) -> String) {
+        to_stderr(&text(self.screen()));
+    }
+
     /// Tells a person who wants to know everything.
     pub fn detail(self, text: &str) {
         if self.notes == Notes::Verbose {

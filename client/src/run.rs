@@ -132,7 +132,7 @@ async fn networked(cli: Cli, output: Output, under_way: &UnderWay) -> Result<(),
         servers => Names::new(servers.to_vec(), "client"),
     };
     match command {
-        Command::Cluster(command) => cluster::run(output, &names, global.timeout, command).await,
+        Command::Cluster(command) => cluster::run(output, &names, &global, command).await,
         Command::Ns(command) => ns::run(output, &names, global.timeout.unwrap_or(TIMEOUT), command).await,
         command => shop::run(output, names, global, command, under_way).await,
     }
@@ -141,6 +141,21 @@ async fn networked(cli: Cli, output: Output, under_way: &UnderWay) -> Result<(),
 /// Whether somebody is there to be asked.
 pub(crate) fn somebody_is_there(global: &Global) -> bool {
     !global.no_input && io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+/// Asks before something that cannot be undone.
+pub(crate) async fn agree(global: &Global, question: &str) -> Result<(), Failure> {
+    let refused = |message: &str| Failure::new(Code::NeedsYes, message).hint("the same command with --yes");
+    if global.yes {
+        return Ok(());
+    }
+    if !somebody_is_there(global) {
+        return Err(refused("this needs --yes: nobody is there to be asked"));
+    }
+    match ask(&format!("{question} [y/N] ")).await {
+        Some(answer) if answer.eq_ignore_ascii_case("y") || answer.eq_ignore_ascii_case("yes") => Ok(()),
+        _ => Err(refused("not confirmed; nothing was changed")),
+    }
 }
 
 /// Asks a person, and gives what they typed; `None` at the end of input.

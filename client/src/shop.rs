@@ -12,7 +12,7 @@ use crate::grammar::{Cart, Command, Global, Goods, Order, OrderList, Place, User
 use crate::just_hungry::{self, JustHungry, NewDetails};
 use crate::objects;
 use crate::output::{Ended, Output};
-use crate::run::{UnderWay, ask, somebody_is_there};
+use crate::run::{UnderWay, agree, ask, somebody_is_there};
 use crate::service::{Patience, Service, Told, no_answer};
 use crate::session::{Session, SessionFile, state_directory};
 use crate::shown;
@@ -203,7 +203,7 @@ impl Shop {
 
     async fn cancel(&self, no: u32) -> Result<(), Ended> {
         let user = self.user().await?;
-        self.agree(&format!("Cancel order #{no} of {user}?")).await?;
+        agree(&self.global, &format!("Cancel order #{no} of {user}?")).await?;
         self.just_hungry.cancel(&user, no).await?;
         let unseen = self.unseen(format!("order #{no} was cancelled"), format!("order show {no}"), &user);
         let order = self.just_hungry.order(&user, no).await.map_err(unseen)?;
@@ -286,22 +286,6 @@ impl Shop {
             && let Err(error) = file.write(&Session { user: Some(user.into()) })
         {
             self.output.note(&format!("the user code could not be kept: {error}"));
-        }
-    }
-
-    /// Asks before something that cannot be undone.
-    async fn agree(&self, question: &str) -> Result<(), Failure> {
-        let refused =
-            |message: &str| Failure::new(Code::NeedsYes, message).hint("the same command with --yes");
-        if self.global.yes {
-            return Ok(());
-        }
-        if !somebody_is_there(&self.global) {
-            return Err(refused("this needs --yes: nobody is there to be asked"));
-        }
-        match ask(&format!("{question} [y/N] ")).await {
-            Some(answer) if answer.eq_ignore_ascii_case("y") || answer.eq_ignore_ascii_case("yes") => Ok(()),
-            _ => Err(refused("not confirmed; nothing was changed")),
         }
     }
 }

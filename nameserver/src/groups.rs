@@ -14,7 +14,7 @@
 use std::collections::BTreeMap;
 
 use common::ids::ClusterId;
-use common::replication::{BootId, ConfigError, ConfigVersion, GroupConfig, GroupName, Proposer};
+use common::replication::{ConfigError, ConfigVersion, GroupConfig, GroupName, Proposer};
 use common::rpc::name_service::{Config, GroupChange, GroupError};
 use serde::{Deserialize, Serialize};
 
@@ -112,19 +112,20 @@ impl Groups {
         {
             return Err(error);
         }
-        let Some(kept) = self.rows.get(&group) else {
-            return match GroupConfig::allows_first(by, &new) {
+        let kept = self.rows.get(&group);
+        let seen = kept.map_or(ConfigVersion(0), |row| row.seen);
+        let Some((stands, proposer)) = kept.and_then(|row| row.standing.as_ref()) else {
+            // Nothing is stored. If somebody has shown that there was something, only an operator came this far.
+            let allowed = match by {
+                Proposer::Operator => GroupConfig::allows_adopted(seen, &new),
+                Proposer::Member(_) => GroupConfig::allows_first(by, &new),
+            };
+            return match allowed {
                 _ if expect.is_some() => Err(GroupError::Conflict { current: None }),
                 Err(error) => Err(error.into()),
-                Ok(()) if self.rows.len() + self.staged.len() >= GROUPS_MAX => Err(GroupError::Denied),
-                Ok(()) => Ok(self.stage(new, by)),
-            };
-        };
-        let seen = kept.seen;
-        let Some((stands, proposer)) = &kept.standing else {
-            // Nothing is stored, but somebody has shown that there was something.
-            return match Self::allows_adoption(&new, seen, by) {
-                Err(error) => Err(error.into()),
+                Ok(()) if kept.is_none() && self.rows.len() + self.staged.len() >= GROUPS_MAX => {
+                    Err(GroupError::Denied)
+                }
                 Ok(()) => Ok(self.stage(new, by)),
             };
         };
@@ -194,19 +195,6 @@ impl Groups {
         let stored = self.stored(group);
         let seen = self.rows.get(group).map(|row| row.seen).max(shown).unwrap_or_default();
         (seen > stored.unwrap_or_default()).then_some(GroupError::Regressed { stored, seen })
-    }
-
-    /// An operator's record where there is none: above all versions seen, and led by nobody, so that a member of its
-    /// set must elect itself.
-    fn allows_adoption(new: &GroupConfig, seen: ConfigVersion, by: Proposer) -> Result<(), ConfigError> {
-        match () {
-            () if by != Proposer::Operator => Err(ConfigError::NotYours),
-            () if new.version <= seen => Err(ConfigError::Version),
-            () if new.primary.boot != BootId::NOBODY => Err(ConfigError::NotYours),
-            () if !new.in_sync.contains(new.primary.id) => Err(ConfigError::PrimaryNotInSync),
-            () if !(1..=7).contains(&new.min_in_sync) => Err(ConfigError::BadMove),
-            () => Ok(()),
-        }
     }
 }
 

@@ -43,6 +43,10 @@ pub struct Config {
     #[arg(long)]
     pub first: bool,
 
+    /// The data directory is a restored copy: take no part before an operator adopts the group or forces its election
+    #[arg(long, conflicts_with_all = ["ephemeral", "first"])]
+    pub restored: bool,
+
     /// What a group that it creates begins with
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = Start::Demo)]
     pub start: Start,

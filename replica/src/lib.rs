@@ -148,6 +148,7 @@ struct Replica {
     name: LogicalName,
     address: SocketAddr,
     data: String,
+    cluster: ClusterId,
     boot: InstanceId,
     owner: Option<common::names::OwnerKey>,
     names: Names,
@@ -208,6 +209,8 @@ impl Replica {
                 snapshots: SnapshotAfter::default(),
                 planted: planted(),
             };
+            // A disk that holds nothing cannot be an old copy.
+            let restored = config.restored && found.is_some();
             let (mut file, mut contents) = match found {
                 Some(found) => found,
                 None => format(&place, cluster)?,
@@ -223,6 +226,7 @@ impl Replica {
                     clock,
                     names: names.clone(),
                     links: links.clone(),
+                    restored,
                 };
                 match Driver::new(parts, mailbox) {
                     Ok((driver, identity)) => break (group, driver, identity),
@@ -250,6 +254,7 @@ impl Replica {
             cluster,
             clock,
             refused: Cell::new(0),
+            operators_from_afar: config.insecure_bind,
         }));
         let options = ServeOptions { cluster, connections_max: config.max_connections, stop: stop.clone() };
         let ended = served.clone();
@@ -259,7 +264,7 @@ impl Replica {
         });
         let data = directory
             .map_or_else(|| "memory".to_owned(), |directory| quoted(&directory.path().to_string_lossy()));
-        Ok(Self { name, address, data, boot, owner, names, groups, identities, stop, served })
+        Ok(Self { name, address, data, cluster, boot, owner, names, groups, identities, stop, served })
     }
 
     /// Registers, says so, and keeps the tags right, for ever.
@@ -306,11 +311,12 @@ impl Replica {
     fn say_ready(&self) -> io::Result<()> {
         let groups: Vec<_> = self.groups.iter().map(|group| group.name().as_str()).collect();
         announce(&format!(
-            "replica ready name={} address={} data={} groups={}",
+            "replica ready name={} address={} data={} groups={} cluster={}",
             self.name,
             self.address,
             self.data,
-            groups.join(",")
+            groups.join(","),
+            self.cluster
         ))
     }
 

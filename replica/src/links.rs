@@ -352,6 +352,7 @@ mod tests {
                 cluster: CLUSTER,
                 clock: Clock::start(),
                 refused: Cell::new(0),
+                operators_from_afar: false,
             };
             let stop = CancellationToken::new();
             let options = ServeOptions { cluster: CLUSTER, connections_max: 10, stop: stop.clone() };

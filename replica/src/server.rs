@@ -8,11 +8,12 @@ use std::rc::Rc;
 use bytes::Bytes;
 use common::clock::{Clock, Moment};
 use common::ids::ClusterId;
-use common::replication::{Epoch, GroupName, ReplicaId, RequestId, VectorTimestamp};
+use common::replication::{ConfigVersion, Epoch, GroupName, ReplicaId, RequestId, VectorTimestamp};
 use common::rpc::limits::{PEER, REPLICA};
 use common::rpc::peer::{Hello, Message, Peer, Reply, ReplyBody};
 use common::rpc::replica::{
-    Answer, Consistency, Done, MemberStatus, PAYLOAD_BYTES_MAX, QueryError, Replica, SubmitError,
+    Answer, Consistency, Done, MemberStatus, OperatorError, PAYLOAD_BYTES_MAX, QueryError, Replica,
+    SubmitError,
 };
 use common::rpc::transport::{Caller, Route, remaining};
 use tarpc::context::Context;
@@ -32,13 +33,15 @@ pub struct Served {
     pub clock: Clock,
     /// Peers' messages refused since the start.
     pub refused: Cell<u64>,
+    /// Whether an operator may be on another machine: only where anybody there may do anything anyway.
+    pub operators_from_afar: bool,
 }
 
 /// What a replica's port serves.
 pub fn routes(served: Rc<Served>) -> Vec<Route> {
     let for_front_ends = served.clone();
     vec![
-        Route::new(REPLICA, move |_| ReplicaServer(for_front_ends.clone()).serve()),
+        Route::new(REPLICA, move |caller| ReplicaServer { served: for_front_ends.clone(), caller }.serve()),
         Route::new(PEER, move |caller| {
             PeerServer { served: served.clone(), caller, senders: Rc::default() }.serve()
         }),
@@ -57,7 +60,20 @@ impl Served {
 
 /// The `replica` contract.
 #[derive(Clone)]
-struct ReplicaServer(Rc<Served>);
+struct ReplicaServer {
+    served: Rc<Served>,
+    caller: Caller,
+}
+
+impl ReplicaServer {
+    /// The group that an operator's call is about.
+    fn for_operator(&self, service: GroupName) -> Result<Group, OperatorError> {
+        if !self.caller.peer.ip().to_canonical().is_loopback() && !self.served.operators_from_afar {
+            return Err(OperatorError::Denied);
+        }
+        self.served.group(&service).cloned().ok_or(OperatorError::UnknownService { service })
+    }
+}
 
 impl Replica for ReplicaServer {
     async fn execute(
@@ -69,11 +85,13 @@ impl Replica for ReplicaServer {
         facts: Bytes,
         payload: Bytes,
     ) -> Result<Done, SubmitError> {
-        let Some(group) = self.0.group(&service) else { return Err(SubmitError::UnknownService { service }) };
+        let Some(group) = self.served.group(&service) else {
+            return Err(SubmitError::UnknownService { service });
+        };
         if payload.len().max(facts.len()) > PAYLOAD_BYTES_MAX {
             return Err(SubmitError::TooLarge { limit: PAYLOAD_BYTES_MAX as u64 });
         }
-        group.execute(request, facts, payload, self.0.deadline(&context)).await
+        group.execute(request, facts, payload, self.served.deadline(&context)).await
     }
 
     async fn query(
@@ -84,19 +102,36 @@ impl Replica for ReplicaServer {
         consistency: Consistency,
         payload: Bytes,
     ) -> Result<Answer, QueryError> {
-        let Some(group) = self.0.group(&service) else { return Err(QueryError::UnknownService { service }) };
+        let Some(group) = self.served.group(&service) else {
+            return Err(QueryError::UnknownService { service });
+        };
         if payload.len() > PAYLOAD_BYTES_MAX {
             return Err(QueryError::TooLarge { limit: PAYLOAD_BYTES_MAX as u64 });
         }
-        group.query(consistency, payload, self.0.deadline(&context)).await
+        group.query(consistency, payload, self.served.deadline(&context)).await
     }
 
     async fn status(self, _: Context) -> Vec<MemberStatus> {
         let mut all = Vec::new();
-        for group in &self.0.groups {
+        for group in &self.served.groups {
             all.extend(group.status().await);
         }
         all
+    }
+
+    async fn prepare_adoption(self, _: Context, service: GroupName) -> Result<MemberStatus, OperatorError> {
+        let group = self.for_operator(service)?;
+        group.prepare_adoption().await.ok_or(OperatorError::Draining)
+    }
+
+    async fn adopted(
+        self,
+        _: Context,
+        service: GroupName,
+        version: ConfigVersion,
+    ) -> Result<(), OperatorError> {
+        self.for_operator(service)?.adopted(version).await;
+        Ok(())
     }
 }
 
@@ -171,7 +206,7 @@ impl PeerServer {
 mod tests {
     use common::clock::Timestamp;
     use common::ids::InstanceId;
-    use common::replication::{ConfigVersion, LogIndex, LogPoint, Member};
+    use common::replication::{LogIndex, LogPoint, Member};
     use common::rpc::transport;
     use tokio::task::LocalSet;
 
@@ -204,13 +239,41 @@ mod tests {
         Message::Confirm { from, epoch: Epoch(1), round: 1, committed: LogIndex(0) }
     }
 
+    #[tokio::test]
+    async fn an_operator_calls_from_this_machine_or_where_anybody_may_do_anything() {
+        let test = async {
+            let refusal = async |from: &str, operators_from_afar, service: &str| {
+                let clock = Clock::start();
+                let links = Links::new(CLUSTER, InstanceId::from_u128(1), clock);
+                let (group, mailbox) = Group::new(group_name());
+                // Its driver has ended.
+                drop(mailbox);
+                let (groups, refused) = (vec![group], Cell::new(0));
+                let served = Served { groups, links, cluster: CLUSTER, clock, refused, operators_from_afar };
+                let peer = format!("{from}:5").parse().unwrap();
+                let caller = Caller { peer, cluster: CLUSTER, connection: 1 };
+                let server = ReplicaServer { served: Rc::new(served), caller };
+                let context = transport::within(REPLICA, std::time::Duration::from_secs(1));
+                server.prepare_adoption(context, service.parse().unwrap()).await.unwrap_err()
+            };
+            assert_eq!(refusal("192.0.2.1", false, "just.hungry").await, OperatorError::Denied);
+            assert_eq!(refusal("192.0.2.1", true, "just.hungry").await, OperatorError::Draining);
+            assert_eq!(refusal("127.0.0.1", false, "just.hungry").await, OperatorError::Draining);
+            let unknown = OperatorError::UnknownService { service: "movies".parse().unwrap() };
+            assert_eq!(refusal("127.0.0.1", false, "movies").await, unknown);
+        };
+        LocalSet::new().run_until(test).await;
+    }
+
     /// A connection from 127.0.0.1.
     fn connection() -> PeerServer {
         let clock = Clock::start();
         let links = Links::new(CLUSTER, InstanceId::from_u128(1), clock);
         let (group, _) = Group::new(group_name());
         let groups = vec![group];
-        let served = Rc::new(Served { groups, links, cluster: CLUSTER, clock, refused: Cell::new(0) });
+        let refused = Cell::new(0);
+        let served =
+            Rc::new(Served { groups, links, cluster: CLUSTER, clock, refused, operators_from_afar: false });
         let peer = "127.0.0.1:5".parse().unwrap();
         let caller = Caller { peer, cluster: CLUSTER, connection: 1 };
         PeerServer { served, caller, senders: Rc::default() }

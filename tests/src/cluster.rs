@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use common::clock::Clock;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -111,6 +112,34 @@ impl Cluster {
         let cluster = Self { name_server, replicas, front_ends, folder };
         cluster.await_whole(options.replicas.into())?;
         Ok(cluster)
+    }
+
+    /// Where `name` keeps its data: the file `nameserver.redb`, the directory of a replica.
+    pub fn data(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Asks for the status until it is as wanted, and returns it.
+    ///
+    /// # Errors
+    /// When that takes more than [`PATIENCE`]; with what was seen last.
+    pub fn await_status(&self, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+        let clock = Clock::start();
+        loop {
+            // Each look is a process of its own: enough of a pause for those who are looked at.
+            let status = self.look()?;
+            if wanted(&status) {
+                return Ok(status);
+            }
+            ensure!(clock.now().since_origin() < PATIENCE, "still not: {status:#}");
+        }
+    }
+
+    /// `client cluster status`, as one object, whether or not anybody is served.
+    fn look(&self) -> Result<Value> {
+        let output = self.client(&["--json", "cluster", "status"])?;
+        let text = String::from_utf8(output.stdout)?;
+        serde_json::from_str(&text).with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
     /// Runs `client`, with the user's state kept apart from the tester's own.

@@ -184,6 +184,11 @@ impl Process {
         self.args[at + 1] = value;
     }
 
+    /// Gives these arguments too, from the next start on.
+    pub fn give(&mut self, args: &[&str]) {
+        self.args.extend(args.iter().map(|&arg| arg.to_owned()));
+    }
+
     /// Takes the flag `flag` away, for the next start.
     pub fn unset(&mut self, flag: &str) {
         self.args.retain(|arg| arg != flag);

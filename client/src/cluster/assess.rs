@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use common::names::{Address, LogicalName};
 use common::replication::{GroupConfig, GroupName, ReplicaId};
-use common::rpc::replica::{MemberStatus, Role};
+use common::rpc::replica::{MemberStatus, Role, Waits};
 
 use crate::objects::{FrontEnd, Group, Health, Member, Status};
 
@@ -116,11 +116,13 @@ fn group(name: &GroupName, config: Option<&GroupConfig>, seen: &Seen) -> Group {
     let mut members: Vec<Member> = members.into_values().collect();
     members.sort_by(|a, b| by_name(&a.name).cmp(&by_name(&b.name)));
 
-    let serves = primary.is_some_and(|primary| primary.trouble.is_empty())
+    // A primary that the name server's record contradicts serves all the same, as long as nothing has to change.
+    let contradicted = |member: &MemberStatus| member.waits == Some(Waits::Contradicted);
+    let serves = primary.is_some_and(|primary| primary.trouble.is_empty() || contradicted(primary))
         && config.is_some_and(|config| config.in_sync.len() >= usize::from(config.min_in_sync));
     let health = match () {
         () if !serves => Health::Unavailable,
-        () if members.iter().all(|member| member.in_sync && member.status == "online") => Health::Healthy,
+        () if members.iter().all(Member::is_good) => Health::Healthy,
         () => Health::Degraded,
     };
     Group {
@@ -131,6 +133,7 @@ fn group(name: &GroupName, config: Option<&GroupConfig>, seen: &Seen) -> Group {
         epoch: config.map(|config| config.epoch.0),
         min_in_sync: config.map(|config| config.min_in_sync),
         members,
+        needs_adoption: answers.iter().any(|(_, member)| contradicted(member)),
         committed: primary.map(|primary| primary.committed.0),
     }
 }

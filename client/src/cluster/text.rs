@@ -51,6 +51,9 @@ fn step(group: &Group) -> String {
     };
     let gone = |member: &&Member| member.in_sync && member.status == "gone";
     let missing: Vec<String> = group.members.iter().filter(gone).map(name).collect();
+    if group.needs_adoption {
+        return format!("client cluster adopt {}", group.service);
+    }
     match (group.version, missing.as_slice()) {
         (None, _) => "no group yet: start one replica with --first".into(),
         (Some(_), []) => "client cluster wait: an election may be under way".into(),
@@ -74,8 +77,12 @@ fn group_line(group: &Group) -> String {
             let why = trouble.map_or(step(group), |member| format!("{}: {}", member.name, member.trouble));
             format!("{} serves nobody ({why})", group.service)
         }
+        Health::Degraded if group.needs_adoption => {
+            let service = &group.service;
+            format!("{service} serves, but the name server lost its record: client cluster adopt {service}")
+        }
         Health::Degraded => {
-            let good = |member: &&Member| member.in_sync && member.status == "online";
+            let good = |member: &&Member| member.is_good();
             let in_sync = group.members.iter().filter(good).count();
             let away: Vec<String> = group
                 .members

@@ -196,6 +196,18 @@ impl Names {
         self.groups.view(group)
     }
 
+    /// A live view of whether the name server's configuration of a group is older than one that this process has seen:
+    /// its store is an old copy, or was emptied. Fed as long as [`Names::group`] is looked at.
+    pub fn group_regressed(&self, group: GroupName) -> watch::Receiver<bool> {
+        self.groups.regressed(group)
+    }
+
+    /// Lets go of the connection, and of every answer about groups that was not read yet: what was asked before shows
+    /// in no view any more. Whoever waits for an answer of before must drop its question too.
+    pub fn forget_answers(&self) {
+        self.groups.forget_answers();
+    }
+
     /// Reads a group's configuration.
     ///
     /// # Errors
@@ -206,10 +218,11 @@ impl Names {
         known: Option<ConfigVersion>,
         time: Duration,
     ) -> Result<Option<Config>, NameError<GroupError>> {
+        let asked = self.groups.forgotten();
         let answer = self.server().group(within(NAME_SERVICE, time), group, known).await;
         let config = NameError::flatten(answer)?.value;
         if let Some(config) = &config {
-            self.groups.learn(config);
+            self.groups.learn(config, asked);
         }
         Ok(config)
     }
@@ -223,11 +236,12 @@ impl Names {
         change: GroupChange,
         time: Duration,
     ) -> Result<Config, NameError<GroupError>> {
+        let asked = self.groups.forgotten();
         let answer = self.server().change_group(within(NAME_SERVICE, time), change).await;
         let outcome = NameError::flatten(answer).map(|stamped| stamped.value);
         if let Ok(config) | Err(NameError::Answer(GroupError::Conflict { current: Some(config) })) = &outcome
         {
-            self.groups.learn(config);
+            self.groups.learn(config, asked);
         }
         outcome
     }

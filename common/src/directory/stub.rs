@@ -145,6 +145,11 @@ impl NameServerStub {
         self.0.known.seen()
     }
 
+    /// Lets go of the connection: the next call dials. Calls under way keep it until they are answered or dropped.
+    pub(super) fn hang_up(&self) {
+        *self.0.live.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Connects if there is no connection.
     pub(super) async fn greet(&self) -> Result<(), CallError> {
         self.line(deadline_of(&within(NAME_SERVICE, CONNECT + HELLO))).await.map(drop)

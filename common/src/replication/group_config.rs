@@ -28,6 +28,10 @@ pub struct GroupConfig {
     pub forced: ConfigVersion,
 }
 
+/// How far a forced record jumps: more changes than a group makes while somebody is not heard, so that no version or
+/// epoch of those who do not answer is used a second time.
+pub const FORCED_AHEAD: u64 = 1_000;
+
 /// The disks that hold every acknowledged update.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InSyncSet(BTreeSet<ReplicaId>);
@@ -226,18 +230,63 @@ impl GroupConfig {
         }
     }
 
-    /// An operator's record names a boot that is nobody's, so nobody leads by it: a member of its in-sync set must
-    /// elect itself by the rules above.
+    /// Whether `next`, by an operator, may stand where nothing is stored and the versions up to `seen` were shown.
+    ///
+    /// # Errors
+    /// The first rule that it breaks.
+    pub fn allows_adopted(seen: ConfigVersion, next: &Self) -> Result<(), ConfigError> {
+        match () {
+            () if next.version <= seen => Err(ConfigError::Version),
+            () if next.epoch == Epoch(0) => Err(ConfigError::EpochRule),
+            () => next.is_an_operators(),
+        }
+    }
+
+    /// One rule stands in the place of all others: above everything that is stored. What is stored may be an old copy,
+    /// so even what never changes is as the newer record has it; a group is never *less* forced than before.
     fn allows_operator(&self, next: &Self) -> Result<(), ConfigError> {
         match () {
             () if next.version <= self.version => Err(ConfigError::Version),
             () if next.epoch <= self.epoch => Err(ConfigError::EpochRule),
-            () if next.primary.boot != BootId::NOBODY => Err(ConfigError::NotYours),
-            () if !next.in_sync.contains(next.primary.id) => Err(ConfigError::PrimaryNotInSync),
-            () if next.min_in_sync != self.min_in_sync => Err(ConfigError::BadMove),
-            () if next.forced != self.forced && next.forced != next.version => Err(ConfigError::BadMove),
+            () if next.forced < self.forced => Err(ConfigError::BadMove),
+            () => next.is_an_operators(),
+        }
+    }
+
+    /// An operator's record names a boot that is nobody's, so nobody leads by it: a member of its in-sync set must
+    /// elect itself by the rules above.
+    fn is_an_operators(&self) -> Result<(), ConfigError> {
+        match () {
+            () if self.primary.boot != BootId::NOBODY => Err(ConfigError::NotYours),
+            () if !self.in_sync.contains(self.primary.id) => Err(ConfigError::PrimaryNotInSync),
+            () if !(1..=7).contains(&self.min_in_sync) => Err(ConfigError::BadMove),
+            () if self.forced > self.version => Err(ConfigError::BadMove),
             () => Ok(()),
         }
+    }
+
+    /// The record by which an operator adopts this one, the newest that anybody has shown: the same in-sync set, led
+    /// by nobody, above every version and epoch `seen`. `heir` is the disk that may elect itself first.
+    ///
+    /// # Panics
+    /// When the heir is not in sync: it could lose what was acknowledged.
+    #[must_use]
+    pub fn adopted(&self, seen: (ConfigVersion, Epoch), heir: ReplicaId) -> Self {
+        assert!(self.in_sync.contains(heir), "{heir:?} is not in sync: {}", self.in_sync);
+        let (version, epoch) = (self.version.max(seen.0), self.epoch.max(seen.1));
+        let primary = Member { id: heir, boot: BootId::NOBODY };
+        Self { version: version.next(), epoch: epoch.next(), primary, ..self.clone() }
+    }
+
+    /// The record by which an operator gives the group to the disk `heir` alone. Every other disk's acknowledgements
+    /// are void from then on. One that does not answer may have seen later versions than anybody has shown, hence
+    /// [`FORCED_AHEAD`].
+    #[must_use]
+    pub fn forced_to(&self, seen: (ConfigVersion, Epoch), heir: ReplicaId) -> Self {
+        let version = ConfigVersion(self.version.max(seen.0).0 + FORCED_AHEAD);
+        let epoch = Epoch(self.epoch.max(seen.1).0 + FORCED_AHEAD);
+        let primary = Member { id: heir, boot: BootId::NOBODY };
+        Self { version, epoch, primary, in_sync: InSyncSet::new([heir]), forced: version, ..self.clone() }
     }
 }
 
@@ -316,22 +365,64 @@ mod tests {
         assert_eq!(old.allows(Proposer::Member(by), &stays), Err(ConfigError::BadMove));
     }
 
+    fn by_operator(old: &GroupConfig, next: &GroupConfig) -> Result<(), ConfigError> {
+        old.allows(Proposer::Operator, next)
+    }
+
     #[test]
     fn an_operators_record_is_led_by_nobody() {
-        let old = three();
-        let next = GroupConfig {
-            version: ConfigVersion(1001),
-            epoch: Epoch(1001),
-            primary: Member { id: ReplicaId::from_u128(2), boot: BootId::NOBODY },
-            in_sync: InSyncSet::new([ReplicaId::from_u128(2)]),
-            forced: ConfigVersion(1001),
-            ..old.clone()
-        };
-        assert_eq!(old.allows(Proposer::Operator, &next), Ok(()));
+        let (old, heir) = (three(), ReplicaId::from_u128(2));
+        let seen = (ConfigVersion(7), Epoch(3));
+        for next in [old.adopted(seen, heir), old.forced_to(seen, heir)] {
+            assert_eq!(by_operator(&old, &next), Ok(()));
+            assert_eq!(GroupConfig::allows_adopted(seen.0, &next), Ok(()));
+            assert_eq!(next.primary, Member { id: heir, boot: BootId::NOBODY });
+            // Not even by a member that says it is an operator's, and not by one that is no operator's.
+            let led = GroupConfig { primary: member(2, 20), ..next.clone() };
+            assert_eq!(by_operator(&old, &led), Err(ConfigError::NotYours));
+            assert_eq!(GroupConfig::allows_adopted(seen.0, &led), Err(ConfigError::NotYours));
+            assert!(old.allows(Proposer::Member(member(2, 20)), &next).is_err());
+        }
+    }
+
+    #[test]
+    fn an_adopted_record_is_just_above_all_that_was_seen_and_keeps_the_set() {
+        let (old, heir) = (three(), ReplicaId::from_u128(3));
+        let next = old.adopted((ConfigVersion(7), Epoch(9)), heir);
+        assert_eq!((next.version, next.epoch), (ConfigVersion(8), Epoch(10)));
+        assert_eq!((&next.in_sync, next.forced), (&old.in_sync, old.forced));
+        // What was seen may be older than the record itself.
+        let next = old.adopted((ConfigVersion(0), Epoch(0)), heir);
+        assert_eq!((next.version, next.epoch), (old.version.next(), old.epoch.next()));
+    }
+
+    #[test]
+    fn a_forced_record_leaves_room_for_versions_that_nobody_has_shown() {
+        let next = three().forced_to((ConfigVersion(7), Epoch(9)), ReplicaId::from_u128(3));
+        assert_eq!((next.version, next.epoch), (ConfigVersion(1_007), Epoch(1_009)));
+        assert_eq!(next.in_sync, InSyncSet::new([ReplicaId::from_u128(3)]));
+        assert_eq!(next.forced, next.version);
+    }
+
+    #[test]
+    fn an_operator_goes_above_what_is_stored_and_never_takes_a_forced_record_back() {
+        let old = three().forced_to((ConfigVersion(1), Epoch(1)), ReplicaId::from_u128(3));
+        let next = old.adopted((old.version, old.epoch), ReplicaId::from_u128(3));
+        let same_version = GroupConfig { version: old.version, ..next.clone() };
+        assert_eq!(by_operator(&old, &same_version), Err(ConfigError::Version));
+        let same_epoch = GroupConfig { epoch: old.epoch, ..next.clone() };
+        assert_eq!(by_operator(&old, &same_epoch), Err(ConfigError::EpochRule));
+        let unforced = GroupConfig { forced: ConfigVersion(0), ..next.clone() };
+        assert_eq!(by_operator(&old, &unforced), Err(ConfigError::BadMove));
+        // What is stored may be a copy from before the group was forced.
+        assert_eq!(by_operator(&three(), &next), Ok(()));
         assert_eq!(
-            old.allows(Proposer::Operator, &GroupConfig { primary: member(2, 20), ..next }),
-            Err(ConfigError::NotYours)
+            GroupConfig::allows_adopted(next.version, &next),
+            Err(ConfigError::Version),
+            "that version was shown"
         );
+        let forced_later = GroupConfig { forced: next.version.next(), ..next };
+        assert_eq!(by_operator(&old, &forced_later), Err(ConfigError::BadMove));
     }
 
     #[test]

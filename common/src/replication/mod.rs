@@ -14,7 +14,7 @@ mod request_id;
 mod vector_timestamp;
 
 pub use entry::{Entry, EntryKind, Limits};
-pub use group_config::{ConfigError, GroupConfig, InSyncSet, Proposer};
+pub use group_config::{ConfigError, FORCED_AHEAD, GroupConfig, InSyncSet, Proposer};
 pub use identity::{BadGroupName, BootId, GroupName, Member, ReplicaId};
 pub use numbers::{ConfigVersion, Epoch, LogIndex, LogPoint};
 pub use request_id::{BadRequestId, RequestId, RequestIdSource};

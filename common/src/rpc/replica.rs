@@ -11,7 +11,7 @@ use super::Outcome;
 use crate::clock::Timestamp;
 use crate::names::LogicalName;
 use crate::replication::{
-    ConfigVersion, GroupConfig, GroupName, LogIndex, LogPoint, Member, RequestId, VectorTimestamp,
+    ConfigVersion, Epoch, GroupConfig, GroupName, LogIndex, LogPoint, Member, RequestId, VectorTimestamp,
 };
 
 /// One member of each of its groups.
@@ -34,6 +34,29 @@ pub trait Replica {
     ) -> Result<Answer, QueryError>;
     /// How its members are.
     async fn status() -> Vec<MemberStatus>;
+    /// Makes ready for an operator's record: drops the connection to the name server with every answer about groups
+    /// that was not read yet, so that none of a lost future arrives afterwards; then tells how the member is. Only for
+    /// an operator.
+    async fn prepare_adoption(service: GroupName) -> Result<MemberStatus, OperatorError>;
+    /// An operator's record of this version stands at the name server: it is read, and followed. Only for an operator.
+    async fn adopted(service: GroupName, version: ConfigVersion) -> Result<(), OperatorError>;
+}
+
+/// Why an operator's call was refused. Nothing was done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum OperatorError {
+    /// It came from another machine.
+    #[error("only an operator on the replica's own machine may do this")]
+    Denied,
+    /// No such service here.
+    #[error("no service {service} here")]
+    UnknownService {
+        /// Which.
+        service: GroupName,
+    },
+    /// The replica is stopping.
+    #[error("the replica is stopping")]
+    Draining,
 }
 
 /// The largest payload of a command or query: a menu of 1,000 products fits.
@@ -264,6 +287,15 @@ pub enum Role {
     Waiting,
 }
 
+/// Why a member proposes nothing until an operator's record stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Waits {
+    /// The name server's record is older than its disk's, or there is none: it serves as it did, and changes nothing.
+    Contradicted,
+    /// It was started with `--restored`: its disk may be an old copy, so it takes no part.
+    Restored,
+}
+
 /// How one member is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberStatus {
@@ -279,6 +311,8 @@ pub struct MemberStatus {
     pub config: Option<GroupConfig>,
     /// The last entry of its log.
     pub last: LogPoint,
+    /// The epoch it is in: its log's last, or a later one that it met since.
+    pub epoch: Epoch,
     /// Up to where it knows entries to be committed.
     pub committed: LogIndex,
     /// Up to where it applied them.
@@ -291,8 +325,10 @@ pub struct MemberStatus {
     pub floor: RequestId,
     /// The version of the newest configuration on its disk.
     pub config_version: ConfigVersion,
-    /// Why it does not serve, in words; empty when it does.
+    /// Why it does not take part, in words; empty when it does.
     pub trouble: String,
+    /// Whether, and why, it proposes nothing until an operator's record stands.
+    pub waits: Option<Waits>,
     /// Since its start.
     pub uptime: Duration,
     /// Its wall clock.

@@ -2,9 +2,9 @@
 
 use common::clock::Timestamp;
 use common::names::Address;
-use common::replication::{Epoch, GroupConfig, LogIndex, LogPoint};
+use common::replication::{ConfigVersion, Epoch, GroupConfig, LogIndex, LogPoint};
 use common::rpc::limits::REPLICA;
-use common::rpc::replica::{MemberStatus, Position, Replica};
+use common::rpc::replica::{MemberStatus, OperatorError, Position, Replica};
 use common::rpc::transport::{Route, ServeOptions, serve};
 use common::services::just_hungry::command::{Command, Delivery, Facts, Lines, Reply};
 use common::services::just_hungry::refusal::Refusal;
@@ -87,6 +87,14 @@ impl Replica for Fake {
 
     async fn status(self, _: Context) -> Vec<MemberStatus> {
         Vec::new()
+    }
+
+    async fn prepare_adoption(self, _: Context, _: GroupName) -> Result<MemberStatus, OperatorError> {
+        unreachable!("a front end is no operator")
+    }
+
+    async fn adopted(self, _: Context, _: GroupName, _: ConfigVersion) -> Result<(), OperatorError> {
+        unreachable!("a front end is no operator")
     }
 }
 

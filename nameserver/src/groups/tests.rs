@@ -1,4 +1,4 @@
-use common::replication::{InSyncSet, Member, ReplicaId};
+use common::replication::{BootId, InSyncSet, Member, ReplicaId};
 
 use super::*;
 
@@ -116,6 +116,42 @@ fn a_forgotten_group_is_not_created_again() {
     let regressed = GroupError::Regressed { stored: None, seen: ConfigVersion(3) };
     assert_eq!(groups.read(&group(), Some(ConfigVersion(3))), Err(regressed.clone()));
     assert_eq!(refusal(&mut groups, creation(member(1))), regressed);
+}
+
+#[test]
+fn an_operator_adopts_where_nothing_is_stored_and_the_group_goes_on_from_there() {
+    let was = GroupConfig {
+        version: ConfigVersion(9),
+        epoch: common::replication::Epoch(7),
+        ..GroupConfig::first(cluster(), group(), member(1), 1)
+    };
+    let adopted = was.adopted((was.version, was.epoch), member(1).id);
+    let by = |by, expect: Option<u64>| GroupChange {
+        expect: expect.map(ConfigVersion),
+        new: Config::Passive(adopted.clone()),
+        by,
+    };
+    // Whether its members have shown it yet or not.
+    for shown in [None, Some(ConfigVersion(9))] {
+        let mut groups = Groups::new(cluster(), []);
+        assert_eq!(groups.read(&group(), shown).is_err(), shown.is_some());
+        assert!(groups.propose(by(Proposer::Member(member(1)), None)).is_err());
+        let expected = refusal(&mut groups, by(Proposer::Operator, Some(9)));
+        assert_eq!(expected, GroupError::Conflict { current: None });
+        accepted(&mut groups, by(Proposer::Operator, None));
+        let elected = GroupConfig {
+            version: ConfigVersion(11),
+            epoch: common::replication::Epoch(9),
+            primary: member(1),
+            ..adopted.clone()
+        };
+        let election = GroupChange {
+            expect: Some(ConfigVersion(10)),
+            new: Config::Passive(elected.clone()),
+            by: Proposer::Member(member(1)),
+        };
+        assert_eq!(accepted(&mut groups, election), elected);
+    }
 }
 
 #[test]

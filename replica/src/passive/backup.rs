@@ -66,7 +66,7 @@ impl Core {
     /// Somebody told of a configuration newer than ours.
     pub(super) fn hear_of(&mut self, config: GroupConfig) {
         let ours = config.group == self.setup.group && config.cluster == self.setup.cluster;
-        if ours && config.version > self.newest_version() {
+        if ours && config.version > self.newest_version() && self.standing != Standing::Restored {
             self.record_read(Some(config));
         }
     }
@@ -95,7 +95,7 @@ impl Core {
         let own_genesis = self.standing == Standing::Creating || self.holds_only_own_genesis();
         let mixes_logs = own_genesis && !self.planted(Fault::GenesisFollows);
         let silent = self.pending_cas.is_some() && self.planted(Fault::CandidateSilent);
-        if self.standing == Standing::Estranged || mixes_logs || silent {
+        if self.standing == Standing::Restored || mixes_logs || silent {
             return Err(refused(self.trouble()));
         }
         let unfenced = self.planted(Fault::NoFence) && self.leading.is_none();

@@ -60,6 +60,8 @@ pub struct Parts {
     pub names: Names,
     /// The connections to peers.
     pub links: Rc<Links>,
+    /// Whether the disk may be an old copy of itself.
+    pub restored: bool,
 }
 
 /// One core's shell.
@@ -80,6 +82,8 @@ pub struct Driver {
     swept: Moment,
     /// Calls and looks under way, whose outcomes are events.
     asked: FuturesUnordered<LocalBoxFuture<'static, Outcome>>,
+    /// Questions to the name server under way. Apart, because an operator has them dropped.
+    questions: FuturesUnordered<LocalBoxFuture<'static, Event>>,
     known: Known,
     /// What was last logged of it.
     told: Option<(Role, Epoch, &'static str)>,
@@ -122,8 +126,12 @@ impl From<Option<Event>> for Outcome {
 enum Woken {
     Report(Report),
     Outcome(Outcome),
+    /// What came of a question to the name server.
+    Told(Event),
     Letter(Letter),
     Record(GroupConfig),
+    /// The name server's record has become older than ours, or is so no more.
+    Regressed,
     Call(Call),
     Timer,
 }
@@ -134,10 +142,11 @@ impl Driver {
     /// # Errors
     /// When the disk's contents are damaged, or there is no thread for it.
     pub fn new(parts: Parts, mailbox: Mailbox) -> Result<(Self, watch::Receiver<ReplicaId>), NotStarted> {
-        let Parts { setup, stored, file, place, clock, names, links } = parts;
+        let Parts { setup, stored, file, place, clock, names, links, restored } = parts;
         let started = clock.now();
         let now = Now { at: started, wall: Clock::wall() };
         let core = Core::new(now, setup.clone(), stored).map_err(|why| NotStarted::Damaged { why })?;
+        let core = if restored { core.restored() } else { core };
         let (reporter, reports) = mpsc::channel(REPORTS_MAX);
         let disk = CommitThread::start(&setup.group, file, reporter)?;
         let me = setup.me.id;
@@ -158,6 +167,7 @@ impl Driver {
             waiters: 0,
             swept: started,
             asked: FuturesUnordered::new(),
+            questions: FuturesUnordered::new(),
             known: Known::new(me),
             told: None,
             identity,
@@ -171,14 +181,17 @@ impl Driver {
     pub async fn run(mut self) {
         let mut records = self.names.group(self.setup.group.clone());
         records.mark_changed();
+        let mut regressed = self.names.group_regressed(self.setup.group.clone());
         let timer = sleep_until(self.clock.instant(self.started));
         tokio::pin!(timer);
         loop {
             let woken = tokio::select! { biased;
                 Some(report) = self.reports.recv() => Woken::Report(report),
                 Some(outcome) = self.asked.next(), if !self.asked.is_empty() => Woken::Outcome(outcome),
+                Some(told) = self.questions.next(), if !self.questions.is_empty() => Woken::Told(told),
                 Some(letter) = self.mailbox.letters.recv() => Woken::Letter(letter),
                 config = record::newer(&mut records) => Woken::Record(config),
+                () = record::turned(&mut regressed) => Woken::Regressed,
                 Some(call) = self.mailbox.calls.recv() => Woken::Call(call),
                 () = &mut timer => Woken::Timer,
             };
@@ -222,7 +235,8 @@ impl Driver {
         if trouble.is_empty() {
             info!(%group, %replica, ?role, %epoch, in_sync, "role taken");
         } else {
-            warn!(%group, %replica, ?role, %epoch, trouble, "waiting");
+            let cluster = self.setup.cluster;
+            warn!(%group, %replica, ?role, %epoch, %cluster, trouble, "waiting");
         }
     }
 
@@ -233,6 +247,9 @@ impl Driver {
         }
         if let Some(Some(outcome)) = self.asked.next().now_or_never() {
             return Some(Woken::Outcome(outcome));
+        }
+        if let Some(Some(told)) = self.questions.next().now_or_never() {
+            return Some(Woken::Told(told));
         }
         if let Ok(letter) = self.mailbox.letters.try_recv() {
             return Some(Woken::Letter(letter));
@@ -255,7 +272,10 @@ impl Driver {
                 }
             }
             Woken::Letter(letter) => self.open(now, letter),
+            Woken::Told(event) => self.step(now, event),
             Woken::Record(config) => self.step(now, Event::Record(Some(config))),
+            // Whichever it is, the core reads the record, and is told.
+            Woken::Regressed => self.step(now, Event::NoRecord),
             Woken::Call(call) => self.call(now, call),
             Woken::Timer => self.step(now, Event::Tick),
         }
@@ -306,6 +326,12 @@ impl Driver {
             Letter::Status(asker) => {
                 let _ = asker.send(self.status(now));
             }
+            Letter::PrepareAdoption(asker) => {
+                info!(group = %self.setup.group, "an operator is about to install a record");
+                self.forget_answers(now);
+                let _ = asker.send(self.status(now));
+            }
+            Letter::Adopted(version) => self.step(now, Event::Adopted(version)),
             Letter::Stop(asker) => {
                 self.stopping = Some(asker);
                 self.step(now, Event::Stop);
@@ -352,11 +378,11 @@ impl Driver {
                 }
                 Effect::ReadRecord { known } => {
                     let (names, group) = (self.names.clone(), self.setup.group.clone());
-                    self.ask(async move { Some(record::read(&names, group, known).await).into() });
+                    self.question(async move { record::read(&names, group, known).await });
                 }
                 Effect::Cas { next } => {
                     let (names, me) = (self.names.clone(), self.setup.me);
-                    self.ask(async move { Some(record::propose(&names, me, next).await).into() });
+                    self.question(async move { record::propose(&names, me, next).await });
                 }
                 Effect::Look(member) => {
                     if let Some(address) = self.known.address_of(member) {
@@ -403,6 +429,26 @@ impl Driver {
         }
     }
 
+    /// Begins a question to the name server, as [`Self::ask`] does.
+    fn question(&mut self, question: impl Future<Output = Event> + 'static) {
+        let mut question = question.boxed_local();
+        match (&mut question).now_or_never() {
+            Some(event) => self.questions.push(std::future::ready(event).boxed_local()),
+            None => self.questions.push(question),
+        }
+    }
+
+    /// Drops every question to the name server and every answer not read yet: an operator is about to install another
+    /// record, and what one of a lost future says must not arrive after it.
+    fn forget_answers(&mut self, now: Now) {
+        self.names.forget_answers();
+        if !self.questions.is_empty() {
+            self.questions.clear();
+            // As when the name server was silent: what was asked is asked again, of whoever answers now.
+            self.step(now, Event::NoRecord);
+        }
+    }
+
     /// Gives this disk's identity up and begins again as somebody new.
     async fn format_anew(&mut self, now: Now, keep: bool) {
         let disk = self.disk.take().expect("open until closed");
@@ -425,6 +471,7 @@ impl Driver {
         warn!(group = %self.setup.group, replica = %identity.replica, "started anew with an empty disk");
         // Nothing asked in the old name may be answered to the new one.
         self.asked.clear();
+        self.questions.clear();
         self.waiting.clear();
         self.core =
             Core::new(now, self.setup.clone(), Stored::default()).expect("an empty disk is not damaged");
@@ -473,6 +520,7 @@ impl Driver {
             role: self.core.role(),
             config: self.core.newest_config().cloned(),
             last: progress.last,
+            epoch: progress.epoch,
             committed: progress.committed,
             applied: progress.applied,
             durable: progress.durable,
@@ -480,6 +528,7 @@ impl Driver {
             floor: progress.floor,
             config_version: hello.config_version,
             trouble: self.core.trouble().to_owned(),
+            waits: self.core.waits(),
             uptime: now.at.since(self.started),
             now: now.wall,
             known: self.known.members(now.at),

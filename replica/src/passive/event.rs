@@ -92,6 +92,8 @@ pub enum Event {
     NoRecord,
     /// The name server's record is older than one that we have seen.
     RecordRegressed,
+    /// An operator's record of this version stands at the name server.
+    Adopted(ConfigVersion),
     /// The disk has too little room for more entries, or has room again.
     DiskFull(bool),
     /// Time has passed.

@@ -61,7 +61,7 @@ use common::replication::{
     ConfigVersion, Entry, EntryKind, Epoch, GroupConfig, LogIndex, LogPoint, Member, ReplicaId,
 };
 use common::rpc::peer::{Hello, Message, Reply, ReplyBody};
-use common::rpc::replica::Role;
+use common::rpc::replica::{Role, Waits};
 
 use self::election::Suspicion;
 pub use self::event::{
@@ -172,8 +172,12 @@ enum Standing {
     Creating,
     /// The group is there.
     Known,
-    /// The name server knows nothing of a group that this disk belongs to, or an older record than this disk.
+    /// The name server knows nothing of a group that this disk belongs to, or an older record than this disk. It
+    /// serves and follows as it did; nothing is proposed until an operator has decided.
     Estranged,
+    /// This disk may be an old copy of itself, so that nothing on it proves anything: it takes no part until an
+    /// operator has decided.
+    Restored,
     /// This disk's identity is given up; nothing is done any more.
     GivenUp,
 }
@@ -232,6 +236,12 @@ impl Core {
         Ok(core)
     }
 
+    /// The same replica, on a disk that may be an old copy of itself.
+    #[must_use]
+    pub fn restored(self) -> Self {
+        Self { standing: Standing::Restored, ..self }
+    }
+
     /// Takes in one event at `now`, and settles.
     pub fn step(&mut self, now: Now, event: Event, effects: &mut Vec<Effect>) {
         self.take_in(now, event, effects);
@@ -275,6 +285,9 @@ impl Core {
             Event::PeerReply { ticket, reply } => self.peer_replied(ticket, reply),
             Event::PeerRefused(member) => self.peer_refused(member),
             Event::Durable(ticket) => self.durable(ticket),
+            Event::Record(_) | Event::NoRecord | Event::RecordRegressed
+                if self.standing == Standing::Restored => {}
+            Event::Adopted(version) => self.operator_decided(version),
             Event::Record(record) => self.record_read(record),
             Event::NoRecord => self.ask_again_at = Some(self.now.at + RECORD_RETRY),
             Event::RecordRegressed => self.standing = Standing::Estranged,
@@ -322,12 +335,8 @@ impl Core {
     pub fn role(&self) -> Role {
         match &self.config {
             _ if self.leading.is_some() => Role::Primary,
-            Some(config) if self.standing == Standing::Known => {
-                if config.in_sync.contains(self.me()) {
-                    Role::Backup
-                } else {
-                    Role::Learner
-                }
+            Some(config) if matches!(self.standing, Standing::Known | Standing::Estranged) => {
+                if config.in_sync.contains(self.me()) { Role::Backup } else { Role::Learner }
             }
             _ => Role::Waiting,
         }
@@ -342,9 +351,21 @@ impl Core {
             Standing::Known if self.disk_full => "the disk is full",
             Standing::Known => "",
             Standing::Estranged => {
-                "the name server's record of the group is older than this disk's, or missing: nothing was touched"
+                "the name server's record is older than this disk's, or missing: client cluster adopt GROUP"
+            }
+            Standing::Restored => {
+                "started with --restored: client cluster adopt GROUP, or force-elect GROUP NAME"
             }
             Standing::GivenUp => "this disk's identity was given up",
+        }
+    }
+
+    /// Whether, and why, it proposes nothing until an operator's record stands.
+    pub fn waits(&self) -> Option<Waits> {
+        match self.standing {
+            Standing::Estranged => Some(Waits::Contradicted),
+            Standing::Restored => Some(Waits::Restored),
+            _ => None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use common::replication::{EntryKind, Epoch, GroupConfig, LogIndex};
+use common::replication::{ConfigVersion, EntryKind, Epoch, GroupConfig, LogIndex};
 
 use super::{Core, Effect, Fault, Standing};
 
@@ -32,8 +32,9 @@ impl Core {
         let same = record.version == seen && self.newest_config() == Some(&record);
         let foreign = record.cluster != self.setup.cluster || record.group != self.setup.group;
         if foreign || (record.version == seen && !same) {
-            // Not the history that our disk was part of. Nothing is changed by us until an operator has decided; what
-            // is travelling already may still arrive, so it is not forgotten either.
+            // Not the history that our disk was part of. Nothing is proposed by us until an operator has decided; what
+            // is travelling already may still arrive, so it is not forgotten either. Whom the group's own word binds,
+            // it binds on: a primary leads, and its backups follow.
             self.standing = Standing::Estranged;
             return;
         }
@@ -48,7 +49,8 @@ impl Core {
             }
         }
         self.pending_cas.take_if(|pending| pending.version <= record.version && record.version >= seen);
-        if record.version > seen {
+        let goes_back = record.version < seen && self.planted(Fault::RegressedRecordAccepted);
+        if record.version > seen || goes_back {
             return self.adopt(record);
         }
         if same {
@@ -58,6 +60,17 @@ impl Core {
             self.suspicion.record_stands();
         }
         self.send_again_soon();
+    }
+
+    /// An operator's record of this version stands: what an old copy of a disk, or of the name server, had to wait for.
+    pub(super) fn operator_decided(&mut self, version: ConfigVersion) {
+        if self.newest_version() >= version {
+            return;
+        }
+        if self.standing == Standing::Restored {
+            self.standing = Standing::Unread;
+        }
+        self.ask_again_at = Some(self.now.at);
     }
 
     /// A record that is older than our own change, or an answer that was overtaken, settles nothing: the change may
@@ -171,7 +184,8 @@ impl Core {
         let (Some(primary), Some(config)) = (&self.leading, &self.config) else { return false };
         let unreachable = self.ask_again_at.is_some();
         let alone = config.in_sync.len() < 2 || !self.is_led_from_here(config);
-        if waited >= HAND_OVER_FOR || unreachable || alone {
+        let contradicted = self.standing != Standing::Known;
+        if waited >= HAND_OVER_FOR || unreachable || alone || contradicted {
             return false;
         }
         let drains = self.committed < self.log.last().index && !self.planted(Fault::NoDrain);

@@ -2,12 +2,14 @@
 //!
 //! [`damage`]: files as failing disks leave them. [`world`]: a place of a test's own, where it may do as root does;
 //! [`network`] makes links there that can be cut. [`callers`]: who asks every replica itself, and notices when two lead.
+//! [`shim`]: disks that fail when they are told to.
 //!
 //! A fault that this machine does not allow is told by [`not_run`], never skipped in silence.
 
 pub mod callers;
 pub mod damage;
 pub mod network;
+pub mod shim;
 pub mod world;
 
 use std::io::Write as _;

@@ -44,6 +44,7 @@ fn answer(no: u128, role: Role, applied: u64, config: &GroupConfig) -> MemberSta
         role,
         config: Some(config.clone()),
         last: LogPoint { epoch: Epoch(7), index: LogIndex(1042) },
+        epoch: Epoch(7),
         committed: LogIndex(1042),
         applied: LogIndex(applied),
         durable: LogIndex(1042),
@@ -51,6 +52,7 @@ fn answer(no: u128, role: Role, applied: u64, config: &GroupConfig) -> MemberSta
         floor: RequestId::LEAST,
         config_version: ConfigVersion(9),
         trouble: String::new(),
+        waits: None,
         uptime: Duration::from_secs(252),
         now: Timestamp::from_millis(0),
         known: (1..=3).filter(|&other| other != no).map(known).collect(),
@@ -108,7 +110,7 @@ fn a_status_has_the_fields_of_the_contract() {
             + r#"{"name":"replica.2","replica_id":"00000000-0000-0000-0000-000000000002","role":null,"#
             + r#""status":"gone","address":null,"in_sync":false,"index":null,"applied":null,"behind":null,"#
             + r#""state_hash":null,"vector":null,"log":null,"gossip_age_ms":null,"uptime_ms":null,"#
-            + r#""seen_ms":14000,"stranded":0}]}]}"#
+            + r#""seen_ms":14000,"stranded":0}],"needs_adoption":false}]}"#
     );
 }
 

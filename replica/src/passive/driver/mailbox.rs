@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::clock::Moment;
 use common::names::LogicalName;
-use common::replication::{Epoch, GroupName, Member, ReplicaId, RequestId};
+use common::replication::{ConfigVersion, Epoch, GroupName, Member, ReplicaId, RequestId};
 use common::rpc::peer::{Hello, Message, Reply, ReplyBody};
 use common::rpc::replica::{Answer, Consistency, Done, MemberStatus, QueryError, SubmitError};
 use tokio::sync::{mpsc, oneshot};
@@ -47,6 +47,8 @@ pub(crate) enum Letter {
     Listed(Vec<Listed>),
     Hello(oneshot::Sender<Hello>),
     Status(oneshot::Sender<MemberStatus>),
+    PrepareAdoption(oneshot::Sender<MemberStatus>),
+    Adopted(ConfigVersion),
     Stop(oneshot::Sender<()>),
     Close(oneshot::Sender<()>),
 }
@@ -158,6 +160,17 @@ impl Group {
     /// How this replica is; `None` when it is closing.
     pub async fn status(&self) -> Option<MemberStatus> {
         self.ask(Letter::Status).await
+    }
+
+    /// Drops what was asked of the name server and not answered yet, for good, and tells how this replica is then;
+    /// `None` when it is closing.
+    pub async fn prepare_adoption(&self) -> Option<MemberStatus> {
+        self.ask(Letter::PrepareAdoption).await
+    }
+
+    /// An operator's record of this version stands.
+    pub async fn adopted(&self, version: ConfigVersion) {
+        self.post(Letter::Adopted(version)).await;
     }
 
     /// Hands over; returns when nothing is left to wait for.

@@ -37,6 +37,7 @@ fn alone() -> (Group, Driver) {
         // Discard: nobody listens there.
         names: Names::new(vec!["127.0.0.1:9".parse().unwrap()], "test"),
         links: Links::new(cluster, me.boot, clock),
+        restored: false,
     };
     (group, Driver::new(parts, mailbox).unwrap().0)
 }
@@ -88,6 +89,46 @@ async fn who_says_hello_is_known_and_was_heard() {
         let known = group.status().await.unwrap().known;
         let seen: Vec<_> = known.iter().map(|known| (known.address.port(), known.heard.is_some())).collect();
         assert_eq!(seen, [(2, true), (3, false)]);
+        group.close().await;
+        driving.await.unwrap();
+    };
+    LocalSet::new().run_until(test).await;
+}
+
+/// A record that gives the group to this replica in its present boot.
+fn record(version: u64) -> GroupConfig {
+    let me = Member { id: ReplicaId::from_u128(1), boot: InstanceId::from_u128(1) };
+    let first = GroupConfig::first(ClusterId::from_bytes([7; 16]), TABLE[0].name.parse().unwrap(), me, 1);
+    GroupConfig { version: ConfigVersion(version), epoch: Epoch(version), ..first }
+}
+
+#[tokio::test]
+async fn late_reply_after_adoption() {
+    let test = async {
+        let (group, mut driver) = alone();
+        // An answer of the name server's lost future, still on its way.
+        let (answer, answered) = oneshot::channel();
+        driver.question(async move { answered.await.unwrap_or(Event::NoRecord) });
+        let driving = tokio::task::spawn_local(driver.run());
+        let before = group.prepare_adoption().await.unwrap();
+        assert_eq!((before.config, before.epoch), (None, Epoch(0)));
+        assert!(answer.send(Event::Record(Some(record(5)))).is_err(), "nobody reads it any more");
+        assert_eq!(group.status().await.unwrap().config, None);
+        group.close().await;
+        driving.await.unwrap();
+    };
+    LocalSet::new().run_until(test).await;
+}
+
+#[tokio::test]
+async fn an_answer_that_came_in_time_is_read() {
+    let test = async {
+        let (group, mut driver) = alone();
+        driver.question(std::future::ready(Event::Record(Some(record(5)))));
+        let driving = tokio::task::spawn_local(driver.run());
+        // The driver looks at what has come already before it opens a letter.
+        let status = group.prepare_adoption().await.unwrap();
+        assert_eq!(status.config, Some(record(5)));
         group.close().await;
         driving.await.unwrap();
     };
