@@ -236,7 +236,7 @@ mod tests {
 
     fn confirm(id: u128) -> Message {
         let from = ReplicaId::from_u128(id);
-        Message::Confirm { from, epoch: Epoch(1), round: 1, committed: LogIndex(0) }
+        Message::Confirm { from, epoch: Epoch(1), round: 1, committed: LogIndex(0), state: None }
     }
 
     #[tokio::test]

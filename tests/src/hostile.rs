@@ -117,7 +117,7 @@ async fn call(contract: Contract, address: SocketAddr, times: usize) -> Result<(
         "peer" => {
             let client = PeerClient::from(Reconnecting::new(to, contract, nobody));
             let (from, epoch, committed) = (ReplicaId::from_u128(7), Epoch(1), LogIndex(0));
-            let message = Message::Confirm { from, epoch, round: 1, committed };
+            let message = Message::Confirm { from, epoch, round: 1, committed, state: None };
             let ask = async |_| client.passive(context(), group.clone(), message.clone()).await.map(drop);
             join_all(calls.map(ask)).await
         }

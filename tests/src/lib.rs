@@ -6,9 +6,11 @@ pub mod cluster;
 pub mod faults;
 pub mod history;
 pub mod hostile;
+pub mod load;
 pub mod measure;
 pub mod process;
 pub mod shop;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod source;
+pub mod trouble;

@@ -65,6 +65,7 @@ pub struct Names {
     servers: Arc<[Address]>,
     stub: NameServerStub,
     cluster: watch::Receiver<Option<ClusterId>>,
+    clock_off: watch::Receiver<Option<Duration>>,
     resolver: Arc<resolver::Resolver>,
     groups: Arc<groups::Groups>,
 }
@@ -118,12 +119,13 @@ impl Names {
     /// The handle on these name servers, at least one, for a program of this name.
     pub fn new(servers: Vec<Address>, program: &'static str) -> Self {
         let known = stub::Known::nothing();
-        let cluster = known.cluster();
+        let (cluster, clock_off) = (known.cluster(), known.clock_off());
         let servers: Arc<[Address]> = servers.into();
         let stub = NameServerStub::new(Arc::clone(&servers), program, known);
         Self {
             servers,
             cluster,
+            clock_off,
             resolver: resolver::Resolver::new(stub.clone()),
             groups: groups::Groups::new(stub.clone()),
             stub,
@@ -166,6 +168,11 @@ impl Names {
     /// The cluster, if a name server has said it already.
     pub fn known_cluster(&self) -> Option<ClusterId> {
         *self.cluster.borrow()
+    }
+
+    /// How far this machine's wall clock was from a name server's when one was last greeted. A hint.
+    pub fn clock_off(&self) -> watch::Receiver<Option<Duration>> {
+        self.clock_off.clone()
     }
 
     /// A live view of `query`, kept by one watch for the whole process; it stays as it was while no name server

@@ -81,6 +81,8 @@ pub(super) struct Known {
     seen: Mutex<Option<Stamp>>,
     /// Whether it was said that no name server answers.
     waiting: AtomicBool,
+    /// How far this machine's wall clock was from a name server's at the last hello.
+    clock_off: watch::Sender<Option<Duration>>,
 }
 
 impl Known {
@@ -89,11 +91,16 @@ impl Known {
             cluster: watch::Sender::new(None),
             seen: Mutex::new(None),
             waiting: AtomicBool::new(false),
+            clock_off: watch::Sender::new(None),
         })
     }
 
     pub(super) fn cluster(&self) -> watch::Receiver<Option<ClusterId>> {
         self.cluster.subscribe()
+    }
+
+    pub(super) fn clock_off(&self) -> watch::Receiver<Option<Duration>> {
+        self.clock_off.subscribe()
     }
 
     fn seen(&self) -> Option<Stamp> {
@@ -277,7 +284,7 @@ impl Inner {
         };
         let hello = line.call(within(NAME_SERVICE, HELLO), Arc::new(NameServiceRequest::Hello { who }));
         let answer = timeout_at(deadline, hello).await.map_err(silent)?;
-        let Welcome { stamp, .. } = match answer {
+        let Welcome { stamp, now, .. } = match answer {
             Ok(NameServiceResponse::Hello(Ok(welcome))) => welcome,
             Ok(NameServiceResponse::Hello(Err(refused))) => {
                 return Err(CallError::Incompatible { why: refused.to_string() });
@@ -290,6 +297,8 @@ impl Inner {
             why: format!("this is the name server of cluster {}, not of {ours}", stamp.cluster),
         })?;
         self.known.note(stamp);
+        let off = Clock::wall().millis().abs_diff(now.millis());
+        self.known.clock_off.send_replace(Some(Duration::from_millis(off)));
         Ok(line)
     }
 }

@@ -42,6 +42,15 @@ impl Thread {
     }
 }
 
+/// The niceness of those who should run when nobody else wants to.
+const LAST_OF_ALL: i32 = 19;
+
+/// Has this thread, one of its own, give way to everybody else on the machine.
+pub fn give_way() {
+    // Without it the thread is in the way a little; what it does is right all the same.
+    let _ = rustix::process::nice(LAST_OF_ALL);
+}
+
 /// Does `work` that waits for disks, off the runtime's thread.
 ///
 /// # Panics

@@ -49,6 +49,8 @@ pub enum Message {
         round: u64,
         /// Up to where the primary knows the log to be committed.
         committed: LogIndex,
+        /// What the primary's state was when it was last compared.
+        state: Option<StateHash>,
     },
     /// From a primary: a piece of its snapshot.
     SnapshotChunk {
@@ -64,8 +66,8 @@ pub enum Message {
         bytes: Bytes,
         /// CRC-32C of the piece.
         crc: u32,
-        /// Whether it is the last one.
-        is_last: bool,
+        /// Of the last piece: CRC-32C of all of them together.
+        whole: Option<u32>,
     },
     /// From a learner: feed me.
     Join {
@@ -84,6 +86,15 @@ pub enum Message {
         /// The epoch.
         epoch: Epoch,
     },
+}
+
+/// Chained hash of all entries and replies up to a place where every member notes it: equal logs, equal hashes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateHash {
+    /// The place.
+    pub at: LogIndex,
+    /// The hash.
+    pub hash: u64,
 }
 
 /// Who speaks on a connection.
@@ -135,6 +146,8 @@ pub enum ReplyBody {
     Confirmed {
         /// The question answered.
         round: u64,
+        /// Whether the answerer's disk has no room for more.
+        full: bool,
     },
     /// Send the snapshot from here on.
     Next {

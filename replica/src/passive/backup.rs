@@ -5,10 +5,10 @@
 use std::sync::Arc;
 
 use common::replication::{Entry, EntryKind, Epoch, GroupConfig, LogIndex, LogPoint, ReplicaId};
-use common::rpc::peer::{Hello, Message, Reply, ReplyBody};
+use common::rpc::peer::{Hello, Message, Reply, ReplyBody, StateHash};
 
 use super::log::LogBase;
-use super::{Core, Effect, Fault, MET_MAX, Met, Standing, Waiter};
+use super::{CLONE_RETURNS, Core, Effect, Fault, MET_MAX, Met, Standing, Waiter};
 
 /// Up to where the log is now the primary's, to be acknowledged once that is on the disk; else what is said at once.
 pub(super) type Followed = Result<LogIndex, ReplyBody>;
@@ -33,19 +33,17 @@ impl Core {
             Message::Confirm { epoch, round, .. }
                 if epoch < self.epoch && self.planted(Fault::ConfirmAnyEpoch) =>
             {
-                let reply = Reply { epoch, body: ReplyBody::Confirmed { round } };
+                let reply = Reply { epoch, body: ReplyBody::Confirmed { round, full: self.disk_full } };
                 return self.effects.push(Effect::Reply { waiter, reply });
             }
-            Message::Confirm { from, epoch, round, committed } => match self.epoch_rule(from, epoch) {
-                Ok(()) => {
-                    self.advance(committed);
-                    Err(ReplyBody::Confirmed { round })
-                }
-                Err(refusal) => Err(refusal),
-            },
-            Message::SnapshotChunk { from, epoch, last, offset, bytes, crc, is_last } => {
+            Message::Confirm { from, epoch, round, committed, state } => {
+                let heard = self.epoch_rule(from, epoch).inspect(|()| self.advance(committed));
+                let same = heard.and_then(|()| self.compare(state));
+                Err(same.err().unwrap_or(ReplyBody::Confirmed { round, full: self.disk_full }))
+            }
+            Message::SnapshotChunk { from, epoch, last, offset, bytes, crc, whole } => {
                 let heard = self.epoch_rule(from, epoch);
-                heard.and_then(|()| self.take_chunk(last, offset, &bytes, crc, is_last))
+                heard.and_then(|()| self.take_chunk(last, offset, bytes, crc, whole))
             }
             Message::Join { me, last } => Err(self.welcome(me, last)),
             Message::TakeOver { config } => {
@@ -73,17 +71,32 @@ impl Core {
 
     /// A peer has presented itself.
     pub(super) fn meet(&mut self, hello: &Hello) {
-        if hello.cluster != self.setup.cluster || hello.me.id == self.me() {
+        let id = hello.me.id;
+        if hello.cluster != self.setup.cluster || hello.me == self.setup.me {
             return;
         }
+        if id == self.me() {
+            return self.alarm(format!("{id} is this disk's identity, and another process's: a cloned disk"));
+        }
         let named = self.config.as_ref().map(|config| config.primary);
-        if named.is_some_and(|primary| primary.id == hello.me.id && primary != hello.me) {
+        if named.is_some_and(|primary| primary.id == id && primary != hello.me) {
             // The process that the record names is gone: this is another one on its disk.
             self.suspect_hard();
         }
-        let met = Met { member: hello.me, last: hello.last.index, config_version: hello.config_version };
-        if self.met.len() < MET_MAX || self.met.contains_key(&hello.me.id) {
-            self.met.insert(hello.me.id, met);
+        let before = self.met.get(&id).copied();
+        let (former, returns) = match before {
+            Some(before) if before.member == hello.me => (before.former, before.returns),
+            Some(before) if before.former == Some(hello.me) => (Some(before.member), before.returns + 1),
+            Some(before) => (Some(before.member), 0),
+            None => (None, 0),
+        };
+        let config_version = hello.config_version;
+        let met = Met { config_version, former, returns, ..Met::new(hello.me, hello.last.index) };
+        if self.met.len() < MET_MAX || before.is_some() {
+            self.met.insert(id, met);
+        }
+        if returns >= CLONE_RETURNS {
+            self.alarm(format!("{id} is the identity of two processes: a cloned disk"));
         }
         if let Some(primary) = &mut self.leading {
             primary.met(met);
@@ -95,7 +108,8 @@ impl Core {
         let own_genesis = self.standing == Standing::Creating || self.holds_only_own_genesis();
         let mixes_logs = own_genesis && !self.planted(Fault::GenesisFollows);
         let silent = self.pending_cas.is_some() && self.planted(Fault::CandidateSilent);
-        if self.standing == Standing::Restored || mixes_logs || silent {
+        let aside = matches!(self.standing, Standing::Restored | Standing::Diverged);
+        if aside || mixes_logs || silent {
             return Err(refused(self.trouble()));
         }
         let unfenced = self.planted(Fault::NoFence) && self.leading.is_none();
@@ -147,6 +161,7 @@ impl Core {
             if entry.index != before.point.index.next()
                 || entry.epoch > self.epoch
                 || entry.epoch < before.point.epoch
+                || entry.at < before.at
                 || (entry.index == LogIndex(1)) != matches!(entry.kind, EntryKind::Genesis { .. })
                 || !entry.follows(before.crc)
             {
@@ -168,6 +183,17 @@ impl Core {
         }
         self.matched = self.matched.max(upto);
         Ok(upto)
+    }
+
+    /// Compares the state with the primary's at a place where both have noted it. A replica that differs is no member
+    /// any more: what it acknowledges and confirms is worth nothing.
+    fn compare(&mut self, theirs: Option<StateHash>) -> Result<(), ReplyBody> {
+        let Some(theirs) = theirs else { return Ok(()) };
+        if self.hashes.iter().all(|ours| ours.at != theirs.at || ours.hash == theirs.hash) {
+            return Ok(());
+        }
+        self.diverge();
+        Err(refused(self.trouble()))
     }
 
     /// A primary says that the log is committed up to `committed`; we believe it as far as our log is its log.

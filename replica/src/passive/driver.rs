@@ -6,6 +6,7 @@ pub mod mailbox;
 mod record;
 #[cfg(test)]
 mod tests;
+mod workshop;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -28,7 +29,8 @@ use tracing::{error, info, warn};
 
 use self::known::Known;
 use self::mailbox::{Call, Letter, Mailbox};
-use super::{Core, Effect, Event, Now, SendTicket, Setup, Stored, Waiter};
+use self::workshop::Workshop;
+use super::{Core, Effect, Event, Now, SendTicket, Setup, Stored, Waiter, Worked};
 use crate::disk::file::{GroupFile, Identity, Place};
 use crate::disk::{CommitThread, Disk as _, EXIT_DISK_FAILED, REPORTS_MAX, Report};
 use crate::links::Links;
@@ -40,6 +42,8 @@ const ROUND_MAX: usize = 256;
 const LOOK_WITHIN: Duration = Duration::from_millis(300);
 /// A round of the core that took this long kept everybody waiting: worth a line.
 const LONG_ROUND: Duration = Duration::from_millis(20);
+/// Trouble that passes sooner is none: a healthy start waits for the name server, and a new group for its first record.
+const TROUBLE_LASTS: Duration = Duration::from_secs(5);
 /// How often those who no longer wait are forgotten.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 
@@ -71,6 +75,9 @@ pub struct Driver {
     effects: Vec<Effect>,
     disk: Option<CommitThread>,
     reports: mpsc::Receiver<Report>,
+    workshop: Workshop,
+    /// On its way into the file; the core hears of it then.
+    staging: Option<Worked>,
     place: Place,
     clock: Clock,
     started: Moment,
@@ -87,6 +94,8 @@ pub struct Driver {
     known: Known,
     /// What was last logged of it.
     told: Option<(Role, Epoch, &'static str)>,
+    /// When that was trouble for so long that somebody should know.
+    warn_at: Option<Moment>,
     identity: watch::Sender<ReplicaId>,
     stopping: Option<oneshot::Sender<()>>,
     closing: Option<oneshot::Sender<()>>,
@@ -126,6 +135,7 @@ impl From<Option<Event>> for Outcome {
 enum Woken {
     Report(Report),
     Outcome(Outcome),
+    Worked(Worked),
     /// What came of a question to the name server.
     Told(Event),
     Letter(Letter),
@@ -133,6 +143,7 @@ enum Woken {
     /// The name server's record has become older than ours, or is so no more.
     Regressed,
     Call(Call),
+    ClockOff(Option<Duration>),
     Timer,
 }
 
@@ -149,6 +160,7 @@ impl Driver {
         let core = if restored { core.restored() } else { core };
         let (reporter, reports) = mpsc::channel(REPORTS_MAX);
         let disk = CommitThread::start(&setup.group, file, reporter)?;
+        let workshop = Workshop::start(&setup.group)?;
         let me = setup.me.id;
         let (identity, shown) = watch::channel(me);
         let driver = Self {
@@ -157,6 +169,8 @@ impl Driver {
             effects: Vec::new(),
             disk: Some(disk),
             reports,
+            workshop,
+            staging: None,
             place,
             clock,
             started,
@@ -170,6 +184,7 @@ impl Driver {
             questions: FuturesUnordered::new(),
             known: Known::new(me),
             told: None,
+            warn_at: None,
             identity,
             stopping: None,
             closing: None,
@@ -181,6 +196,8 @@ impl Driver {
     pub async fn run(mut self) {
         let mut records = self.names.group(self.setup.group.clone());
         records.mark_changed();
+        let mut clock_off = self.names.clock_off();
+        clock_off.mark_changed();
         let mut regressed = self.names.group_regressed(self.setup.group.clone());
         let timer = sleep_until(self.clock.instant(self.started));
         tokio::pin!(timer);
@@ -190,7 +207,9 @@ impl Driver {
                 Some(outcome) = self.asked.next(), if !self.asked.is_empty() => Woken::Outcome(outcome),
                 Some(told) = self.questions.next(), if !self.questions.is_empty() => Woken::Told(told),
                 Some(letter) = self.mailbox.letters.recv() => Woken::Letter(letter),
+                Some(worked) = self.workshop.done() => Woken::Worked(worked),
                 config = record::newer(&mut records) => Woken::Record(config),
+                Ok(()) = clock_off.changed() => Woken::ClockOff(*clock_off.borrow_and_update()),
                 () = record::turned(&mut regressed) => Woken::Regressed,
                 Some(call) = self.mailbox.calls.recv() => Woken::Call(call),
                 () = &mut timer => Woken::Timer,
@@ -206,7 +225,7 @@ impl Driver {
                 self.take_in(now, woken);
             }
             self.core.settle(now, &mut self.effects);
-            self.tell();
+            self.tell(now.at);
             self.carry_out(now).await;
             if let Some(closed) = self.closing.take() {
                 return self.close(closed).await;
@@ -224,19 +243,22 @@ impl Driver {
     }
 
     /// Logs what this member has become.
-    fn tell(&mut self) {
-        let (role, epoch, trouble) = (self.core.role(), self.core.progress().epoch, self.core.trouble());
-        if self.told == Some((role, epoch, trouble)) {
-            return;
+    fn tell(&mut self, now: Moment) {
+        let told = (self.core.role(), self.core.progress().epoch, self.core.trouble());
+        let (group, replica, (role, epoch, trouble)) = (&self.setup.group, self.setup.me.id, told);
+        let cluster = self.setup.cluster;
+        if self.told != Some(told) {
+            self.told = Some(told);
+            self.warn_at = Some(now + TROUBLE_LASTS).filter(|_| !trouble.is_empty());
+            let in_sync = self.core.newest_config().map_or(0, |config| config.in_sync.len());
+            if trouble.is_empty() {
+                info!(%group, %replica, ?role, %epoch, in_sync, "role taken");
+            } else {
+                info!(%group, %replica, ?role, %epoch, %cluster, trouble, "waiting");
+            }
         }
-        self.told = Some((role, epoch, trouble));
-        let in_sync = self.core.newest_config().map_or(0, |config| config.in_sync.len());
-        let (group, replica) = (&self.setup.group, self.setup.me.id);
-        if trouble.is_empty() {
-            info!(%group, %replica, ?role, %epoch, in_sync, "role taken");
-        } else {
-            let cluster = self.setup.cluster;
-            warn!(%group, %replica, ?role, %epoch, %cluster, trouble, "waiting");
+        if self.warn_at.take_if(|at| *at <= now).is_some() {
+            warn!(%group, %replica, ?role, %epoch, %cluster, trouble, "still waiting");
         }
     }
 
@@ -261,8 +283,22 @@ impl Driver {
         match woken {
             Woken::Report(Report::Durable(ticket)) => self.step(now, Event::Durable(ticket)),
             Woken::Report(Report::Full(full)) => self.step(now, Event::DiskFull(full)),
-            // Nothing is staged yet.
-            Woken::Report(Report::Staged(_)) => {}
+            Woken::Report(Report::Staged(staged)) => {
+                if let Some(worked) = self.staging.take() {
+                    if !staged {
+                        warn!(group = %self.setup.group, "no room for a snapshot");
+                    }
+                    let worked = if staged { worked } else { Worked::given_up() };
+                    self.step(now, Event::Worked(worked));
+                }
+            }
+            Woken::Worked(worked) => match (worked.snapshot(), &self.disk) {
+                (Some((_, bytes)), Some(disk)) => {
+                    disk.stage(bytes.clone());
+                    self.staging = Some(worked);
+                }
+                _ => self.step(now, Event::Worked(worked)),
+            },
             Woken::Outcome(Outcome { heard, event }) => {
                 if let Some(id) = heard {
                     self.known.heard(id, now.at);
@@ -277,7 +313,8 @@ impl Driver {
             // Whichever it is, the core reads the record, and is told.
             Woken::Regressed => self.step(now, Event::NoRecord),
             Woken::Call(call) => self.call(now, call),
-            Woken::Timer => self.step(now, Event::Tick),
+            Woken::ClockOff(Some(off)) => self.step(now, Event::ClockOff(off)),
+            Woken::ClockOff(None) | Woken::Timer => self.step(now, Event::Tick),
         }
     }
 
@@ -396,6 +433,10 @@ impl Driver {
                     // The rest is the old core's.
                     break;
                 }
+                Effect::Work(work) => self.workshop.submit(work),
+                Effect::Alarm { why } => {
+                    error!(group = %self.setup.group, replica = %self.setup.me.id, why, "a person must look");
+                }
                 Effect::Stopped => {
                     if let Some(asker) = self.stopping.take() {
                         let _ = asker.send(());
@@ -462,8 +503,10 @@ impl Driver {
         // fsync, and waiting for it, never on the runtime's thread.
         let file = aside(anew).await.unwrap_or_else(|error| end(&error));
         let (reporter, reports) = mpsc::channel(REPORTS_MAX);
-        match CommitThread::start(&self.setup.group, file, reporter) {
-            Ok(disk) => self.disk = Some(disk),
+        let started = CommitThread::start(&self.setup.group, file, reporter);
+        match started.and_then(|disk| Ok((disk, Workshop::start(&self.setup.group)?))) {
+            // What is under way in the old one is nobody's.
+            Ok((disk, workshop)) => (self.disk, self.workshop, self.staging) = (Some(disk), workshop, None),
             Err(error) => end(&error),
         }
         self.reports = reports;

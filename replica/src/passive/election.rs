@@ -14,6 +14,8 @@ use super::{ASK_WITHIN, Core, Effect, Fault, SUSPECT_AFTER, SendTicket, Standing
 const RANK_STEP: Duration = Duration::from_millis(10);
 /// After a process start: a cold start of all replicas should not shed the one that led and is only a little later.
 const AFTER_START: Duration = Duration::from_secs(1);
+/// Who stamps entries by a wrong clock stands last; if nobody else does, it still stands.
+const CLOCK_OFF_WAITS: Duration = Duration::from_secs(1);
 /// How long the other members are asked whether they hear the primary.
 const ASK_FOR: Duration = Duration::from_millis(50);
 /// How often their word postpones a candidacy: then the primary's shrink has decided.
@@ -125,12 +127,13 @@ impl Core {
     }
 
     fn begin_candidacy(&mut self, hard: bool) {
-        let Some(config) = &self.config else { return };
+        let Some(config) = self.config.as_ref().filter(|_| self.standing == Standing::Known) else { return };
         let (now, suspicion) = (self.now.at, &mut self.suspicion);
         let own_disk_led = config.primary.id == self.setup.me.id;
         let before = config.in_sync.without(config.primary.id);
         let rank = before.iter().filter(|&id| id < self.setup.me.id && !own_disk_led).count();
-        let wait = RANK_STEP * u32::try_from(rank).unwrap_or(u32::MAX);
+        let last = if self.clock_off { CLOCK_OFF_WAITS } else { Duration::ZERO };
+        let wait = RANK_STEP * u32::try_from(rank).unwrap_or(u32::MAX) + last;
         let fresh = !suspicion.settled_in && !own_disk_led;
         let until = if fresh { now.max(suspicion.started + AFTER_START) + wait } else { now + wait };
         let stage = Stage::Waiting { until };

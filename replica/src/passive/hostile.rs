@@ -14,20 +14,20 @@ use common::rpc::peer::{Message, Reply, ReplyBody};
 
 use super::{Core, Effect, Event, Now, Setup, SnapshotAfter, Stored, Waiter};
 
-const ME: Member = Member { id: ReplicaId::from_u128(1), boot: BootId::from_u128(1) };
-const OTHER: Member = Member { id: ReplicaId::from_u128(2), boot: BootId::from_u128(2) };
+pub(super) const ME: Member = Member { id: ReplicaId::from_u128(1), boot: BootId::from_u128(1) };
+pub(super) const OTHER: Member = Member { id: ReplicaId::from_u128(2), boot: BootId::from_u128(2) };
 
-fn now(ms: u64) -> Now {
+pub(super) fn now(ms: u64) -> Now {
     Now { at: Moment::ORIGIN + Duration::from_millis(ms), wall: Timestamp::from_millis(1_000 + ms) }
 }
 
-fn config(primary: Member) -> GroupConfig {
+pub(super) fn config(primary: Member) -> GroupConfig {
     let first =
         GroupConfig::first(ClusterId::from_bytes([7; 16]), "just.hungry".parse().unwrap(), primary, 1);
     GroupConfig { in_sync: InSyncSet::new([ME.id, OTHER.id]), ..first }
 }
 
-fn core() -> Core {
+fn core(snapshots: SnapshotAfter) -> Core {
     let setup = Setup {
         cluster: ClusterId::from_bytes([7; 16]),
         group: "just.hungry".parse().unwrap(),
@@ -36,14 +36,14 @@ fn core() -> Core {
         address: "127.0.0.1:1".parse().unwrap(),
         service: common::services::TABLE[0],
         first: None,
-        snapshots: SnapshotAfter::default(),
+        snapshots,
         planted: super::Planted::default(),
     };
     let genesis = Entry::seal(0, LogIndex(1), Epoch(1), Timestamp::from_millis(1), genesis());
     Core::new(now(0), setup, Stored { entries: vec![genesis], ..Stored::default() }).unwrap()
 }
 
-fn genesis() -> EntryKind {
+pub(super) fn genesis() -> EntryKind {
     use common::services::just_hungry::{Start, start_bytes};
     EntryKind::Genesis { limits: Limits::default(), start: start_bytes(&Start::Empty) }
 }
@@ -55,8 +55,12 @@ fn step(core: &mut Core, event: Event) -> Vec<Effect> {
 }
 
 /// A member that has the record on its disk.
-fn following(primary: Member) -> Core {
-    let mut core = core();
+pub(super) fn following(primary: Member) -> Core {
+    following_with(primary, SnapshotAfter::default())
+}
+
+pub(super) fn following_with(primary: Member, snapshots: SnapshotAfter) -> Core {
+    let mut core = core(snapshots);
     let effects = step(&mut core, Event::Record(Some(config(primary))));
     let written = effects.iter().find_map(|effect| match effect {
         Effect::Persist(_, ticket) => Some(*ticket),
@@ -66,7 +70,7 @@ fn following(primary: Member) -> Core {
     core
 }
 
-fn update(before: &Entry, epoch: Epoch, payload: &'static [u8]) -> Entry {
+pub(super) fn update(before: &Entry, epoch: Epoch, payload: &'static [u8]) -> Entry {
     let request = RequestId::from_parts(Timestamp::from_millis(5), 0, 5);
     let kind = EntryKind::Update { request, facts: Bytes::new(), payload: Bytes::from_static(payload) };
     Entry::seal(before.crc, before.index.next(), epoch, Timestamp::from_millis(9), kind)

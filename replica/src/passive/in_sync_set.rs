@@ -113,15 +113,14 @@ impl Core {
         self.propose(next);
     }
 
-    /// Notes since when a peer lacks what this primary's own disk has.
+    /// Notes since when a peer lacks what this primary's own disk has, and this disk what a peer's has.
     fn measure_lag(&mut self) {
         let (durable, last, now) = (self.log.durable(), self.log.last().index, self.now.at);
         let Some(primary) = &mut self.leading else { return };
+        let others = primary.peers.values().map(|peer| peer.matched).max().unwrap_or_default();
+        primary.lagging = behind(primary.lagging, durable, others, now);
         for (id, peer) in &mut primary.peers {
-            peer.lagging = match peer.lagging {
-                Some((upto, since)) if peer.matched < upto => Some((upto, since)),
-                _ => Some((durable, now)).filter(|_| peer.matched < durable),
-            };
+            peer.lagging = behind(peer.lagging, peer.matched, durable, now);
             let in_sync = self.config.as_ref().is_some_and(|config| config.in_sync.contains(*id));
             if let Some(boot) = peer.boot {
                 primary.membership.observe(now, boot, in_sync, peer.is_nearly_there(last));
@@ -130,10 +129,22 @@ impl Core {
     }
 }
 
+/// Since when a disk that has all up to `has` lacks what another one had then.
+fn behind(
+    lagging: Option<(LogIndex, Moment)>,
+    has: LogIndex,
+    other: LogIndex,
+    now: Moment,
+) -> Option<(LogIndex, Moment)> {
+    lagging.filter(|(upto, _)| has < *upto).or(Some((other, now)).filter(|_| has < other))
+}
+
 impl Peer {
-    /// Whether it is to be dropped: it refuses, is silent, or its disk is the slow one.
-    fn is_gone(&self, now: Moment) -> bool {
+    /// Whether it is to be dropped: it refuses, is silent, or its disk is the slow one, or full, or a copy.
+    pub(super) fn is_gone(&self, now: Moment) -> bool {
         self.refused
+            || self.full
+            || self.cloned
             || self.owes_since.is_some_and(|since| now.since(since) >= SHRINK_AFTER)
             || self.lagging.is_some_and(|(_, since)| now.since(since) >= SUSPECT_AFTER)
     }

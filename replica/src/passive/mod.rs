@@ -15,7 +15,8 @@
 //! 4. `in_sync_set`: who must have an entry before it is committed; shrink and expand by compare-and-set.
 //! 5. `confirmation`: linearizable reads without a clock (Ongaro 2014, §6.4).
 //! 6. `election`: suspicion, candidacy (with `heard_primary` in the place of §9.6's pre-vote), boot rule.
-//! 7. `record`: following the group's record; creation; `learner`: joining and snapshots.
+//! 7. `record`: following the group's record; creation; `learner`: joining; `snapshot`: what is made and restored
+//!    beside the core.
 //!
 //! # Where we differ
 //! From PacificA: reads are confirmed by the members instead of covered by leases, and a winner keeps its *whole*
@@ -46,21 +47,21 @@ mod primary;
 mod record;
 mod request_table;
 #[cfg(test)]
+mod rules;
+#[cfg(test)]
 mod scenarios;
+mod snapshot;
 mod state;
 #[cfg(test)]
 mod walk;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use common::clock::{Moment, Timestamp};
-use common::replication::{
-    ConfigVersion, Entry, EntryKind, Epoch, GroupConfig, LogIndex, LogPoint, Member, ReplicaId,
-};
-use common::rpc::peer::{Hello, Message, Reply, ReplyBody};
+use common::replication::{ConfigVersion, Entry, EntryKind, Epoch, GroupConfig, LogIndex, Member, ReplicaId};
+use common::rpc::peer::{Hello, Message, Reply, ReplyBody, StateHash};
 use common::rpc::replica::{Role, Waits};
 
 use self::election::Suspicion;
@@ -72,6 +73,8 @@ use self::log::Log;
 pub use self::log::LogBase;
 pub use self::planted::{Fault, Planted};
 use self::primary::Primary;
+use self::snapshot::{Snapshots, Taken};
+pub use self::snapshot::{Work, Worked};
 use self::state::State;
 
 /// Silence after which a primary drops a peer: below [`SUSPECT_AFTER`], so that a primary that still reaches the
@@ -91,6 +94,14 @@ const BATCH_BYTES_MAX: usize = 512 * 1024;
 const STALLED: Duration = Duration::from_millis(200);
 /// Peers remembered: more than the members of a group and their former disks that come back in a boot.
 const MET_MAX: usize = 64;
+/// Hashes of the state that are kept: a peer may be a few behind or ahead.
+const HASHES_KEPT: usize = 8;
+/// Alarms said; each is another one, and a peer may cause them.
+const ALARMS_MAX: usize = 64;
+/// A wall clock this far off stamps entries and judges requests wrongly; smaller errors do not show.
+const CLOCK_OFF_MAX: Duration = Duration::from_mins(5);
+/// A boot that was gone comes back this often: two processes have one identity. Once may be a late hello.
+const CLONE_RETURNS: u32 = 2;
 /// Before a failed question to the name server is asked again.
 const RECORD_RETRY: Duration = Duration::from_millis(50);
 
@@ -104,8 +115,11 @@ pub struct Core {
     effects: Vec<Effect>,
     log: Log,
     state: State,
+    /// Where it was last compared, or can be.
+    hashes: VecDeque<StateHash>,
     /// The newest snapshot, as it is on the disk or on its way there.
     snapshot: Option<Taken>,
+    snapshots: Snapshots,
     /// Where the snapshot before it ended: the log is kept from there on, for peers that are a little behind.
     trim_to: LogIndex,
     /// max(last log epoch, epochs met since).
@@ -144,6 +158,9 @@ pub struct Core {
     stopping: Option<Moment>,
     stopped: bool,
     disk_full: bool,
+    clock_off: bool,
+    /// What a person was told.
+    alarms: BTreeSet<String>,
 }
 
 /// What a peer's hello said.
@@ -152,13 +169,15 @@ struct Met {
     member: Member,
     last: LogIndex,
     config_version: ConfigVersion,
+    /// The process that it was before, and how often the two have changed places.
+    former: Option<Member>,
+    returns: u32,
 }
 
-/// A snapshot that was taken or received.
-#[derive(Clone, Debug)]
-struct Taken {
-    last: LogPoint,
-    bytes: Bytes,
+impl Met {
+    fn new(member: Member, last: LogIndex) -> Self {
+        Self { member, last, config_version: ConfigVersion(0), former: None, returns: 0 }
+    }
 }
 
 /// What keeps a replica from taking part, if anything does.
@@ -175,6 +194,8 @@ enum Standing {
     /// The name server knows nothing of a group that this disk belongs to, or an older record than this disk. It
     /// serves and follows as it did; nothing is proposed until an operator has decided.
     Estranged,
+    /// Its state is another than its primary's. It answers, and does nothing else.
+    Diverged,
     /// This disk may be an old copy of itself, so that nothing on it proves anything: it takes no part until an
     /// operator has decided.
     Restored,
@@ -208,7 +229,12 @@ impl Core {
             heard: None,
             matched: LogIndex(0),
             committed: applied.index,
-            snapshot: stored.snapshot.map(|bytes| Taken { last: applied, bytes }),
+            snapshot: stored.snapshot.map(|bytes| Taken {
+                last: applied,
+                crc: crc32c::crc32c(&bytes),
+                bytes,
+            }),
+            snapshots: Snapshots::default(),
             trim_to: log.base().point.index,
             config: stored.config,
             adopting: None,
@@ -226,6 +252,9 @@ impl Core {
             stopping: None,
             stopped: false,
             disk_full: false,
+            clock_off: false,
+            hashes: VecDeque::new(),
+            alarms: BTreeSet::new(),
             setup: Arc::new(setup),
             log,
             state,
@@ -281,6 +310,9 @@ impl Core {
                 self.query(waiter, consistency, payload, deadline);
             }
             Event::Peer { waiter, message } => self.hear(waiter, message),
+            Event::Stop => self.stopping = self.stopping.or(Some(self.now.at)),
+            // It answers, and does nothing else.
+            _ if self.standing == Standing::Diverged => {}
             Event::Met(hello) => self.meet(&hello),
             Event::PeerReply { ticket, reply } => self.peer_replied(ticket, reply),
             Event::PeerRefused(member) => self.peer_refused(member),
@@ -290,14 +322,19 @@ impl Core {
             Event::Adopted(version) => self.operator_decided(version),
             Event::Record(record) => self.record_read(record),
             Event::NoRecord => self.ask_again_at = Some(self.now.at + RECORD_RETRY),
-            Event::RecordRegressed => self.standing = Standing::Estranged,
+            Event::RecordRegressed => self.stand_aside(Standing::Estranged),
             Event::DiskFull(full) => self.disk_full = full,
+            Event::Worked(worked) => self.worked(worked),
+            Event::ClockOff(off) => self.clock_off(off),
             Event::Tick => {}
-            Event::Stop => self.stopping = self.stopping.or(Some(self.now.at)),
         }
     }
 
     fn do_what_is_due(&mut self) {
+        if self.standing == Standing::Diverged {
+            // Its disk stays as it is, for a person to look at.
+            return self.hand_over();
+        }
         self.ask_for_record();
         self.create();
         self.suspect();
@@ -305,7 +342,7 @@ impl Core {
         self.lead();
         self.hand_over();
         self.acknowledge();
-        self.take_snapshot();
+        self.keep_snapshot();
         self.persist();
     }
 
@@ -349,12 +386,16 @@ impl Core {
             Standing::NoGroup => "no group yet: start one replica with --first",
             Standing::Creating => "creating the group",
             Standing::Known if self.disk_full => "the disk is full",
+            Standing::Known if self.clock_off => "the wall clock is minutes off the name server's",
             Standing::Known => "",
             Standing::Estranged => {
                 "the name server's record is older than this disk's, or missing: client cluster adopt GROUP"
             }
             Standing::Restored => {
                 "started with --restored: client cluster adopt GROUP, or force-elect GROUP NAME"
+            }
+            Standing::Diverged => {
+                "the state differs from the primary's: left the group, and the disk is kept as it is"
             }
             Standing::GivenUp => "this disk's identity was given up",
         }
@@ -411,6 +452,38 @@ impl Core {
     fn reply(&mut self, waiter: Waiter, body: ReplyBody) {
         let reply = Reply { epoch: self.epoch, body };
         self.effects.push(Effect::Reply { waiter, reply });
+    }
+
+    /// Tells a person, once.
+    fn alarm(&mut self, why: String) {
+        if self.alarms.len() < ALARMS_MAX && self.alarms.insert(why.clone()) {
+            self.effects.push(Effect::Alarm { why });
+        }
+    }
+
+    /// Takes part no more, until what a person does shows in the record, or in a new start.
+    fn stand_aside(&mut self, standing: Standing) {
+        self.standing = standing;
+        self.alarm(self.trouble().to_owned());
+    }
+
+    /// Leaves, because its state is not what the primary's is at the same place.
+    fn diverge(&mut self) {
+        self.stand_aside(Standing::Diverged);
+        self.heard = None;
+        self.ask_again_at = None;
+        self.joining = Joining::default();
+        self.suspicion.stand_down(self.now.at);
+        for (waiter, _) in std::mem::take(&mut self.unacknowledged) {
+            self.reply(waiter, backup::refused(self.trouble()));
+        }
+    }
+
+    fn clock_off(&mut self, off: Duration) {
+        self.clock_off = off > CLOCK_OFF_MAX;
+        if self.clock_off {
+            self.alarm("this machine's wall clock is more than 5 minutes off the name server's".to_owned());
+        }
     }
 
     /// Asks the name server soon, if that is not planned already.
@@ -486,33 +559,13 @@ impl Core {
             };
             self.decide_by_own();
             self.answer(entry.point(), &effected);
+            if next.0.is_multiple_of(self.setup.snapshots.multiples_of) {
+                self.hashes.push_back(StateHash { at: next, hash: self.state.hash() });
+                let excess = self.hashes.len().saturating_sub(HASHES_KEPT);
+                self.hashes.drain(..excess);
+            }
+            self.note_applied(entry);
         }
         self.log.applied(upto);
-    }
-
-    /// Takes a snapshot of the applied state when the log behind the last one has become long.
-    fn take_snapshot(&mut self) {
-        let after = self.setup.snapshots;
-        let applied = self.state.applied();
-        let (behind, before) =
-            self.snapshot.as_ref().map_or((LogIndex(0), 0), |taken| (taken.last.index, taken.bytes.len()));
-        let long = applied.index.0 - behind.0 >= after.entries || self.log.bytes_after(behind) >= after.bytes;
-        if !long || !applied.index.0.is_multiple_of(after.multiples_of) || self.unsaved.snapshot.is_some() {
-            return;
-        }
-        // A large state is not rewritten for every little log.
-        if self.log.bytes_after(behind) < before {
-            return;
-        }
-        let uncommitted = self.planted(Fault::SnapUncommitted).then(|| self.state_uncommitted());
-        let state = uncommitted.as_ref().unwrap_or(&self.state);
-        let (applied, bytes) = (state.applied(), state.snapshot());
-        self.snapshot = Some(Taken { last: applied, bytes: bytes.clone() });
-        self.unsaved.snapshot = Some(bytes);
-        // The log is kept from the snapshot before: a peer that is a little behind needs no snapshot then.
-        let trim_to = std::mem::replace(&mut self.trim_to, applied.index).min(self.log.durable());
-        if let Some(base) = self.log.trim(trim_to) {
-            self.unsaved.base = Some(base);
-        }
     }
 }

@@ -16,8 +16,8 @@ use super::in_sync_set::Membership;
 use super::request_table::Admission;
 use super::state::Effected;
 use super::{
-    APPEND_WITHIN, ASK_WITHIN, BATCH_BYTES_MAX, BEACON_EVERY, Core, Effect, Fault, MET_MAX, Met,
-    RECORD_RETRY, SendTicket, Waiter,
+    APPEND_WITHIN, ASK_WITHIN, BATCH_BYTES_MAX, BEACON_EVERY, CLONE_RETURNS, Core, Effect, Fault, MET_MAX,
+    Met, RECORD_RETRY, SendTicket, Waiter,
 };
 
 /// What a primary knows beside what every replica knows.
@@ -33,6 +33,8 @@ pub(super) struct Primary {
     pub(super) reads: Reads,
     pub(super) membership: Membership,
     beacon_at: Moment,
+    /// Since when this disk has not had what a peer's had then.
+    pub(super) lagging: Option<(LogIndex, Moment)>,
 }
 
 /// A peer, as its primary knows it.
@@ -54,6 +56,10 @@ pub(super) struct Peer {
     pub(super) owes_since: Option<Moment>,
     /// Its socket refuses.
     pub(super) refused: bool,
+    /// Its disk is full.
+    pub(super) full: bool,
+    /// Two processes have its identity.
+    pub(super) cloned: bool,
     /// After a loss: not before then.
     retry_at: Option<Moment>,
     /// Since when it has not had on its disk what was on ours then.
@@ -91,7 +97,8 @@ impl Peer {
     fn new(next: LogIndex, met: Option<Met>) -> Self {
         let Some(met) = met else { return Self { next, ..Self::default() } };
         let (boot, next) = (Some(met.member), met.last.next().min(next));
-        Self { boot, next, config_version: met.config_version, ..Self::default() }
+        let cloned = met.returns >= CLONE_RETURNS;
+        Self { boot, next, config_version: met.config_version, cloned, ..Self::default() }
     }
 
     fn heard(&mut self) {
@@ -307,7 +314,8 @@ impl Core {
             peer.owes_since = peer.owes_since.or(Some(self.now.at));
         }
         let round = primary.reads.round;
-        self.send_to_peer(to, Sent::Confirm, Message::Confirm { from, epoch, round, committed });
+        let state = self.hashes.back().copied();
+        self.send_to_peer(to, Sent::Confirm, Message::Confirm { from, epoch, round, committed, state });
     }
 
     fn send_to_peer(&mut self, to: ReplicaId, sent: Sent, message: Message) {
@@ -328,7 +336,7 @@ impl Core {
             // Whether it may be fed or not: what was due is not due again.
             peer.retry_at = peer.retry_at.filter(|&at| at > self.now.at);
             let knows = peer.config_version >= forced || feeds_forced;
-            if knows && peer.retry_at.is_none() && !peer.refused {
+            if knows && peer.retry_at.is_none() && !peer.refused && !peer.full {
                 due.push(id);
             }
         }
@@ -368,8 +376,8 @@ impl Core {
         let end = (begin + CHUNK_BYTES).min(taken.bytes.len());
         let bytes = taken.bytes.slice(begin..end);
         peer.in_flight += 1;
-        let (crc, is_last) = (crc32c::crc32c(&bytes), end == taken.bytes.len());
-        Some((Sent::Chunk, Message::SnapshotChunk { from, epoch, last, offset, bytes, crc, is_last }))
+        let (crc, whole) = (crc32c::crc32c(&bytes), (end == taken.bytes.len()).then_some(taken.crc));
+        Some((Sent::Chunk, Message::SnapshotChunk { from, epoch, last, offset, bytes, crc, whole }))
     }
 
     /// Takes in a peer's reply, or that there will be none.
@@ -393,10 +401,12 @@ impl Core {
         }
         // Of an epoch before: it says nothing about this one.
         let reply = reply.filter(|reply| reply.epoch == self.epoch || unfenced);
-        if reply.is_some() {
+        let body = reply.map(|reply| reply.body);
+        if !matches!(body, None | Some(ReplyBody::Refused { .. })) {
+            // Who refuses does not follow, and is dropped as if it were silent.
             peer.heard();
         }
-        match reply.map(|reply| reply.body) {
+        match body {
             Some(ReplyBody::Ack { durable }) => {
                 // Not even a peer's word moves this beyond what we have ourselves.
                 peer.matched = peer.matched.max(durable.min(self.log.last().index));
@@ -406,8 +416,15 @@ impl Core {
             Some(ReplyBody::Nak { hint }) => {
                 peer.next = hint.min(self.log.last().index).max(peer.matched).next();
             }
-            Some(ReplyBody::Confirmed { round }) => peer.confirmed_round = peer.confirmed_round.max(round),
+            Some(ReplyBody::Confirmed { round, full }) => {
+                peer.confirmed_round = peer.confirmed_round.max(round);
+                peer.full = full;
+            }
             Some(ReplyBody::Next { offset }) => {
+                if peer.snapshot.is_some_and(|(_, sent)| offset <= sent) {
+                    // It has it all and restores it, or it cannot take it now: it is asked again after a while.
+                    peer.retry_at = Some(self.now.at + RECORD_RETRY);
+                }
                 peer.snapshot = peer.snapshot.map(|(last, _)| (last, offset));
             }
             _ => {
@@ -423,7 +440,7 @@ impl Core {
     pub(super) fn welcome(&mut self, me: Member, last: LogPoint) -> ReplyBody {
         let next = self.log.last().index.min(last.index).next();
         let met = self.met.get(&me.id).copied().filter(|met| met.member == me);
-        let met = met.unwrap_or(Met { member: me, last: last.index, config_version: ConfigVersion(0) });
+        let met = met.unwrap_or_else(|| Met::new(me, last.index));
         let own = self.me();
         let room = |primary: &Primary| primary.peers.len() < MET_MAX || primary.peers.contains_key(&me.id);
         match self.leading.as_mut().filter(|primary| primary.open && me.id != own && room(primary)) {
@@ -441,6 +458,9 @@ impl Core {
         for peer in self.leading.iter_mut().flat_map(|primary| primary.peers.values_mut()) {
             peer.owes_since = peer.owes_since.and(Some(self.now.at));
             peer.lagging = None;
+        }
+        if let Some(primary) = &mut self.leading {
+            primary.lagging = None;
         }
         self.suspicion.calm_since = self.now.at;
     }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use common::replication::{ConfigVersion, EntryKind, Epoch, GroupConfig, LogIndex};
 
-use super::{Core, Effect, Fault, Standing};
+use super::primary::Peer;
+use super::{Core, Effect, Fault, SUSPECT_AFTER, Standing};
 
 /// Before the name server is asked again for a group that does not exist yet; a watch usually tells sooner.
 const NO_GROUP_RETRY: Duration = Duration::from_millis(500);
@@ -35,8 +36,7 @@ impl Core {
             // Not the history that our disk was part of. Nothing is proposed by us until an operator has decided; what
             // is travelling already may still arrive, so it is not forgotten either. Whom the group's own word binds,
             // it binds on: a primary leads, and its backups follow.
-            self.standing = Standing::Estranged;
-            return;
+            return self.stand_aside(Standing::Estranged);
         }
         if self.gives_up(&record) {
             self.standing = Standing::GivenUp;
@@ -123,8 +123,7 @@ impl Core {
         let last = self.log.last().index;
         if self.newest_config().is_some() || self.snapshot.is_some() || last > LogIndex(1) {
             // But this disk does.
-            self.standing = Standing::Estranged;
-            return;
+            return self.stand_aside(Standing::Estranged);
         }
         let Some(first) = &self.setup.first else {
             self.standing = Standing::NoGroup;
@@ -170,12 +169,22 @@ impl Core {
         !record.in_sync.contains(self.me()) && (lost_the_race || given_up)
     }
 
-    /// Hands the group over, if this replica leads it, and says when it may stop.
+    /// Hands the group over, if this replica leads it and should not, and says when it may stop.
     pub(super) fn hand_over(&mut self) {
-        let Some(since) = self.stopping.filter(|_| !self.stopped) else { return };
-        if !self.hands_over(self.now.at.since(since)) {
-            self.stopped = true;
-            self.effects.push(Effect::Stopped);
+        let now = self.now.at;
+        let lagging = self.leading.as_ref().and_then(|primary| primary.lagging);
+        let hangs = lagging.is_some_and(|(_, since)| now.since(since) >= SUSPECT_AFTER);
+        let stopping = self.stopping;
+        match stopping {
+            Some(since) if !self.stopped && !self.hands_over(now.since(since)) => {
+                self.stopped = true;
+                self.effects.push(Effect::Stopped);
+            }
+            // Its disk is what all wait for, or refuses for all. What is under way waits for that disk, too.
+            None if self.disk_full || hangs => {
+                self.hands_over(DRAIN_FOR);
+            }
+            _ => {}
         }
     }
 
@@ -193,7 +202,8 @@ impl Core {
         if unsettled || (drains && waited < DRAIN_FOR) {
             return true;
         }
-        let successors = primary.peers.iter().filter(|(id, _)| config.in_sync.contains(**id));
+        let fit = |(id, peer): &(&_, &Peer)| config.in_sync.contains(**id) && !peer.is_gone(self.now.at);
+        let successors = primary.peers.iter().filter(fit);
         let advanced = successors.filter_map(|(_, peer)| Some((peer.matched, peer.boot?)));
         let Some((_, successor)) = advanced.max_by_key(|(matched, _)| *matched) else { return false };
         let next = config.handed_to(successor);

@@ -53,7 +53,7 @@ struct Flags {
     #[arg(long)]
     calm: bool,
     /// Break a rule of the protocol, by its name: needs the feature `planted`
-    #[arg(long, env = "PLANTED")]
+    #[arg(long, env = "PLANT")]
     plant: Option<String>,
     /// Print what happens
     #[arg(long)]
@@ -140,7 +140,7 @@ fn apart(seed: u64, flags: &Flags) -> (bool, String) {
         command.arg("--calm");
     }
     if let Some(plant) = &flags.plant {
-        command.env("PLANTED", plant);
+        command.env("PLANT", plant);
     }
     let output = command.output().expect("a process can be started");
     let text = String::from_utf8_lossy(&output.stdout).trim_end().to_owned();

@@ -1,3 +1,5 @@
+//! What stands for the operating system's, on a simulated machine.
+
 use std::io;
 
 use tokio::sync::watch;

@@ -1,3 +1,5 @@
+//! What stands for the operating system's, on a simulated machine.
+
 use std::future::Future;
 use std::io;
 
@@ -33,6 +35,9 @@ impl Thread {
         let _ = self.0.await;
     }
 }
+
+/// There is one thread.
+pub fn give_way() {}
 
 /// Does `work` here and now: simulated disks answer at once, and take their time in [`work_takes_time`].
 pub async fn aside<T>(work: impl FnOnce() -> T) -> T {
