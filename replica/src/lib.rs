@@ -197,6 +197,7 @@ impl Replica {
         let mut groups = Vec::new();
         let mut identities = Vec::new();
         let mut hints = Vec::new();
+        let planted = planted()?;
         for ((service, place, found), start) in opened.into_iter().zip(starts) {
             let first = First { limits: Limits::default(), start, min_in_sync: config.min_in_sync };
             let setup = |id| Setup {
@@ -208,7 +209,7 @@ impl Replica {
                 service: *service,
                 first: config.first.then(|| first.clone()),
                 snapshots: SnapshotAfter::default(),
-                planted: Planted::default(),
+                planted,
             };
             // A disk that holds nothing cannot be an old copy.
             let restored = config.restored && found.is_some();
@@ -379,6 +380,28 @@ fn format(place: &Place, cluster: ClusterId) -> Result<(GroupFile, Contents), Fi
     let file = place.format(identity)?;
     Ok((file, Contents { identity, stored: Stored::default(), addresses: Vec::new() }))
 }
+/// The rules that `PLANT=NAME[,…]` breaks.
+#[cfg(feature = "planted")]
+fn planted() -> Result<Planted, Failure> {
+    let names = std::env::var("PLANT").unwrap_or_default();
+    let faults = names.split(',').filter(|name| !name.is_empty()).map(str::parse::<passive::Fault>);
+    faults.map(|fault| fault.map_err(|error| Failure::Usage(error.to_string()))).try_fold(
+        Planted::default(),
+        |planted, fault| {
+            let fault = fault?;
+            tracing::warn!(%fault, "a rule is broken on purpose");
+            Ok(planted.with(fault))
+        },
+    )
+}
+
+/// None, in a build that is not for tests of tests.
+#[cfg(not(feature = "planted"))]
+#[expect(clippy::unnecessary_wraps, reason = "the other build's may fail")]
+fn planted() -> Result<Planted, Failure> {
+    Ok(Planted::default())
+}
+
 /// A value of the ready line.
 fn quoted(value: &str) -> String {
     if value.contains(char::is_whitespace) { format!("\"{value}\"") } else { value.to_owned() }

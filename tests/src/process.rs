@@ -7,7 +7,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, TryRecvError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -27,12 +27,37 @@ pub fn program(name: &str) -> PathBuf {
     FOLDER.get_or_init(build).join(name)
 }
 
+/// The build of `replica` in which rules can be broken by name, beside the others; `PLANT=NAME` in its environment breaks
+/// one.
+///
+/// # Panics
+/// When it does not build.
+pub fn planted_replica() -> PathBuf {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    let build = || {
+        // Nobody of ours runs the other build from where this one is made: it is moved, and the other made again.
+        let ordinary = program("replica");
+        let folder = ordinary.parent().expect("programs lie in a folder");
+        let planted = folder.join("replica-planted");
+        cargo_build(folder, &["-p", "replica", "--features", "planted"]);
+        fs::copy(&ordinary, &planted).expect("the programs' folder can be written");
+        cargo_build(folder, &["-p", "replica"]);
+        planted
+    };
+    PROGRAM.get_or_init(build).clone()
+}
+
 fn build() -> PathBuf {
     // target/PROFILE/deps/this-test
     let this = std::env::current_exe().expect("a running test has a file");
     let built = |path: &Path| path.file_name().is_some_and(|name| name != "deps");
     let folder =
         this.ancestors().skip(1).find(|path| built(path)).expect("a test lies in a target folder").to_owned();
+    cargo_build(&folder, &["-p", "nameserver", "-p", "replica", "-p", "frontend", "-p", "client"]);
+    folder
+}
+
+fn cargo_build(folder: &Path, packages: &[&str]) {
     let profile = match folder.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => "dev",
         Some(other) => other,
@@ -41,11 +66,10 @@ fn build() -> PathBuf {
     let done = Command::new(cargo)
         .args(["build", "--quiet", "--locked", "--profile", profile, "--target-dir"])
         .arg(folder.parent().expect("a profile's folder lies in the target folder"))
-        .args(["-p", "nameserver", "-p", "replica", "-p", "frontend", "-p", "client"])
+        .args(packages)
         .current_dir(source::top())
         .status();
     assert!(done.is_ok_and(|status| status.success()), "the programs do not build");
-    folder
 }
 
 /// What is round a process: nothing, in most tests.
@@ -53,6 +77,8 @@ fn build() -> PathBuf {
 pub struct Around {
     /// A program, and its arguments, that becomes the process: one that enters a namespace first, for example.
     pub through: Vec<String>,
+    /// Another build of the program, to run instead.
+    pub instead: Option<PathBuf>,
     /// Its environment, beside this test's own.
     pub environment: Vec<(String, String)>,
 }
@@ -109,9 +135,19 @@ impl Process {
     /// # Errors
     /// As [`Process::start`].
     pub fn start_again(&mut self) -> Result<()> {
+        self.launch()?;
+        let said = self.lines.recv_timeout(PATIENCE);
+        self.is_ready_by(said.ok())
+    }
+
+    /// Starts it with the same arguments, and does not wait until it is ready: ask [`Process::has_become_ready`].
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn launch(&mut self) -> Result<()> {
         ensure!(self.child.is_none(), "{} runs already", self.name);
         let log = File::options().create(true).append(true).open(&self.log)?;
-        let itself = program(self.program);
+        let itself = self.around.instead.clone().unwrap_or_else(|| program(self.program));
         let mut command = match self.around.through.split_first() {
             None => Command::new(itself),
             Some((through, args)) => {
@@ -140,7 +176,22 @@ impl Process {
         });
         self.child = Some(child);
         self.lines = lines;
-        let Ok(line) = self.lines.recv_timeout(PATIENCE) else {
+        Ok(())
+    }
+
+    /// Whether a launched process has become ready by now.
+    ///
+    /// # Errors
+    /// When it ended instead.
+    pub fn has_become_ready(&mut self) -> Result<bool> {
+        match self.lines.try_recv() {
+            Err(TryRecvError::Empty) => Ok(false),
+            said => self.is_ready_by(said.ok()).map(|()| true),
+        }
+    }
+
+    fn is_ready_by(&mut self, line: Option<String>) -> Result<()> {
+        let Some(line) = line else {
             bail!("{} did not become ready; its log ends:\n{}", self.name, self.log_end());
         };
         self.ready = fields(&line).with_context(|| format!("{} said {line:?}", self.name))?;

@@ -66,8 +66,8 @@ pub enum Message {
         bytes: Bytes,
         /// CRC-32C of the piece.
         crc: u32,
-        /// Whether it is the last one.
-        is_last: bool,
+        /// Of the last piece: CRC-32C of all of them together.
+        whole: Option<u32>,
     },
     /// From a learner: feed me.
     Join {

@@ -41,9 +41,9 @@ impl Core {
                 let same = heard.and_then(|()| self.compare(state));
                 Err(same.err().unwrap_or(ReplyBody::Confirmed { round, full: self.disk_full }))
             }
-            Message::SnapshotChunk { from, epoch, last, offset, bytes, crc, is_last } => {
+            Message::SnapshotChunk { from, epoch, last, offset, bytes, crc, whole } => {
                 let heard = self.epoch_rule(from, epoch);
-                heard.and_then(|()| self.take_chunk(last, offset, &bytes, crc, is_last))
+                heard.and_then(|()| self.take_chunk(last, offset, bytes, crc, whole))
             }
             Message::Join { me, last } => Err(self.welcome(me, last)),
             Message::TakeOver { config } => {

@@ -6,6 +6,7 @@ pub mod mailbox;
 mod record;
 #[cfg(test)]
 mod tests;
+mod workshop;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -28,7 +29,8 @@ use tracing::{error, info, warn};
 
 use self::known::Known;
 use self::mailbox::{Call, Letter, Mailbox};
-use super::{Core, Effect, Event, Now, SendTicket, Setup, Stored, Waiter};
+use self::workshop::Workshop;
+use super::{Core, Effect, Event, Now, SendTicket, Setup, Stored, Waiter, Worked};
 use crate::disk::file::{GroupFile, Identity, Place};
 use crate::disk::{CommitThread, Disk as _, EXIT_DISK_FAILED, REPORTS_MAX, Report};
 use crate::links::Links;
@@ -73,6 +75,9 @@ pub struct Driver {
     effects: Vec<Effect>,
     disk: Option<CommitThread>,
     reports: mpsc::Receiver<Report>,
+    workshop: Workshop,
+    /// On its way into the file; the core hears of it then.
+    staging: Option<Worked>,
     place: Place,
     clock: Clock,
     started: Moment,
@@ -130,6 +135,7 @@ impl From<Option<Event>> for Outcome {
 enum Woken {
     Report(Report),
     Outcome(Outcome),
+    Worked(Worked),
     /// What came of a question to the name server.
     Told(Event),
     Letter(Letter),
@@ -154,6 +160,7 @@ impl Driver {
         let core = if restored { core.restored() } else { core };
         let (reporter, reports) = mpsc::channel(REPORTS_MAX);
         let disk = CommitThread::start(&setup.group, file, reporter)?;
+        let workshop = Workshop::start(&setup.group)?;
         let me = setup.me.id;
         let (identity, shown) = watch::channel(me);
         let driver = Self {
@@ -162,6 +169,8 @@ impl Driver {
             effects: Vec::new(),
             disk: Some(disk),
             reports,
+            workshop,
+            staging: None,
             place,
             clock,
             started,
@@ -198,6 +207,7 @@ impl Driver {
                 Some(outcome) = self.asked.next(), if !self.asked.is_empty() => Woken::Outcome(outcome),
                 Some(told) = self.questions.next(), if !self.questions.is_empty() => Woken::Told(told),
                 Some(letter) = self.mailbox.letters.recv() => Woken::Letter(letter),
+                Some(worked) = self.workshop.done() => Woken::Worked(worked),
                 config = record::newer(&mut records) => Woken::Record(config),
                 Ok(()) = clock_off.changed() => Woken::ClockOff(*clock_off.borrow_and_update()),
                 () = record::turned(&mut regressed) => Woken::Regressed,
@@ -273,8 +283,22 @@ impl Driver {
         match woken {
             Woken::Report(Report::Durable(ticket)) => self.step(now, Event::Durable(ticket)),
             Woken::Report(Report::Full(full)) => self.step(now, Event::DiskFull(full)),
-            // Nothing is staged yet.
-            Woken::Report(Report::Staged(_)) => {}
+            Woken::Report(Report::Staged(staged)) => {
+                if let Some(worked) = self.staging.take() {
+                    if !staged {
+                        warn!(group = %self.setup.group, "no room for a snapshot");
+                    }
+                    let worked = if staged { worked } else { Worked::given_up() };
+                    self.step(now, Event::Worked(worked));
+                }
+            }
+            Woken::Worked(worked) => match (worked.snapshot(), &self.disk) {
+                (Some((_, bytes)), Some(disk)) => {
+                    disk.stage(bytes.clone());
+                    self.staging = Some(worked);
+                }
+                _ => self.step(now, Event::Worked(worked)),
+            },
             Woken::Outcome(Outcome { heard, event }) => {
                 if let Some(id) = heard {
                     self.known.heard(id, now.at);
@@ -409,6 +433,7 @@ impl Driver {
                     // The rest is the old core's.
                     break;
                 }
+                Effect::Work(work) => self.workshop.submit(work),
                 Effect::Alarm { why } => {
                     error!(group = %self.setup.group, replica = %self.setup.me.id, why, "a person must look");
                 }
@@ -482,8 +507,10 @@ impl Driver {
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         };
         let (reporter, reports) = mpsc::channel(REPORTS_MAX);
-        match CommitThread::start(&self.setup.group, file, reporter) {
-            Ok(disk) => self.disk = Some(disk),
+        let started = CommitThread::start(&self.setup.group, file, reporter);
+        match started.and_then(|disk| Ok((disk, Workshop::start(&self.setup.group)?))) {
+            // What is under way in the old one is nobody's.
+            Ok((disk, workshop)) => (self.disk, self.workshop, self.staging) = (Some(disk), workshop, None),
             Err(error) => end(&error),
         }
         self.reports = reports;

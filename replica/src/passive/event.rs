@@ -16,7 +16,7 @@ use common::rpc::peer::{Hello, Message, Reply};
 use common::rpc::replica::{Answer, Consistency, Done, QueryError, SubmitError};
 use common::services::Served;
 
-use super::{LogBase, Planted};
+use super::{LogBase, Planted, Work, Worked};
 
 /// The time of an event: the monotonic clock for waiting, the wall clock for stamping.
 #[derive(Clone, Copy, Debug)]
@@ -96,6 +96,8 @@ pub enum Event {
     Adopted(ConfigVersion),
     /// The disk has too little room for more entries, or has room again.
     DiskFull(bool),
+    /// What came of [`Effect::Work`]. Its snapshot is ready to be chosen by a batch, or it has none.
+    Worked(Worked),
     /// How far this machine's wall clock is from the name server's.
     ClockOff(Duration),
     /// Time has passed.
@@ -159,6 +161,9 @@ pub enum Effect {
         /// Whether the old file may hold entries that nobody else has.
         keep: bool,
     },
+    /// Do this, on no thread that anybody waits for, make its snapshot ready to be chosen by a [`WriteBatch`], and
+    /// report it.
+    Work(Work),
     /// A person must look at this. Said once.
     Alarm {
         /// At what.
@@ -177,7 +182,7 @@ pub struct WriteBatch {
     pub base: Option<LogBase>,
     /// Add these at the end.
     pub append: Vec<Arc<Entry>>,
-    /// Replace the snapshot by this one.
+    /// Choose this snapshot, which the disk was given before, in the place of the one that counted.
     pub snapshot: Option<Bytes>,
     /// The newest configuration seen.
     pub config: Option<GroupConfig>,

@@ -4,14 +4,13 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use common::clock::Moment;
-use common::replication::{LogIndex, LogPoint};
+use common::replication::LogPoint;
 use common::rpc::peer::{Message, ReplyBody};
 
 use super::backup::{Followed, refused};
-use super::state::State;
-use super::{ASK_WITHIN, Core, Fault, SUSPECT_AFTER, Standing, Taken, WriteBatch};
+use super::{ASK_WITHIN, Core, SUSPECT_AFTER, Standing};
 
 /// Between two requests to be fed.
 const JOIN_EVERY: Duration = Duration::from_millis(200);
@@ -30,7 +29,8 @@ pub(super) struct Joining {
 #[derive(Clone, Debug)]
 pub(super) struct Incoming {
     last: LogPoint,
-    bytes: BytesMut,
+    pieces: Vec<Bytes>,
+    bytes: usize,
 }
 
 impl Core {
@@ -56,14 +56,15 @@ impl Core {
         self.send(to, Message::Join { me, last: self.log.last() }, ASK_WITHIN);
     }
 
-    /// Takes in a piece of a snapshot; installs it with the last one.
+    /// Takes in a piece of a snapshot; has it restored after the last one. Who asks again then hears that all of it
+    /// is here, until it is installed.
     pub(super) fn take_chunk(
         &mut self,
         last: LogPoint,
         offset: u64,
-        bytes: &Bytes,
+        bytes: Bytes,
         crc: u32,
-        is_last: bool,
+        whole: Option<u32>,
     ) -> Followed {
         if last.epoch > self.epoch {
             return Err(refused(format!("{last} is of a later epoch than {}", self.epoch)));
@@ -74,52 +75,25 @@ impl Core {
             self.matched = self.matched.max(last.index);
             return Ok(last.index);
         }
+        if let Some(offset) = self.snapshots.restoring(last) {
+            return Err(ReplyBody::Next { offset });
+        }
         let incoming = self.joining.incoming.take().filter(|incoming| incoming.last == last);
-        let mut incoming = incoming.unwrap_or(Incoming { last, bytes: BytesMut::new() });
-        let have = incoming.bytes.len();
-        let fits =
-            offset == have as u64 && crc32c::crc32c(bytes) == crc && have + bytes.len() <= SNAPSHOT_BYTES_MAX;
+        let mut incoming = incoming.unwrap_or(Incoming { last, pieces: Vec::new(), bytes: 0 });
+        let fits = offset == incoming.bytes as u64
+            && crc32c::crc32c(&bytes) == crc
+            && incoming.bytes + bytes.len() <= SNAPSHOT_BYTES_MAX
+            // The last piece comes again once nothing else is under way.
+            && (whole.is_none() || !self.snapshots.is_busy());
         if fits {
-            incoming.bytes.extend_from_slice(bytes);
+            incoming.bytes += bytes.len();
+            incoming.pieces.push(bytes);
         }
-        if fits && is_last {
-            return self.install(last, incoming.bytes.freeze()).map_err(refused);
+        let offset = incoming.bytes as u64;
+        match whole.filter(|_| fits) {
+            Some(whole) => self.restore(last, incoming.pieces, whole),
+            None => self.joining.incoming = Some(incoming),
         }
-        let offset = incoming.bytes.len() as u64;
-        self.joining.incoming = Some(incoming);
         Err(ReplyBody::Next { offset })
-    }
-
-    /// Replaces the state by the snapshot's, in one transaction with what that means for the log.
-    fn install(&mut self, last: LogPoint, bytes: Bytes) -> Result<LogIndex, String> {
-        let state = State::restore(&self.setup.service, &bytes, self.setup.planted)?;
-        if state.applied() != last {
-            return Err(format!("the snapshot ends at {}, not at {last}", state.applied()));
-        }
-        if self.log.epoch_at(last.index) == Some(last.epoch) {
-            // The log holds the same entry, so the same prefix; what follows it stays.
-            self.log.applied(last.index);
-        } else if last.index <= self.matched {
-            return Err(format!("{last} contradicts what this epoch's primary sent before"));
-        } else {
-            let keeps_tail = self.planted(Fault::SnapKeepsTail);
-            if !keeps_tail {
-                self.log.truncate(self.log.base().point.index.next());
-            }
-            self.log.stand_on(state.base());
-            self.unsaved = WriteBatch {
-                truncate_from: Some(LogIndex(1)).filter(|_| !keeps_tail),
-                base: Some(state.base()),
-                config: self.unsaved.config.take(),
-                ..WriteBatch::default()
-            };
-        }
-        self.state = state;
-        self.committed = last.index;
-        self.matched = self.matched.max(last.index);
-        self.trim_to = self.log.base().point.index;
-        self.unsaved.snapshot = Some(bytes.clone());
-        self.snapshot = Some(Taken { last, bytes });
-        Ok(last.index)
     }
 }

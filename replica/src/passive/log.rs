@@ -30,13 +30,13 @@ impl LogBase {
 pub(super) struct Log {
     base: LogBase,
     entries: VecDeque<Arc<Entry>>,
-    /// Bytes of all entries before each: `weights[i]` is where entry i ends, counted from the log's beginning of time.
-    ends: VecDeque<usize>,
     /// The last entry that is on the disk.
     durable: LogIndex,
     /// The last entry of the batch that is on its way there.
     saving: LogIndex,
-    /// Requests in entries above the applied one, to which a second copy is attached.
+    /// The last entry that was applied.
+    applied: LogIndex,
+    /// Requests in entries above that one, to which a second copy is attached.
     requests: BTreeMap<RequestId, LogIndex>,
 }
 
@@ -117,19 +117,6 @@ impl Log {
         rest().take(fitting(rest(), bytes)).cloned().collect()
     }
 
-    /// Bytes of the entries after `index`.
-    pub(super) fn bytes_after(&self, index: LogIndex) -> usize {
-        let end = self.ends.back().copied().unwrap_or(0);
-        let place = index.0.saturating_sub(self.base.point.index.0);
-        let until = match usize::try_from(place).ok().and_then(|place| place.checked_sub(1)) {
-            Some(before) => self.ends.get(before).copied().unwrap_or(end),
-            None => {
-                self.ends.front().zip(self.entries.front()).map_or(0, |(end, entry)| end - entry.weight())
-            }
-        };
-        end - until
-    }
-
     /// Adds an entry that was seen to follow the last one.
     pub(super) fn push(&mut self, entry: Arc<Entry>) {
         assert!(entry.index == self.last().index.next(), "{} after {}", entry.point(), self.last());
@@ -138,7 +125,6 @@ impl Log {
             // The first copy counts: apply gives a second one the reply of the first.
             self.requests.entry(*request).or_insert(entry.index);
         }
-        self.ends.push_back(self.ends.back().copied().unwrap_or(0) + entry.weight());
         self.entries.push_back(entry);
     }
 
@@ -146,7 +132,6 @@ impl Log {
     pub(super) fn truncate(&mut self, from: LogIndex) {
         assert!(from > self.base.point.index, "truncation at {from}, the log stands on {}", self.base.point);
         while self.last().index >= from {
-            self.ends.pop_back();
             if let Some(entry) = self.entries.pop_back()
                 && let EntryKind::Update { request, .. } = &entry.kind
                 && self.requests.get(request) == Some(&entry.index)
@@ -169,9 +154,9 @@ impl Log {
     pub(super) fn stand_on(&mut self, base: LogBase) {
         while self.entries.front().is_some_and(|entry| entry.index <= base.point.index) {
             self.entries.pop_front();
-            self.ends.pop_front();
         }
         self.base = base;
+        self.applied = self.applied.max(base.point.index);
     }
 
     /// A batch up to `upto` is on its way to the disk (none: one without entries).
@@ -191,6 +176,14 @@ impl Log {
 
     /// The entries up to `upto` were applied: the request table knows their requests now, and nobody waits for them.
     pub(super) fn applied(&mut self, upto: LogIndex) {
-        self.requests.retain(|_, index| *index > upto);
+        while self.applied < upto {
+            self.applied = self.applied.next();
+            if let Some(EntryKind::Update { request, .. }) = self.get(self.applied).map(|entry| &entry.kind) {
+                let request = *request;
+                if self.requests.get(&request) == Some(&self.applied) {
+                    self.requests.remove(&request);
+                }
+            }
+        }
     }
 }

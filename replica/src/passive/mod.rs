@@ -15,7 +15,8 @@
 //! 4. `in_sync_set`: who must have an entry before it is committed; shrink and expand by compare-and-set.
 //! 5. `confirmation`: linearizable reads without a clock (Ongaro 2014, §6.4).
 //! 6. `election`: suspicion, candidacy (with `heard_primary` in the place of §9.6's pre-vote), boot rule.
-//! 7. `record`: following the group's record; creation; `learner`: joining and snapshots.
+//! 7. `record`: following the group's record; creation; `learner`: joining; `snapshot`: what is made and restored
+//!    beside the core.
 //!
 //! # Where we differ
 //! From PacificA: reads are confirmed by the members instead of covered by leases, and a winner keeps its *whole*
@@ -49,6 +50,7 @@ mod request_table;
 mod rules;
 #[cfg(test)]
 mod scenarios;
+mod snapshot;
 mod state;
 #[cfg(test)]
 mod walk;
@@ -57,11 +59,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use common::clock::{Moment, Timestamp};
-use common::replication::{
-    ConfigVersion, Entry, EntryKind, Epoch, GroupConfig, LogIndex, LogPoint, Member, ReplicaId,
-};
+use common::replication::{ConfigVersion, Entry, EntryKind, Epoch, GroupConfig, LogIndex, Member, ReplicaId};
 use common::rpc::peer::{Hello, Message, Reply, ReplyBody, StateHash};
 use common::rpc::replica::{Role, Waits};
 
@@ -74,6 +73,8 @@ use self::log::Log;
 pub use self::log::LogBase;
 pub use self::planted::{Fault, Planted};
 use self::primary::Primary;
+use self::snapshot::{Snapshots, Taken};
+pub use self::snapshot::{Work, Worked};
 use self::state::State;
 
 /// Silence after which a primary drops a peer: below [`SUSPECT_AFTER`], so that a primary that still reaches the
@@ -118,6 +119,7 @@ pub struct Core {
     hashes: VecDeque<StateHash>,
     /// The newest snapshot, as it is on the disk or on its way there.
     snapshot: Option<Taken>,
+    snapshots: Snapshots,
     /// Where the snapshot before it ended: the log is kept from there on, for peers that are a little behind.
     trim_to: LogIndex,
     /// max(last log epoch, epochs met since).
@@ -180,13 +182,6 @@ impl Met {
     }
 }
 
-/// A snapshot that was taken or received.
-#[derive(Clone, Debug)]
-struct Taken {
-    last: LogPoint,
-    bytes: Bytes,
-}
-
 /// What keeps a replica from taking part, if anything does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
@@ -237,7 +232,12 @@ impl Core {
             caught_up: None,
             matched: LogIndex(0),
             committed: applied.index,
-            snapshot: stored.snapshot.map(|bytes| Taken { last: applied, bytes }),
+            snapshot: stored.snapshot.map(|bytes| Taken {
+                last: applied,
+                crc: crc32c::crc32c(&bytes),
+                bytes,
+            }),
+            snapshots: Snapshots::default(),
             trim_to: log.base().point.index,
             config: stored.config,
             adopting: None,
@@ -327,6 +327,7 @@ impl Core {
             Event::NoRecord => self.ask_again_at = Some(self.now.at + RECORD_RETRY),
             Event::RecordRegressed => self.stand_aside(Standing::Estranged),
             Event::DiskFull(full) => self.disk_full = full,
+            Event::Worked(worked) => self.worked(worked),
             Event::ClockOff(off) => self.clock_off(off),
             Event::Tick => {}
         }
@@ -344,7 +345,7 @@ impl Core {
         self.lead();
         self.hand_over();
         self.acknowledge();
-        self.take_snapshot();
+        self.keep_snapshot();
         self.persist();
     }
 
@@ -567,33 +568,8 @@ impl Core {
                 let excess = self.hashes.len().saturating_sub(HASHES_KEPT);
                 self.hashes.drain(..excess);
             }
+            self.note_applied(entry);
         }
         self.log.applied(upto);
-    }
-
-    /// Takes a snapshot of the applied state when the log behind the last one has become long.
-    fn take_snapshot(&mut self) {
-        let after = self.setup.snapshots;
-        let applied = self.state.applied();
-        let (behind, before) =
-            self.snapshot.as_ref().map_or((LogIndex(0), 0), |taken| (taken.last.index, taken.bytes.len()));
-        let long = applied.index.0 - behind.0 >= after.entries || self.log.bytes_after(behind) >= after.bytes;
-        if !long || !applied.index.0.is_multiple_of(after.multiples_of) || self.unsaved.snapshot.is_some() {
-            return;
-        }
-        // A large state is not rewritten for every little log.
-        if self.log.bytes_after(behind) < before {
-            return;
-        }
-        let uncommitted = self.planted(Fault::SnapUncommitted).then(|| self.state_uncommitted());
-        let state = uncommitted.as_ref().unwrap_or(&self.state);
-        let (applied, bytes) = (state.applied(), state.snapshot());
-        self.snapshot = Some(Taken { last: applied, bytes: bytes.clone() });
-        self.unsaved.snapshot = Some(bytes);
-        // The log is kept from the snapshot before: a peer that is a little behind needs no snapshot then.
-        let trim_to = std::mem::replace(&mut self.trim_to, applied.index).min(self.log.durable());
-        if let Some(base) = self.log.trim(trim_to) {
-            self.unsaved.base = Some(base);
-        }
     }
 }

@@ -378,8 +378,8 @@ impl Core {
         let end = (begin + CHUNK_BYTES).min(taken.bytes.len());
         let bytes = taken.bytes.slice(begin..end);
         peer.in_flight += 1;
-        let (crc, is_last) = (crc32c::crc32c(&bytes), end == taken.bytes.len());
-        Some((Sent::Chunk, Message::SnapshotChunk { from, epoch, last, offset, bytes, crc, is_last }))
+        let (crc, whole) = (crc32c::crc32c(&bytes), (end == taken.bytes.len()).then_some(taken.crc));
+        Some((Sent::Chunk, Message::SnapshotChunk { from, epoch, last, offset, bytes, crc, whole }))
     }
 
     /// Takes in a peer's reply, or that there will be none.
@@ -425,6 +425,10 @@ impl Core {
                 peer.full = full;
             }
             Some(ReplyBody::Next { offset }) => {
+                if peer.snapshot.is_some_and(|(_, sent)| offset <= sent) {
+                    // It has it all and restores it, or it cannot take it now: it is asked again after a while.
+                    peer.retry_at = Some(self.now.at + RECORD_RETRY);
+                }
                 peer.snapshot = peer.snapshot.map(|(last, _)| (last, offset));
             }
             _ => {

@@ -21,8 +21,8 @@ use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 
 use super::{
-    Core, Effect, Event, First, LogBase, Now, SendTicket, Setup, SnapshotAfter, Stored, Ticket, Waiter,
-    WriteBatch,
+    Core, Effect, Event, First, LogBase, Now, SendTicket, Setup, SnapshotAfter, Stored, Ticket, Waiter, Work,
+    Worked, WriteBatch,
 };
 
 /// A service that remembers everything: running a command twice shows.
@@ -125,6 +125,7 @@ enum Flying {
     Ask { from: usize, boot: BootId, change: Option<GroupConfig> },
     Record { to: usize, boot: BootId, record: Option<GroupConfig> },
     Hello { from: usize, to: usize },
+    Worked { to: usize, boot: BootId, work: Work },
     Refused { to: usize, member: Member },
 }
 
@@ -362,7 +363,9 @@ impl World {
                 node.writing = None;
                 self.start(n);
             }
-            Effect::Alarm { .. } => {}
+            Effect::Work(Work::Discard(_)) => {}
+            Effect::Work(work) => self.flying.push(Flying::Worked { to: n, boot, work }),
+            Effect::Alarm { why } => assert!(!why.contains("snapshot"), "{why}"),
             Effect::Stopped => {
                 self.crash(n);
                 self.start(n);
@@ -443,6 +446,13 @@ impl World {
                     );
                 }
             }
+            Flying::Worked { to, boot, work } => {
+                if self.nodes[to].boot == boot
+                    && let Some(worked) = work.run()
+                {
+                    self.step(to, Event::Worked(worked));
+                }
+            }
             Flying::Refused { to, member } => self.step(to, Event::PeerRefused(member)),
         }
     }
@@ -507,7 +517,11 @@ impl World {
                             self.step(to, Event::NoRecord);
                         }
                     }
-                    Flying::Hello { .. } | Flying::Refused { .. } => {}
+                    // There is no room for it.
+                    Flying::Worked { to, boot, .. } if self.nodes[to].boot == boot => {
+                        self.step(to, Event::Worked(Worked::given_up()));
+                    }
+                    Flying::Hello { .. } | Flying::Refused { .. } | Flying::Worked { .. } => {}
                 }
             }
             "away" => {

@@ -37,6 +37,7 @@ impl Stage {
             Effect::Cas { next } => self.question(number, Question::Cas(Box::new(next))),
             Effect::Look(member) => self.look(number, member),
             Effect::FormatAnew { keep } => self.format_anew(number, keep),
+            Effect::Work(work) => self.arrive(number, HOP, Happening::Worked(work)),
             Effect::Alarm { why } => {
                 let me = self.names.disk(self.nodes[&number].id);
                 self.telling.tell(&me, None, format!("alarm: {why}"));

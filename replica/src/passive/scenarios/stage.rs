@@ -10,7 +10,7 @@ use common::replication::{BootId, Epoch, GroupConfig, LogIndex, Member, ReplicaI
 use common::rpc::peer::{Hello, Message, Reply};
 use common::rpc::replica::{Consistency, Role};
 
-use super::super::{Core, Event, Now, Planted, SendTicket, SnapshotAfter, Waiter};
+use super::super::{Core, Event, Now, Planted, SendTicket, SnapshotAfter, Waiter, Work};
 use super::authority::{Authority, Question, Verdict};
 use super::disk::Disk;
 use super::network::{End, Lane, Network, Passage};
@@ -72,6 +72,7 @@ pub(super) enum Happening {
     Watched(GroupConfig),
     Written,
     Refused(Member),
+    Worked(Work),
     Order { label: String, request: RequestId, facts: Bytes, payload: Bytes, within: Duration },
     Query { label: String, consistency: Consistency, within: Duration },
     DiskFull(bool),
@@ -333,6 +334,7 @@ impl Stage {
             Happening::Watched(record) => Event::Record(Some(record)),
             Happening::Written => Event::Durable(node.disk.written()?),
             Happening::Refused(member) => Event::PeerRefused(member),
+            Happening::Worked(work) => Event::Worked(work.run()?),
             Happening::Order { label, request, facts, payload, within } => {
                 let waiter = self.waiter(number, Asker::Client(label));
                 Event::Execute { waiter, request, facts, payload, deadline: now + within }

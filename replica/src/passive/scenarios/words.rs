@@ -56,8 +56,8 @@ impl Names {
                 Some(span) => format!("append {span} after {prev} in {epoch}"),
             },
             Message::Confirm { epoch, round, .. } => format!("confirm round {round} of {epoch}"),
-            Message::SnapshotChunk { last, offset, is_last, epoch, .. } => {
-                let end = if *is_last { ", the last" } else { "" };
+            Message::SnapshotChunk { last, offset, whole, epoch, .. } => {
+                let end = if whole.is_some() { ", the last" } else { "" };
                 format!("chunk of the snapshot to {last} from byte {offset} in {epoch}{end}")
             }
             Message::Join { me, last } => format!("join, here {} with {last}", self.member(*me)),
