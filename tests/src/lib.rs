@@ -13,4 +13,5 @@ pub mod shop;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod source;
+pub mod tally;
 pub mod trouble;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::Parser as _;
 use common::machine::simulated::{Machine, trace};
+use common::services::TABLE;
 use tokio_util::sync::CancellationToken;
 use turmoil::Sim;
 
@@ -126,7 +127,7 @@ async fn replica(number: u8, machine: &Machine, plan: &Plan) -> Ended {
         plan.ttl,
         "--insecure-bind",
     ])?;
-    Ok(replica::run(config).await?)
+    Ok(replica::run(config, TABLE).await?)
 }
 
 async fn front_end(machine: &Machine, plan: &Plan) -> Ended {
@@ -143,5 +144,5 @@ async fn front_end(machine: &Machine, plan: &Plan) -> Ended {
         plan.ttl,
         "--insecure-bind",
     ])?;
-    Ok(frontend::process::run(config.checked()?).await?)
+    Ok(frontend::process::run(config.checked()?, TABLE).await?)
 }
