@@ -7,12 +7,11 @@
 //! The mark is written after the commit's fsync and has none of its own, so it is never ahead of the disk. After a kill
 //! it is exact; after a power loss it may be behind, and then shows less.
 
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use common::ids::ClusterId;
+use common::machine::fs::{File, FileExt as _, OpenOptions, OpenOptionsExt as _};
 
 /// The mark of one file.
 #[derive(Debug)]

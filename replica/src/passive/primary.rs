@@ -52,6 +52,8 @@ pub(super) struct Peer {
     /// The snapshot being sent, if it needs one, and where the next piece begins.
     snapshot: Option<(LogPoint, u64)>,
     pub(super) confirmed_round: u64,
+    /// When this epoch was still its own, for certain.
+    pub(super) confirmed_at: Option<Moment>,
     /// Since when it owes an answer; `None`: it owes none.
     pub(super) owes_since: Option<Moment>,
     /// Its socket refuses.
@@ -402,6 +404,7 @@ impl Core {
         // Of an epoch before: it says nothing about this one.
         let reply = reply.filter(|reply| reply.epoch == self.epoch || unfenced);
         let body = reply.map(|reply| reply.body);
+        let asked = peer.owes_since.unwrap_or(self.now.at);
         if !matches!(body, None | Some(ReplyBody::Refused { .. })) {
             // Who refuses does not follow, and is dropped as if it were silent.
             peer.heard();
@@ -418,6 +421,7 @@ impl Core {
             }
             Some(ReplyBody::Confirmed { round, full }) => {
                 peer.confirmed_round = peer.confirmed_round.max(round);
+                peer.confirmed_at = Some(asked);
                 peer.full = full;
             }
             Some(ReplyBody::Next { offset }) => {
