@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::rig::{DISKS, Rig};
 use super::shim::Fault;
 use super::world::tool;
+use crate::process::Process;
 
 /// The programs that it needs.
 pub const NEEDS: &[&str] = &["cc", "mkfs.ext4", "mount", "losetup"];
@@ -68,7 +69,7 @@ impl Machine {
             self.mount(name)?;
         }
         rig.cluster.name_server.start_again()?;
-        rig.cluster.replicas.iter_mut().try_for_each(|replica| replica.start_again())
+        rig.cluster.replicas.iter_mut().try_for_each(Process::start_again)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Error, Result, ensure};
 
 use super::not_run;
 use crate::process::program;
@@ -42,6 +42,23 @@ pub fn in_own_world(name: &str, needs: &[&str], test: impl FnOnce() -> Result<()
     for line in logged.lines().filter_map(|line| line.strip_prefix("not run: ")) {
         super::tell(line);
     }
+    Ok(())
+}
+
+/// Runs `work`, which is all that this program was started for, in a world of its own.
+///
+/// # Errors
+/// As `work`, and when the machine does not allow it.
+pub fn this_in_own_world(needs: &[&str], work: impl FnOnce() -> Result<()>) -> Result<()> {
+    if std::env::var_os(INSIDE).is_some() {
+        tool("ip", &["link", "set", "lo", "up"])?;
+        return work();
+    }
+    possible(needs).map_err(Error::msg)?;
+    program("client");
+    let itself = std::env::current_exe()?;
+    let done = unshare().arg(itself).args(std::env::args_os().skip(1)).env(INSIDE, "this").status()?;
+    ensure!(done.success(), "it failed in its own world: {done}");
     Ok(())
 }
 
