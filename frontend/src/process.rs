@@ -20,7 +20,7 @@ use common::rpc::frontend::Frontend as _;
 use common::rpc::limits::FRONTEND;
 use common::rpc::name_service::{self, RegisterError};
 use common::rpc::transport::{Route, ServeOptions, serve};
-use common::services::TABLE;
+use common::services::Served;
 use common::telemetry;
 use futures::FutureExt as _;
 use tokio::net::TcpListener;
@@ -88,14 +88,14 @@ impl Failed {
     }
 }
 
-/// Runs a front end until SIGTERM or Ctrl-C; a second one ends it at once. For a `LocalRuntime`.
+/// Runs a front end of these services until SIGTERM or Ctrl-C; a second one ends it at once. For a `LocalRuntime`.
 ///
 /// # Errors
 /// [`Failed`], when it cannot start.
-pub async fn run(config: Config) -> Result<(), Failed> {
+pub async fn run(config: Config, services: &'static [Served]) -> Result<(), Failed> {
     let mut signals = Signals::listen()?;
     let running = tokio::select! {
-        running = Running::start(&config) => running?,
+        running = Running::start(&config, services) => running?,
         () = signals.next() => return Ok(()),
     };
     let mut stdout = io::stdout();
@@ -119,7 +119,7 @@ struct Running {
 }
 
 impl Running {
-    async fn start(config: &Config) -> Result<Self, Failed> {
+    async fn start(config: &Config, services: &'static [Served]) -> Result<Self, Failed> {
         let (listener, address) = bind("--listen", &[config.listen]).await?;
         let (pages, http) = match config.http_addresses().as_slice() {
             [] => (None, None),
@@ -143,7 +143,7 @@ impl Running {
         }
         let cluster = names.cluster().await;
 
-        let groups = TABLE.iter().map(|served| served.name.parse().expect("the table holds good names"));
+        let groups = services.iter().map(|served| served.name.parse().expect("the table holds good names"));
         let courier = Courier::new(Clock::start(), cluster, groups);
         let server = Server::new(courier, Door::new(Offline, config.policy()));
         follow(&server, &names);

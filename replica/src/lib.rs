@@ -47,7 +47,7 @@ use common::replication::{Limits, Member, ReplicaId};
 use common::rpc::limits::REPLICA;
 use common::rpc::name_service::RegisterError;
 use common::rpc::transport::{ServeOptions, serve};
-use common::services::TABLE;
+use common::services::Served;
 use common::telemetry;
 use futures::FutureExt as _;
 use futures::future::{join_all, select_all};
@@ -117,14 +117,14 @@ impl Failure {
     }
 }
 
-/// Runs a replica until it is asked to stop. For a `LocalRuntime`.
+/// Runs a replica that hosts a member of each of these services, until it is asked to stop. For a `LocalRuntime`.
 ///
 /// # Errors
 /// [`Failure`].
-pub async fn run(config: Config) -> Result<(), Failure> {
+pub async fn run(config: Config, services: &'static [Served]) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
     let replica = tokio::select! {
-        replica = Replica::start(&config) => replica?,
+        replica = Replica::start(&config, services) => replica?,
         () = signals.first() => return Ok(()),
     };
     let keeper = replica.names.keep(config.ttl, replica.boot, replica.owner);
@@ -161,14 +161,14 @@ struct Replica {
 
 impl Replica {
     /// Starts everything but the registration.
-    async fn start(config: &Config) -> Result<Self, Failure> {
+    async fn start(config: &Config, services: &'static [Served]) -> Result<Self, Failure> {
         config.check().map_err(Failure::Usage)?;
         let name = config.name.clone().ok_or_else(|| Failure::Usage("which replica?".to_owned()))?;
         let names = match config.name_server.as_slice() {
             [] => Names::from_env("replica").map_err(|error| Failure::Usage(error.to_string()))?,
             servers => Names::new(servers.to_vec(), "replica"),
         };
-        let starts = TABLE.iter().map(|service| genesis::start_of(service.name, config));
+        let starts = services.iter().map(|service| genesis::start_of(service.name, config));
         let starts: Vec<_> = starts.collect::<Result<_, _>>().map_err(Failure::Usage)?;
         let listener = listen(config.listen).await?;
         let address = listener.local_addr()?;
@@ -181,7 +181,7 @@ impl Replica {
         let owner =
             directory.as_ref().map(|directory| directory.owner_key()).transpose().map_err(FileError::from)?;
         let mut opened = Vec::new();
-        for service in TABLE {
+        for service in services {
             let group = service.name.parse().expect("the table's names keep the grammar");
             let place = Place { directory: directory.clone(), group };
             let found = look_into(&place)?;

@@ -11,4 +11,5 @@ pub mod measure;
 pub mod process;
 pub mod shop;
 pub mod source;
+pub mod tally;
 pub mod trouble;
