@@ -30,7 +30,7 @@ pub mod server;
 
 use std::cell::Cell;
 use std::future::Future;
-use std::io::{self, Write as _};
+use std::io;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
@@ -40,6 +40,7 @@ use std::time::Duration;
 use common::clock::Clock;
 use common::directory::{LeaseKeeper, Names};
 use common::ids::{ClusterId, InstanceId};
+use common::machine::{Signals, TcpListener, announce, end};
 use common::names::{
     Address, ContractName, Entry, LogicalName, ObjectName, Patch, Readiness, Sharing, Tags, Target, Weight,
 };
@@ -51,8 +52,6 @@ use common::services::Served;
 use common::telemetry;
 use futures::FutureExt as _;
 use futures::future::{join_all, select_all};
-use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -122,20 +121,20 @@ impl Failure {
 /// # Errors
 /// [`Failure`].
 pub async fn run(config: Config, services: &'static [Served]) -> Result<(), Failure> {
-    let mut signals = Signals::new()?;
+    let mut signals = Signals::listen()?;
     let replica = tokio::select! {
         replica = Replica::start(&config, services) => replica?,
-        () = signals.first() => return Ok(()),
+        () = signals.next() => return Ok(()),
     };
     let keeper = replica.names.keep(config.ttl, replica.boot, replica.owner);
     let ended = tokio::select! {
         never = replica.stay_registered(&keeper) => never,
-        () = signals.first() => Ok(()),
+        () = signals.next() => Ok(()),
     };
     let stop = async {
         tokio::select! {
             () = replica.stop(keeper) => {}
-            () = signals.first() => std::process::exit(1),
+            () = signals.next() => end(1),
         }
     };
     if timeout(STOP_WITHIN, stop).await.is_err() {
@@ -312,17 +311,14 @@ impl Replica {
 
     fn say_ready(&self) -> io::Result<()> {
         let groups: Vec<_> = self.groups.iter().map(|group| group.name().as_str()).collect();
-        let mut out = io::stdout().lock();
-        writeln!(
-            out,
+        announce(&format!(
             "replica ready name={} address={} data={} groups={} cluster={}",
             self.name,
             self.address,
             self.data,
             groups.join(","),
             self.cluster
-        )?;
-        out.flush()
+        ))
     }
 
     /// Hands over, answers what is under way, and leaves.
@@ -344,7 +340,7 @@ pub(crate) fn spawn_essential(task: impl Future<Output = ()> + 'static) {
     tokio::task::spawn_local(async {
         if AssertUnwindSafe(task).catch_unwind().await.is_err() {
             tracing::error!("a task panicked; ending at once");
-            std::process::exit(1);
+            end(1);
         }
     });
 }
@@ -405,26 +401,6 @@ fn planted() -> Result<Planted, Failure> {
 /// A value of the ready line.
 fn quoted(value: &str) -> String {
     if value.contains(char::is_whitespace) { format!("\"{value}\"") } else { value.to_owned() }
-}
-
-/// What asks a process to stop.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    /// Returns at the next one.
-    async fn first(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }
 
 #[cfg(test)]
