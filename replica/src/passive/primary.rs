@@ -332,13 +332,16 @@ impl Core {
     fn feed(&mut self) {
         let forced = self.config.as_ref().map_or(ConfigVersion(0), |config| config.forced);
         let feeds_forced = self.planted(Fault::FeedsForced);
+        let ackset = self.ackset();
         let Some(primary) = &mut self.leading else { return };
         let mut due = Vec::new();
         for (&id, peer) in &mut primary.peers {
             // Whether it may be fed or not: what was due is not due again.
             peer.retry_at = peer.retry_at.filter(|&at| at > self.now.at);
             let knows = peer.config_version >= forced || feeds_forced;
-            if knows && peer.retry_at.is_none() && !peer.refused && !peer.full {
+            // Whose disk is full is filled no further, but as long as all wait for it.
+            let has_room = !peer.full || ackset.contains(id);
+            if knows && has_room && peer.retry_at.is_none() && !peer.refused {
                 due.push(id);
             }
         }
