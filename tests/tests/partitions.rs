@@ -22,6 +22,7 @@ struct Roles {
 }
 
 /// What a story may cost.
+#[derive(Clone, Copy)]
 enum Cost {
     /// Nobody notices.
     NoChangeOfPrimary,

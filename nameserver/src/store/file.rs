@@ -17,6 +17,7 @@ use redb::{Database, DatabaseError, Durability, ReadableDatabase as _, ReadableT
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::mark::Mark;
 use super::{Fault, Image, Store, Write};
 use crate::groups::GroupRow;
 use crate::leases::LeaseRow;
@@ -42,6 +43,9 @@ pub struct FileStore {
     path: PathBuf,
     /// `None` after a failed commit, until it was opened again.
     database: Option<Database>,
+    /// The last commit's number.
+    commits: u64,
+    mark: Mark,
     full: bool,
     /// Held for life.
     _lock: File,
@@ -99,12 +103,13 @@ pub fn open(path: &Path, cluster: Option<ClusterId>) -> Result<(FileStore, Image
         create(path, directory, cluster.unwrap_or_else(ClusterId::random)).map_err(io)?;
     }
     let damaged = |fault: Fault| OpenError::Damaged { path: path.to_owned(), why: fault.0 };
-    let database = open_database(path).map_err(damaged)?;
-    let image = load(&database).map_err(damaged)?;
+    let opened = open_database(path).map_err(damaged)?;
+    let Opened { database, image, commits, mark } = opened;
     if let Some(ours) = cluster.filter(|&ours| ours != image.cluster) {
         return Err(OpenError::OtherCluster { path: path.to_owned(), theirs: image.cluster, ours });
     }
-    Ok((FileStore { path: path.to_owned(), database: Some(database), full: false, _lock: lock }, image))
+    let database = Some(database);
+    Ok((FileStore { path: path.to_owned(), database, commits, mark, full: false, _lock: lock }, image))
 }
 
 impl FileStore {
@@ -123,22 +128,26 @@ impl Store for FileStore {
     fn commit(&mut self, writes: &[Write]) -> Result<(), Fault> {
         self.check_room()?;
         let database = self.database.as_ref().ok_or_else(|| Fault("the store is closed".into()))?;
-        let written = commit(database, writes);
-        if written.is_err() {
-            self.database = None;
+        let number = self.commits + 1;
+        let written = commit(database, number, writes).and_then(|()| self.mark.set(number).map_err(fault));
+        match &written {
+            Ok(()) => self.commits = number,
+            Err(_) => self.database = None,
         }
         written
     }
 
     fn reopen(&mut self) -> Result<(), Fault> {
         if self.database.is_none() {
-            self.database = Some(open_database(&self.path)?);
+            let opened = open_database(&self.path)?;
+            self.commits = opened.commits;
+            self.database = Some(opened.database);
         }
         Ok(())
     }
 }
 
-fn commit(database: &Database, writes: &[Write]) -> Result<(), Fault> {
+fn commit(database: &Database, number: u64, writes: &[Write]) -> Result<(), Fault> {
     let mut transaction = database.begin_write().map_err(fault)?;
     transaction.set_durability(Durability::Immediate).map_err(fault)?;
     {
@@ -146,6 +155,7 @@ fn commit(database: &Database, writes: &[Write]) -> Result<(), Fault> {
         let mut leases = transaction.open_table(LEASES).map_err(fault)?;
         let mut names = transaction.open_table(NAMES).map_err(fault)?;
         let mut groups = transaction.open_table(GROUPS).map_err(fault)?;
+        put(&mut meta, "meta", b"commits", Some(&number))?;
         for write in writes {
             match write {
                 Write::Name { name, instance, row } => {
@@ -251,15 +261,40 @@ fn checksum(table: &str, key: &[u8], body: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c_append(sum, key), body)
 }
 
+/// An open file, and all that is in it.
+struct Opened {
+    database: Database,
+    image: Image,
+    commits: u64,
+    mark: Mark,
+}
+
 /// Opens what is there; what a disk, and not a cache, has of it.
-fn open_database(path: &Path) -> Result<Database, Fault> {
+fn open_database(path: &Path) -> Result<Opened, Fault> {
     let file = File::open(path).map_err(fault)?;
     fs::drop_cache(&file).map_err(fault)?;
     drop(file);
-    let open = || open_at(path);
+    let open = || {
+        let mut database = open_at(path).map_err(fault)?;
+        // After a clean end redb trusts the file, down to which of its pages are free to be written over.
+        if !database.check_integrity().map_err(fault)? {
+            return Err(Fault("redb: pages are not what was written".into()));
+        }
+        let image = load(&database)?;
+        let commits = {
+            let transaction = database.begin_read().map_err(fault)?;
+            meta_row(&transaction.open_table(META).map_err(fault)?, b"commits")?
+        };
+        let mark = Mark::beside(path, image.cluster).map_err(fault)?;
+        let durable = mark.durable().map_err(fault)?;
+        if commits < durable {
+            return Err(Fault(format!("it ends with commit {commits}, and {durable} was durable")));
+        }
+        Ok(Opened { database, image, commits, mark })
+    };
     // redb is known to panic over some damaged files.
     let opened = std::panic::catch_unwind(AssertUnwindSafe(open));
-    opened.map_err(|_| Fault("redb panicked while opening it".into()))?.map_err(fault)
+    opened.map_err(|_| Fault("redb panicked while opening it".into()))?
 }
 
 #[cfg(not(feature = "sim"))]
@@ -303,6 +338,7 @@ fn create(path: &Path, directory: &Path, cluster: ClusterId) -> io::Result<()> {
         put(&mut meta, "meta", b"boot", Some(&BootCount(0))).map_err(other)?;
         put(&mut meta, "meta", b"reserved", Some(&Revision(0))).map_err(other)?;
         put(&mut meta, "meta", b"alive", Some(&Duration::ZERO)).map_err(other)?;
+        put(&mut meta, "meta", b"commits", Some(&0_u64)).map_err(other)?;
         for table in [LEASES, NAMES, GROUPS] {
             transaction.open_table(table).map_err(io::Error::other)?;
         }
@@ -310,6 +346,8 @@ fn create(path: &Path, directory: &Path, cluster: ClusterId) -> io::Result<()> {
     transaction.commit().map_err(io::Error::other)?;
     drop(database);
     file.sync_all()?;
+    // Of a file that was taken away, perhaps for another's sake.
+    Mark::beside(path, cluster)?.set(0)?;
     fs::rename(&unfinished, path)?;
     File::open(directory)?.sync_all()
 }

@@ -13,6 +13,7 @@
 
 mod committer;
 pub mod file;
+mod mark;
 
 use std::time::Duration;
 

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use cluster_tests::faults::{damage, kills, power, world};
 use cluster_tests::history::{Kind, orders, read};
 use cluster_tests::load::first_state;
 use cluster_tests::process::planted_replica;
@@ -16,7 +17,10 @@ faults gate SEED                        two runs of 60 s, at least 20 troubles a
 faults long MINUTES SEED                runs of 60 s from seed to seed, until the time is over
 faults zombies TIMES SEED               the primary is frozen until another leads, and longer, so many times
 faults planted [NAME [SEED]]            replicas that break a rule must be found out
-faults judge FILE                       judges a history that was kept";
+faults judge FILE                       judges a history that was kept
+faults kills TIMES SEED                 a replica dies before, after or amid what it writes, so many times
+faults power TIMES                      all disks lose their power at one moment, so many times (as root)
+faults flips TIMES SEED                 a replica's file is opened with a bit flipped somewhere, so many times";
 
 /// A run of the gate, and of a night.
 const ROUND: Duration = Duration::from_mins(1);
@@ -45,6 +49,17 @@ fn main() -> Result<()> {
                 PLANTED.iter().find(|(one, _)| one == name).context("nobody plants that here")?;
             planted(name, *how, rest.first().map_or(Ok(1), |seed| number(seed))?)
         }
+        ["kills", times, seed] => {
+            let folder = tempfile::tempdir()?;
+            println!("{:?}", kills::run(folder.path(), times.parse()?, number(seed)?)?);
+            Ok(())
+        }
+        ["power", times] => world::this_in_own_world(power::NEEDS, || {
+            let folder = tempfile::tempdir()?;
+            println!("{times} losses, {} orders", power::run(folder.path(), times.parse()?)?);
+            Ok(())
+        }),
+        ["flips", times, seed] => flips(times.parse()?, number(seed)?),
         ["judge", file] => {
             let lines = read(std::io::BufReader::new(std::fs::File::open(file)?))?;
             let found = orders::judge(&first_state(), &lines)?;
@@ -56,6 +71,23 @@ fn main() -> Result<()> {
         }
         _ => bail!("which mode?\n{USAGE}"),
     }
+}
+
+/// Opens a file left by a kill, and one left by a stop, with flipped bits.
+fn flips(times: usize, seed: u64) -> Result<()> {
+    // What redb panics over is caught and counted as refused; its words would bury ours.
+    std::panic::set_hook(Box::new(|_| {}));
+    for left in [damage::Left::Killed, damage::Left::Stopped] {
+        let patient = damage::Patient::new(left, seed)?;
+        let mut dice = damage::dice(seed);
+        let mut refused = 0;
+        for _ in 0..times {
+            let bit = damage::bit(&mut dice, patient.whole.len());
+            refused += usize::from(patient.flip(bit)? == damage::Outcome::Refused);
+        }
+        println!("{left:?}: {times} flips, {refused} refused, the others harmless");
+    }
+    Ok(())
 }
 
 /// Fails when something was found, or the run says nothing.

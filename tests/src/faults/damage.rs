@@ -139,7 +139,10 @@ impl Patient {
             write(WriteBatch { append: pair.to_vec(), ..WriteBatch::default() })?;
         }
         // Copied while it is open, nothing that closing would write is in the copy.
-        let close = || Ok::<_, anyhow::Error>(Builder::new_current_thread().build()?.block_on(disk.close()));
+        let close = || -> Result<()> {
+            Builder::new_current_thread().build()?.block_on(disk.close());
+            Ok(())
+        };
         let whole = match left {
             Left::Killed => {
                 let whole = fs::read(path("made"))?;

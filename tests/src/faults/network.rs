@@ -10,7 +10,7 @@ use crate::cluster::Place;
 use crate::process::Around;
 
 /// The programs that a network needs.
-pub const NEEDS: &[&str] = &["ip", "nft", "nsenter"];
+pub const NEEDS: &[&str] = &["nft", "nsenter"];
 
 /// One bridge; the test itself is on it too, and reaches everybody always. To be made in a world of the test's own,
 /// with which it is gone.
@@ -27,7 +27,6 @@ impl Network {
     pub fn new(names: &[&str]) -> Result<Self> {
         // Names of namespaces are files; these are ours alone.
         tool("mount", &["-t", "tmpfs", "none", "/run"])?;
-        ip("link set lo up")?;
         ip("link add hub type bridge")?;
         ip("addr add 10.77.0.1/24 dev hub")?;
         ip("link set hub up")?;

@@ -27,7 +27,6 @@ struct control {
     atomic_uint tear_write;   /* 1: the next write takes only half, and the process dies */
     atomic_uint die_before;   /* n: the process dies before the n-th sync from now */
     atomic_uint die_after;    /* n: the process dies after the n-th sync from now */
-    atomic_uint syncs;        /* syncs so far */
 };
 
 static struct control *control;
@@ -83,7 +82,6 @@ static int due(atomic_uint *count) {
 static int synced(int file, const char *name) {
     int (*real)(int) = dlsym(RTLD_NEXT, name);
     if (!ours(file)) return real(file);
-    atomic_fetch_add(&control->syncs, 1);
     if (due(&control->die_before)) die();
     if (take(&control->fail_sync)) {
         errno = EIO;

@@ -6,11 +6,14 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use common::clock::Clock;
 use tempfile::TempDir;
 
 use crate::process::{Around, PATIENCE};
+use crate::shop::run;
 
 /// The programs that it needs.
 pub const NEEDS: &[&str] = &["cc"];
@@ -37,7 +40,7 @@ pub enum Fault {
 }
 
 /// How many numbers a control file has.
-const NUMBERS: usize = 10;
+const NUMBERS: usize = 9;
 
 /// One program's disk.
 #[derive(Debug)]
@@ -113,21 +116,16 @@ impl Shim {
     /// # Errors
     /// When that takes more than [`PATIENCE`].
     pub fn await_fired(&self, before: u32, more: u32) -> Result<()> {
-        let clock = common::clock::Clock::start();
-        while self.fired()? < before + more {
-            ensure!(clock.now().since_origin() < PATIENCE, "the planned fault did not happen");
-            // Another process writes what is looked at; there is nothing to wait on.
-            std::thread::sleep(std::time::Duration::from_millis(2));
-        }
-        Ok(())
-    }
-
-    /// How often the program has synced.
-    ///
-    /// # Errors
-    /// When the control file cannot be read.
-    pub fn syncs(&self) -> Result<u32> {
-        self.number(9)
+        /// Another process counts them in memory that both map; there is nothing to wait on.
+        const STEP: Duration = Duration::from_millis(2);
+        run(async {
+            let clock = Clock::start();
+            while self.fired()? < before + more {
+                ensure!(clock.now().since_origin() < PATIENCE, "the planned fault did not happen");
+                tokio::time::sleep(STEP).await;
+            }
+            Ok(())
+        })
     }
 
     fn number(&self, at: u64) -> Result<u32> {

@@ -3,7 +3,7 @@
 
 use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Error, Result, ensure};
 
 use super::not_run;
 use crate::process::program;
@@ -18,6 +18,7 @@ const INSIDE: &str = "CLUSTER_TESTS_WORLD";
 /// As `test`.
 pub fn in_own_world(name: &str, needs: &[&str], test: impl FnOnce() -> Result<()>) -> Result<()> {
     if std::env::var_os(INSIDE).is_some_and(|inside| inside == name) {
+        tool("ip", &["link", "set", "lo", "up"])?;
         return test();
     }
     if let Err(why) = possible(needs) {
@@ -44,6 +45,23 @@ pub fn in_own_world(name: &str, needs: &[&str], test: impl FnOnce() -> Result<()
     Ok(())
 }
 
+/// Runs `work`, which is all that this program was started for, in a world of its own.
+///
+/// # Errors
+/// As `work`, and when the machine does not allow it.
+pub fn this_in_own_world(needs: &[&str], work: impl FnOnce() -> Result<()>) -> Result<()> {
+    if std::env::var_os(INSIDE).is_some() {
+        tool("ip", &["link", "set", "lo", "up"])?;
+        return work();
+    }
+    possible(needs).map_err(Error::msg)?;
+    program("client");
+    let itself = std::env::current_exe()?;
+    let done = unshare().arg(itself).args(std::env::args_os().skip(1)).env(INSIDE, "this").status()?;
+    ensure!(done.success(), "it failed in its own world: {done}");
+    Ok(())
+}
+
 /// What makes a world; the rest of the line is what runs in it.
 fn unshare() -> Command {
     let mut command = Command::new("unshare");
@@ -54,18 +72,21 @@ fn unshare() -> Command {
     command
 }
 
+/// Why these programs cannot be used on this machine.
+///
+/// # Errors
+/// A sentence.
+pub fn installed(needs: &[&str]) -> Result<(), String> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<_> = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]).collect();
+    let missing = needs.iter().find(|need| !folders.iter().any(|folder| folder.join(need).is_file()));
+    missing.map_or(Ok(()), |missing| Err(format!("{missing} is not installed")))
+}
+
 /// Why worlds, or what else the test `needs`, are not to be had on this machine.
 fn possible(needs: &[&str]) -> Result<(), String> {
-    for tool in ["unshare"].iter().chain(needs) {
-        let found = std::env::var_os("PATH").is_some_and(|path| {
-            std::env::split_paths(&path)
-                .chain(["/usr/sbin".into(), "/sbin".into()])
-                .any(|dir| dir.join(tool).is_file())
-        });
-        if !found {
-            return Err(format!("{tool} is not installed"));
-        }
-    }
+    installed(&["unshare", "ip"])?;
+    installed(needs)?;
     let tried = unshare().arg("true").output().map_err(|error| error.to_string())?;
     if tried.status.success() {
         Ok(())
