@@ -1,13 +1,14 @@
 //! What two processes must agree on: names, identities, messages, the services' rules; and how a process finds
 //! and is found. Nothing enters for convenience.
 //!
-//! Reading order: [`ids`] and [`clock`], then [`names`] (the registry's vocabulary), [`replication`] (the
+//! Reading order: [`ids`], [`clock`] and [`machine`], then [`names`] (the registry's vocabulary), [`replication`] (the
 //! groups' vocabulary), [`rpc`] (the contracts and the transport below them), [`services`] (the state
 //! machines), [`directory`] (the client side of naming).
 
 pub mod clock;
 pub mod directory;
 pub mod ids;
+pub mod machine;
 pub mod names;
 pub mod replication;
 pub mod rpc;

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use common::services::TABLE;
 use common::telemetry;
 use frontend::config::Config;
 use frontend::process::{Failed, run};
@@ -27,7 +28,7 @@ fn started() -> Result<(), Failed> {
     telemetry::start(&config.log, config.log_format.into()).unwrap_or_else(|why| usage(&why));
     // One thread: a call is a few small steps, and handing it between threads costs more than it does.
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-    runtime.block_on(run(config))
+    runtime.block_on(run(config, TABLE))
 }
 
 /// Ends the process as clap does: exit 2, the sentence on standard error.

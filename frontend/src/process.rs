@@ -1,7 +1,7 @@
 //! From flags to exit: binds, finds the name server, serves, says that it is ready, and stops when told to.
 
 use std::cell::OnceCell;
-use std::io::{self, Write as _};
+use std::io;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use common::clock::Clock;
 use common::directory::{LeaseKeeper, Names, View};
 use common::ids::InstanceId;
+use common::machine::{Signals, TcpListener, announce, end};
 use common::names::Names as WhichNames;
 use common::names::{
     BadAddress, ContractName, Entry, LogicalName, ObjectName, Patch, Query, Readiness, Sharing, Tags, Target,
@@ -20,11 +21,9 @@ use common::rpc::frontend::Frontend as _;
 use common::rpc::limits::FRONTEND;
 use common::rpc::name_service::{self, RegisterError};
 use common::rpc::transport::{Route, ServeOptions, serve};
-use common::services::TABLE;
+use common::services::Served;
 use common::telemetry;
 use futures::FutureExt as _;
-use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -88,19 +87,18 @@ impl Failed {
     }
 }
 
-/// Runs a front end until SIGTERM or Ctrl-C; a second one ends it at once. For a `LocalRuntime`.
+/// Runs a front end of these services until SIGTERM or Ctrl-C; a second one ends it at once. For a `LocalRuntime`.
 ///
 /// # Errors
 /// [`Failed`], when it cannot start.
-pub async fn run(config: Config) -> Result<(), Failed> {
+pub async fn run(config: Config, services: &'static [Served]) -> Result<(), Failed> {
     let mut signals = Signals::listen()?;
     let running = tokio::select! {
-        running = Running::start(&config) => running?,
+        running = Running::start(&config, services) => running?,
         () = signals.next() => return Ok(()),
     };
-    let mut stdout = io::stdout();
     // Nobody reads it: no reason not to serve.
-    let _ = writeln!(stdout, "{}", running.ready_line()).and_then(|()| stdout.flush());
+    let _ = announce(&running.ready_line());
     signals.next().await;
     tokio::select! {
         () = running.stop() => {}
@@ -119,7 +117,7 @@ struct Running {
 }
 
 impl Running {
-    async fn start(config: &Config) -> Result<Self, Failed> {
+    async fn start(config: &Config, services: &'static [Served]) -> Result<Self, Failed> {
         let (listener, address) = bind("--listen", &[config.listen]).await?;
         let (pages, http) = match config.http_addresses().as_slice() {
             [] => (None, None),
@@ -143,7 +141,7 @@ impl Running {
         }
         let cluster = names.cluster().await;
 
-        let groups = TABLE.iter().map(|served| served.name.parse().expect("the table holds good names"));
+        let groups = services.iter().map(|served| served.name.parse().expect("the table holds good names"));
         let courier = Courier::new(Clock::start(), cluster, groups);
         let server = Server::new(courier, Door::new(Offline, config.policy()));
         follow(&server, &names);
@@ -214,7 +212,7 @@ fn spawn_essential(task: impl Future<Output = ()> + 'static) -> JoinHandle<()> {
     tokio::task::spawn_local(async {
         if AssertUnwindSafe(task).catch_unwind().await.is_err() {
             error!("a task panicked; ending at once");
-            std::process::exit(1);
+            end(1);
         }
     })
 }
@@ -289,22 +287,4 @@ fn answer_readiness(known: &Known) -> AskReady {
         }
     });
     ask
-}
-
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn listen() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }

@@ -2,18 +2,18 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
-use std::io::{self, Write as _};
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
 use common::clock::{Clock, Moment};
 use common::ids::{ClusterId, InstanceId};
+use common::machine::{self, Signals, TcpListener};
 use common::names::{Address, BootCount, Revision};
 use common::rpc::limits::NAME_SERVICE;
 use common::rpc::name_service::NameService as _;
 use common::rpc::transport::{Route, ServeOptions, serve};
 use common::telemetry;
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -192,12 +192,8 @@ fn announce(
     boot: BootCount,
     names: usize,
 ) -> Result<(), ServerError> {
-    let mut out = io::stdout().lock();
-    writeln!(
-        out,
-        "nameserver ready address={address} http=off store={store} cluster={cluster} boot={boot} names={names}"
-    )?;
-    Ok(out.flush()?)
+    let store = format!("http=off store={store} cluster={cluster} boot={boot} names={names}");
+    Ok(machine::announce(&format!("nameserver ready address={address} {store}"))?)
 }
 
 /// Cancels `stop` at the first SIGTERM or Ctrl-C, and ends the process at the second.
@@ -205,16 +201,12 @@ fn announce(
 /// # Errors
 /// When signals cannot be caught.
 pub fn stop_on_signals(stop: CancellationToken) -> io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut signals = Signals::listen()?;
     Ok(async move {
         for second in [false, true] {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
+            signals.next().await;
             if second {
-                std::process::exit(130);
+                machine::end(130);
             }
             stop.cancel();
         }

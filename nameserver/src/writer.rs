@@ -204,7 +204,7 @@ impl Writer {
                     for message in batch.drain(..) {
                         if matches!(message, Message::Close) {
                             self.flush(now);
-                            return self.committer.close();
+                            return self.committer.close().await;
                         }
                         self.handle(now, message);
                     }

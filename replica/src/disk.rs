@@ -19,13 +19,14 @@ mod tests;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::mpsc::{self as thread_mpsc, RecvError, RecvTimeoutError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use bytes::Bytes;
+use common::machine::{Thread, end, work_takes_time};
 use common::replication::GroupName;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TryRecvError;
+use tokio::time::timeout;
 
 use self::file::GroupFile;
 use self::snapshot::Step;
@@ -60,6 +61,8 @@ pub enum Report {
 pub const REPORTS_MAX: usize = 8;
 /// Jobs waiting for the thread: one batch, one snapshot, and a few hints.
 const JOBS_MAX: usize = 8;
+/// Of these, places that hints leave for a batch and a snapshot.
+const JOBS_KEPT: usize = 2;
 /// Below this much room no new entries are taken: many batches, and what redb needs to commit them.
 const ROOM_MIN: u64 = 64 * 1024 * 1024;
 /// From this much room on they are taken again; the gap keeps a disk at the edge from flapping.
@@ -76,8 +79,8 @@ enum Job {
 /// A group's file, and the thread that commits to it.
 #[derive(Debug)]
 pub struct CommitThread {
-    jobs: thread_mpsc::SyncSender<Job>,
-    thread: JoinHandle<()>,
+    jobs: mpsc::Sender<Job>,
+    thread: Thread,
 }
 
 impl CommitThread {
@@ -86,35 +89,39 @@ impl CommitThread {
     /// # Errors
     /// When the operating system has no thread for us.
     pub fn start(group: &GroupName, file: GroupFile, reports: mpsc::Sender<Report>) -> std::io::Result<Self> {
-        let (jobs, inbox) = thread_mpsc::sync_channel(JOBS_MAX);
-        let thread = std::thread::Builder::new().name(format!("disk {group}")).spawn(move || {
-            Committer { file, reports, full: false, written: Written::default() }.run(&inbox);
-        })?;
+        let (jobs, inbox) = mpsc::channel(JOBS_MAX);
+        let committer = Committer { file, reports, full: false, written: Written::default() };
+        let thread = Thread::start(format!("disk {group}"), move || committer.run(inbox))?;
         Ok(Self { jobs, thread })
     }
 
+    /// One batch and one snapshot are outstanding, and hints leave them their places.
+    fn post(&self, job: Job) {
+        assert!(self.jobs.try_send(job).is_ok(), "the thread lives as long as its jobs' sender");
+    }
+
     /// Finishes what was submitted and closes the file.
-    pub fn close(self) {
+    pub async fn close(self) {
         drop(self.jobs);
         // Its panics end the process where they happen.
-        let _ = self.thread.join();
+        self.thread.ended().await;
     }
 }
 
 impl Disk for CommitThread {
     fn submit(&self, batch: WriteBatch, ticket: Ticket) {
-        self.jobs
-            .send(Job::Write(Box::new(batch), ticket))
-            .expect("the thread lives as long as its jobs' sender");
+        self.post(Job::Write(Box::new(batch), ticket));
     }
 
     fn stage(&self, snapshot: Bytes) {
-        self.jobs.send(Job::Stage(snapshot)).expect("the thread lives as long as its jobs' sender");
+        self.post(Job::Stage(snapshot));
     }
 
     fn note(&self, addresses: Vec<SocketAddr>) {
         // A hint: when the thread is that busy, the next change is noted.
-        let _ = self.jobs.try_send(Job::Note(addresses));
+        if self.jobs.capacity() > JOBS_KEPT {
+            let _ = self.jobs.try_send(Job::Note(addresses));
+        }
     }
 }
 
@@ -142,31 +149,35 @@ impl Written {
 }
 
 impl Committer {
-    fn run(mut self, inbox: &thread_mpsc::Receiver<Job>) {
+    async fn run(mut self, mut inbox: mpsc::Receiver<Job>) {
         loop {
             let job = if self.full {
-                inbox.recv_timeout(LOOK_EVERY)
+                timeout(LOOK_EVERY, inbox.recv()).await.ok()
             } else if self.file.shelf().has_work() {
                 // What the core waits for comes first.
-                inbox.recv_timeout(Duration::ZERO)
+                match inbox.try_recv() {
+                    Err(TryRecvError::Empty) => None,
+                    job => Some(job.ok()),
+                }
             } else {
-                inbox.recv().map_err(|RecvError| RecvTimeoutError::Disconnected)
+                Some(inbox.recv().await)
             };
-            let job = match job {
-                Ok(job) => Some(job),
-                Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => break,
-            };
-            self.look_at_room();
-            match job {
+            // Nobody posts any more.
+            if matches!(job, Some(None)) {
+                break;
+            }
+            self.look_at_room().await;
+            match job.flatten() {
                 Some(Job::Write(batch, ticket)) => {
+                    work_takes_time().await;
                     self.commit(|file| file.write(&batch));
                     self.written.add(&batch);
-                    self.report(Report::Durable(ticket));
+                    work_takes_time().await;
+                    self.report(Report::Durable(ticket)).await;
                 }
                 Some(Job::Stage(snapshot)) => self.file.shelf().stage(snapshot),
                 Some(Job::Note(addresses)) => self.commit(|file| file.note(&addresses)),
-                None => self.work_on_snapshots(),
+                None => self.work_on_snapshots().await,
             }
         }
         let Written { batches, entries, bytes } = self.written;
@@ -174,14 +185,15 @@ impl Committer {
     }
 
     /// A piece of it.
-    fn work_on_snapshots(&mut self) {
+    async fn work_on_snapshots(&mut self) {
         let needed = self.file.shelf().unwritten();
         if needed > 0 && (self.full || self.file.free_bytes().is_some_and(|free| !fits(free, needed))) {
             self.file.shelf().give_up();
-            return self.report(Report::Staged(false));
+            return self.report(Report::Staged(false)).await;
         }
+        work_takes_time().await;
         if !self.full && self.commit(GroupFile::step) == Step::Staged {
-            self.report(Report::Staged(true));
+            self.report(Report::Staged(true)).await;
         }
     }
 
@@ -194,17 +206,17 @@ impl Committer {
         }
     }
 
-    fn look_at_room(&mut self) {
+    async fn look_at_room(&mut self) {
         let Some(free) = self.file.free_bytes() else { return };
         if let Some(full) = changed(self.full, free) {
             self.full = full;
-            self.report(Report::Full(full));
+            self.report(Report::Full(full)).await;
         }
     }
 
-    fn report(&self, report: Report) {
+    async fn report(&self, report: Report) {
         // Nobody listens any more: the replica is stopping.
-        let _ = self.reports.blocking_send(report);
+        let _ = self.reports.send(report).await;
     }
 }
 
@@ -225,5 +237,5 @@ fn changed(full: bool, free: u64) -> Option<bool> {
 /// Ends the process at once: what the failed write did is unknown, so nobody is told anything.
 fn fail(path: &Path, error: &str) -> ! {
     tracing::error!(path = %path.display(), error, "the disk failed; ending at once");
-    std::process::exit(EXIT_DISK_FAILED)
+    end(EXIT_DISK_FAILED)
 }

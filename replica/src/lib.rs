@@ -30,7 +30,7 @@ pub mod server;
 
 use std::cell::Cell;
 use std::future::Future;
-use std::io::{self, Write as _};
+use std::io;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
@@ -40,6 +40,7 @@ use std::time::Duration;
 use common::clock::Clock;
 use common::directory::{LeaseKeeper, Names};
 use common::ids::{ClusterId, InstanceId};
+use common::machine::{Signals, TcpListener, announce, end};
 use common::names::{
     Address, ContractName, Entry, LogicalName, ObjectName, Patch, Readiness, Sharing, Tags, Target, Weight,
 };
@@ -47,12 +48,10 @@ use common::replication::{Limits, Member, ReplicaId};
 use common::rpc::limits::REPLICA;
 use common::rpc::name_service::RegisterError;
 use common::rpc::transport::{ServeOptions, serve};
-use common::services::TABLE;
+use common::services::Served;
 use common::telemetry;
 use futures::FutureExt as _;
 use futures::future::{join_all, select_all};
-use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -117,25 +116,25 @@ impl Failure {
     }
 }
 
-/// Runs a replica until it is asked to stop. For a `LocalRuntime`.
+/// Runs a replica that hosts a member of each of these services, until it is asked to stop. For a `LocalRuntime`.
 ///
 /// # Errors
 /// [`Failure`].
-pub async fn run(config: Config) -> Result<(), Failure> {
-    let mut signals = Signals::new()?;
+pub async fn run(config: Config, services: &'static [Served]) -> Result<(), Failure> {
+    let mut signals = Signals::listen()?;
     let replica = tokio::select! {
-        replica = Replica::start(&config) => replica?,
-        () = signals.first() => return Ok(()),
+        replica = Replica::start(&config, services) => replica?,
+        () = signals.next() => return Ok(()),
     };
     let keeper = replica.names.keep(config.ttl, replica.boot, replica.owner);
     let ended = tokio::select! {
         never = replica.stay_registered(&keeper) => never,
-        () = signals.first() => Ok(()),
+        () = signals.next() => Ok(()),
     };
     let stop = async {
         tokio::select! {
             () = replica.stop(keeper) => {}
-            () = signals.first() => std::process::exit(1),
+            () = signals.next() => end(1),
         }
     };
     if timeout(STOP_WITHIN, stop).await.is_err() {
@@ -161,14 +160,14 @@ struct Replica {
 
 impl Replica {
     /// Starts everything but the registration.
-    async fn start(config: &Config) -> Result<Self, Failure> {
+    async fn start(config: &Config, services: &'static [Served]) -> Result<Self, Failure> {
         config.check().map_err(Failure::Usage)?;
         let name = config.name.clone().ok_or_else(|| Failure::Usage("which replica?".to_owned()))?;
         let names = match config.name_server.as_slice() {
             [] => Names::from_env("replica").map_err(|error| Failure::Usage(error.to_string()))?,
             servers => Names::new(servers.to_vec(), "replica"),
         };
-        let starts = TABLE.iter().map(|service| genesis::start_of(service.name, config));
+        let starts = services.iter().map(|service| genesis::start_of(service.name, config));
         let starts: Vec<_> = starts.collect::<Result<_, _>>().map_err(Failure::Usage)?;
         let listener = listen(config.listen).await?;
         let address = listener.local_addr()?;
@@ -181,7 +180,7 @@ impl Replica {
         let owner =
             directory.as_ref().map(|directory| directory.owner_key()).transpose().map_err(FileError::from)?;
         let mut opened = Vec::new();
-        for service in TABLE {
+        for service in services {
             let group = service.name.parse().expect("the table's names keep the grammar");
             let place = Place { directory: directory.clone(), group };
             let found = look_into(&place)?;
@@ -312,17 +311,14 @@ impl Replica {
 
     fn say_ready(&self) -> io::Result<()> {
         let groups: Vec<_> = self.groups.iter().map(|group| group.name().as_str()).collect();
-        let mut out = io::stdout().lock();
-        writeln!(
-            out,
+        announce(&format!(
             "replica ready name={} address={} data={} groups={} cluster={}",
             self.name,
             self.address,
             self.data,
             groups.join(","),
             self.cluster
-        )?;
-        out.flush()
+        ))
     }
 
     /// Hands over, answers what is under way, and leaves.
@@ -344,7 +340,7 @@ pub(crate) fn spawn_essential(task: impl Future<Output = ()> + 'static) {
     tokio::task::spawn_local(async {
         if AssertUnwindSafe(task).catch_unwind().await.is_err() {
             tracing::error!("a task panicked; ending at once");
-            std::process::exit(1);
+            end(1);
         }
     });
 }
@@ -405,26 +401,6 @@ fn planted() -> Result<Planted, Failure> {
 /// A value of the ready line.
 fn quoted(value: &str) -> String {
     if value.contains(char::is_whitespace) { format!("\"{value}\"") } else { value.to_owned() }
-}
-
-/// What asks a process to stop.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    /// Returns at the next one.
-    async fn first(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }
 
 #[cfg(test)]

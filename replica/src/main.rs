@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use common::rpc::limits;
+use common::services::TABLE;
 use common::telemetry;
 use replica::Failure;
 use replica::config::Config;
@@ -27,7 +28,7 @@ fn main() -> ExitCode {
 fn run(config: Config) -> Result<(), Failure> {
     telemetry::start(&config.log, config.log_format.into()).map_err(Failure::Usage)?;
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-    let ended = runtime.block_on(replica::run(config));
+    let ended = runtime.block_on(replica::run(config, TABLE));
     runtime.shutdown_background();
     ended
 }

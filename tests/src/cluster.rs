@@ -23,11 +23,14 @@ pub struct Options {
     pub min_in_sync: u8,
     /// How long a silent process keeps its names.
     pub ttl: Duration,
+    /// A program that is told `replica` or `frontend` as its first argument, and takes the place of both: to host other
+    /// services than the shipped ones.
+    pub hosting: Option<&'static str>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { replicas: 3, front_ends: 1, min_in_sync: 1, ttl: Duration::from_secs(3) }
+        Self { replicas: 3, front_ends: 1, min_in_sync: 1, ttl: Duration::from_secs(3), hosting: None }
     }
 }
 
@@ -58,6 +61,9 @@ pub struct Cluster {
     /// The front ends.
     pub front_ends: Vec<Process>,
     folder: TempDir,
+    /// What each replica and front end is told.
+    common: Vec<String>,
+    hosting: Option<&'static str>,
 }
 
 impl Cluster {
@@ -77,7 +83,8 @@ impl Cluster {
         let folder = tempfile::tempdir()?;
         let start = |name: &str, program: &'static str, data: Option<(&str, &str)>, args: &[&str]| {
             let place = place(name);
-            let mut all = vec!["-l".to_owned(), SocketAddr::new(place.ip, 0).to_string()];
+            let (program, mut all) = hosted(program, options.hosting);
+            all.extend(["-l".to_owned(), SocketAddr::new(place.ip, 0).to_string()]);
             if !place.ip.is_loopback() {
                 all.push("--insecure-bind".to_owned());
             }
@@ -109,9 +116,25 @@ impl Cluster {
             let args = [&common[..], &["--http", "off"]].concat();
             front_ends.push(start(&format!("frontend.{n}"), "frontend", None, &args)?);
         }
-        let cluster = Self { name_server, replicas, front_ends, folder };
+        let common = common.map(str::to_owned).into();
+        let cluster = Self { name_server, replicas, front_ends, folder, common, hosting: options.hosting };
         cluster.await_whole(options.replicas.into())?;
         Ok(cluster)
+    }
+
+    /// Starts one more replica, on an empty disk.
+    ///
+    /// # Errors
+    /// When it did not become ready.
+    pub fn add_replica(&mut self) -> Result<()> {
+        let number = (self.replicas.len() + 1).to_string();
+        let name = format!("replica.{number}");
+        let (program, mut args) = hosted("replica", self.hosting);
+        let data = self.data(&name).to_string_lossy().into_owned();
+        args.extend(["--data-dir".to_owned(), data, number]);
+        args.extend(self.common.iter().cloned());
+        self.replicas.push(Process::start(&name, program, args, self.folder.path())?);
+        Ok(())
     }
 
     /// Where `name` keeps its data: the file `nameserver.redb`, the directory of a replica.
@@ -220,5 +243,13 @@ impl Cluster {
     /// Every process.
     pub fn processes(&mut self) -> impl Iterator<Item = &mut Process> {
         std::iter::once(&mut self.name_server).chain(&mut self.replicas).chain(&mut self.front_ends)
+    }
+}
+
+/// The program to start in the place of `program`, and its first arguments.
+fn hosted(program: &'static str, hosting: Option<&'static str>) -> (&'static str, Vec<String>) {
+    match hosting {
+        Some(host) if program != "nameserver" => (host, vec![program.to_owned()]),
+        _ => (program, Vec::new()),
     }
 }

@@ -10,5 +10,8 @@ pub mod load;
 pub mod measure;
 pub mod process;
 pub mod shop;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod source;
+pub mod tally;
 pub mod trouble;

@@ -15,6 +15,7 @@ use super::stub::NameServerStub;
 use super::{NameError, NameServer, PATIENCE};
 use crate::clock::Clock;
 use crate::ids::InstanceId;
+use crate::machine::Thread;
 use crate::names::{AnyName, Entry, Expect, Holder, LogicalName, OwnerKey, Patch, Stamped, Tenure};
 use crate::rpc::limits::NAME_SERVICE;
 use crate::rpc::name_service::{NameServiceClient, RegisterError, Registered, UpdateError};
@@ -70,27 +71,18 @@ impl LeaseKeeper {
         let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
         let (events, _) = broadcast::channel(EVENTS_MAX);
         let told = events.clone();
-        std::thread::Builder::new()
-            .name("lease".to_owned())
-            .spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .build()
-                    .expect("a machine that cannot give a poll descriptor runs no server");
-                let server = NameServiceClient::from(stub);
-                let shell = Shell {
-                    server,
-                    clock: Clock::start(),
-                    core: LeaseCore::new(ttl),
-                    instance,
-                    owner,
-                    under_way: FuturesUnordered::new(),
-                    events: told,
-                    registering: BTreeMap::new(),
-                    updating: BTreeMap::new(),
-                };
-                runtime.block_on(shell.run(inbox));
-            })
+        let shell = move || Shell {
+            server: NameServiceClient::from(stub),
+            clock: Clock::start(),
+            core: LeaseCore::new(ttl),
+            instance,
+            owner,
+            under_way: FuturesUnordered::new(),
+            events: told,
+            registering: BTreeMap::new(),
+            updating: BTreeMap::new(),
+        };
+        Thread::start("lease".to_owned(), || shell().run(inbox))
             .expect("a machine that cannot start a thread runs no server");
         Self { requests, events }
     }

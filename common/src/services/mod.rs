@@ -166,7 +166,7 @@ impl Served {
     }
 }
 
-/// Every service there is.
+/// Every service that the programs host. A program of one's own may host others: the engines take the table as a value.
 pub const TABLE: &[Served] = &[Served::passive::<just_hungry::JustHungry>(just_hungry::NAME)];
 
 /// The most bytes of a reply, since a group remembers a million of them.

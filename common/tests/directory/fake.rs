@@ -41,6 +41,8 @@ pub(crate) struct State {
     pub(crate) warned: u32,
     /// Changes up to here are forgotten.
     pub(crate) compacted: Revision,
+    /// How far its wall clock is ahead of ours.
+    pub(crate) ahead: Duration,
     /// Programs that said hello.
     pub(crate) greeted: Vec<String>,
     history: Vec<Change>,
@@ -87,6 +89,7 @@ impl Fake {
             warned: 0,
             mute: false,
             compacted: stamp.rev,
+            ahead: Duration::ZERO,
             greeted: Vec::new(),
             history: Vec::new(),
         };
@@ -222,7 +225,10 @@ impl NameService for Desk {
         let ours = state.stamp.cluster;
         match who.cluster {
             Some(yours) if yours != ours => Err(HelloError::WrongCluster { yours, ours }),
-            _ => Ok(Welcome { stamp: state.stamp, version: String::new(), now: Clock::wall() }),
+            _ => {
+                let now = Clock::wall().plus(state.ahead);
+                Ok(Welcome { stamp: state.stamp, version: String::new(), now })
+            }
         }
     }
 

@@ -77,6 +77,17 @@ async fn a_view_shows_each_change_and_all_pages() {
 }
 
 #[tokio::test]
+async fn a_wall_clock_that_differs_from_the_name_servers_shows_once_it_is_greeted() {
+    let fake = Fake::open();
+    fake.change(|state| state.ahead = Duration::from_mins(10));
+    let names = names(&[fake.address]);
+    let mut off = names.clock_off();
+    assert_eq!(*off.borrow_and_update(), None);
+    timeout(LONG, names.cluster()).await.expect("it answers");
+    assert!(off.borrow_and_update().expect("greeted") > Duration::from_mins(9));
+}
+
+#[tokio::test]
 async fn f11_an_empty_registry_does_not_empty_a_view() {
     let fake = Fake::open();
     fake.put(record("a"));

@@ -1,8 +1,7 @@
-use std::sync::mpsc;
-use std::thread::JoinHandle;
-
 use common::clock::Clock;
+use common::machine::{Thread, work_takes_time};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::timeout;
 use tracing::{error, info};
 
 use super::{Fault, RETRY_EVERY, Store, Write};
@@ -28,7 +27,7 @@ pub enum Report {
 pub struct Committer {
     last: Token,
     reports: UnboundedSender<Report>,
-    thread: Option<(mpsc::Sender<Job>, JoinHandle<()>)>,
+    thread: Option<(UnboundedSender<Job>, Thread)>,
 }
 
 struct Job {
@@ -51,11 +50,9 @@ impl Committer {
     /// When the system has no thread left.
     pub fn start(store: impl Store + 'static) -> std::io::Result<(Self, UnboundedReceiver<Report>)> {
         let (reports, receiver) = unbounded_channel();
-        let (jobs, queue) = mpsc::channel();
-        let to_shell = reports.clone();
-        let thread = std::thread::Builder::new()
-            .name("commit".into())
-            .spawn(move || Worker { store, queue, reports: to_shell, kept: Vec::new() }.run())?;
+        let (jobs, queue) = unbounded_channel();
+        let worker = Worker { store, queue, reports: reports.clone(), kept: Vec::new() };
+        let thread = Thread::start("commit".into(), move || worker.run())?;
         Ok((Self { last: Token(0), reports, thread: Some((jobs, thread)) }, receiver))
     }
 
@@ -74,7 +71,9 @@ impl Committer {
         let job = Job { token: self.last, writes, alone };
         match &self.thread {
             // A thread that panicked takes the process with it: nobody is told anything false.
-            Some((jobs, _)) => jobs.send(job).expect("the commit thread lives as long as its queue"),
+            Some((jobs, _)) => {
+                assert!(jobs.send(job).is_ok(), "the commit thread lives as long as its queue");
+            }
             // The receiver is gone only when nobody waits any more.
             None => drop(self.reports.send(Report::Durable(self.last))),
         }
@@ -82,28 +81,34 @@ impl Committer {
     }
 
     /// Writes what was handed in, and closes the store.
-    pub fn close(mut self) {
+    pub async fn close(mut self) {
         if let Some((jobs, thread)) = self.thread.take() {
             drop(jobs);
-            if thread.join().is_err() {
-                error!("the commit thread panicked");
-            }
+            thread.ended().await;
         }
     }
 }
 
 struct Worker<S> {
     store: S,
-    queue: mpsc::Receiver<Job>,
+    queue: UnboundedReceiver<Job>,
     reports: UnboundedSender<Report>,
     /// What a failed store still owes.
     kept: Vec<Write>,
 }
 
 impl<S: Store> Worker<S> {
-    fn run(mut self) {
+    async fn run(mut self) {
         let mut next = None;
-        while let Some(job) = next.take().or_else(|| self.queue.recv().ok()) {
+        loop {
+            let job = match next.take() {
+                Some(job) => job,
+                None => match self.queue.recv().await {
+                    Some(job) => job,
+                    None => return,
+                },
+            };
+            work_takes_time().await;
             let Job { mut token, mut writes, alone } = job;
             while !alone && writes.len() < WRITES_AT_ONCE {
                 match self.queue.try_recv() {
@@ -118,7 +123,9 @@ impl<S: Store> Worker<S> {
                     Err(_) => break,
                 }
             }
-            match self.store.commit(&writes) {
+            let committed = self.store.commit(&writes);
+            work_takes_time().await;
+            match committed {
                 Ok(()) => self.tell(Report::Durable(token)),
                 Err(fault) => {
                     // Else a later job, taken while the store is down, would be told durable ahead of this one.
@@ -127,7 +134,7 @@ impl<S: Store> Worker<S> {
                         writes.extend(job.writes);
                     }
                     self.kept = writes;
-                    if !self.recover(token, fault) {
+                    if !self.recover(token, fault).await {
                         return;
                     }
                 }
@@ -137,24 +144,24 @@ impl<S: Store> Worker<S> {
 
     /// Answers everybody with the fault until the store is back and all that it owes is written; false when we are to
     /// stop.
-    fn recover(&mut self, mut token: Token, mut fault: Fault) -> bool {
+    async fn recover(&mut self, mut token: Token, mut fault: Fault) -> bool {
         error!(error = %fault, "the store failed; lookups and renewals go on");
         self.tell(Report::Failed(token, fault.clone()));
         let clock = Clock::start();
         let mut retry_at = clock.now() + RETRY_EVERY;
         loop {
-            match self.queue.recv_timeout(retry_at.since(clock.now())) {
-                Ok(job) => {
+            match timeout(retry_at.since(clock.now()), self.queue.recv()).await {
+                Ok(Some(job)) => {
                     token = job.token;
                     self.kept.extend(job.writes);
                     self.tell(Report::Failed(token, fault.clone()));
                     continue;
                 }
-                Err(mpsc::RecvTimeoutError::Disconnected) => {
+                Ok(None) => {
                     error!(error = %fault, "stopped with changes that the store did not take");
                     return false;
                 }
-                Err(mpsc::RecvTimeoutError::Timeout) => retry_at = clock.now() + RETRY_EVERY,
+                Err(_) => retry_at = clock.now() + RETRY_EVERY,
             }
             match self.store.reopen().and_then(|()| self.store.commit(&self.kept)) {
                 Ok(()) => {
@@ -183,6 +190,11 @@ mod tests {
     use super::super::flaky::Flaky;
     use super::*;
 
+    /// Waits, outside a runtime.
+    fn block_on(done: impl Future<Output = ()>) {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(done);
+    }
+
     fn write(n: u64) -> Vec<Write> {
         vec![Write::Boot(BootCount(n))]
     }
@@ -199,7 +211,7 @@ mod tests {
         let second = committer.submit(write(2));
         assert_eq!(reports.blocking_recv(), Some(Report::Failed(second, fault)));
         assert_eq!(reports.blocking_recv(), Some(Report::Durable(second)));
-        committer.close();
+        block_on(committer.close());
         assert_eq!(*commits.lock().unwrap(), [[write(1), write(2)].concat()]);
     }
 
@@ -211,7 +223,7 @@ mod tests {
         committer.submit(write(1));
         committer.submit_alone(write(2));
         committer.submit(write(3));
-        committer.close();
+        block_on(committer.close());
         while reports.blocking_recv().is_some_and(|report| report != Report::Durable(Token(3))) {}
         assert_eq!(*commits.lock().unwrap(), [write(1), write(2), write(3)]);
     }
@@ -221,18 +233,18 @@ mod tests {
         let store = Flaky::default();
         *store.failures.lock().unwrap() = 1;
         let commits = Arc::clone(&store.commits);
-        let (jobs, queue) = mpsc::channel();
+        let (jobs, queue) = unbounded_channel();
         let (to_shell, mut reports) = unbounded_channel();
         let job = |n, alone| Job { token: Token(n), writes: write(n), alone };
         jobs.send(job(1, false)).unwrap();
         jobs.send(job(2, true)).unwrap();
         let worker = Worker { store, queue, reports: to_shell, kept: Vec::new() };
-        let thread = std::thread::spawn(move || worker.run());
+        let thread = Thread::start("commit".into(), move || worker.run()).unwrap();
         assert!(matches!(reports.blocking_recv(), Some(Report::Failed(..))));
         jobs.send(job(3, false)).unwrap();
         while reports.blocking_recv().is_some_and(|report| report != Report::Durable(Token(3))) {}
         drop(jobs);
-        thread.join().unwrap();
+        block_on(thread.ended());
         assert_eq!(commits.lock().unwrap().concat(), [write(1), write(2), write(3)].concat());
     }
 }

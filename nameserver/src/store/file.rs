@@ -1,15 +1,19 @@
 //! The embedded file: redb, one table per kind of row, each value with a checksum of its own.
 
-use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use common::ids::ClusterId;
+use common::machine::fs::{
+    self, DirBuilder, DirBuilderExt as _, File, OpenOptions, OpenOptionsExt as _, Permissions,
+    PermissionsExt as _, TryLockError,
+};
 use common::names::{BootCount, LeaseId, Revision};
-use redb::{Database, Durability, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+#[cfg(feature = "sim")]
+use redb::StorageError;
+use redb::{Database, DatabaseError, Durability, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -91,7 +95,7 @@ pub fn open(path: &Path, cluster: Option<ClusterId>) -> Result<(FileStore, Image
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     make_directory(directory).map_err(io)?;
     let lock = lock(path)?;
-    if !path.try_exists().map_err(io)? {
+    if !fs::exists(path).map_err(io)? {
         create(path, directory, cluster.unwrap_or_else(ClusterId::random)).map_err(io)?;
     }
     let damaged = |fault: Fault| OpenError::Damaged { path: path.to_owned(), why: fault.0 };
@@ -106,8 +110,7 @@ pub fn open(path: &Path, cluster: Option<ClusterId>) -> Result<(FileStore, Image
 impl FileStore {
     /// Refuses before anything is written, so that a full disk costs an error and not the file.
     fn check_room(&mut self) -> Result<(), Fault> {
-        let disk = rustix::fs::statvfs(&self.path).map_err(|error| Fault(error.to_string()))?;
-        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        let free = fs::free_bytes(&self.path).map_err(fault)?;
         self.full = free < if self.full { 2 * FREE_BYTES_MIN } else { FREE_BYTES_MIN };
         if self.full {
             return Err(Fault(format!("the disk is full: {} MiB are left", free >> 20)));
@@ -251,12 +254,33 @@ fn checksum(table: &str, key: &[u8], body: &[u8]) -> u32 {
 /// Opens what is there; what a disk, and not a cache, has of it.
 fn open_database(path: &Path) -> Result<Database, Fault> {
     let file = File::open(path).map_err(fault)?;
-    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).map_err(fault)?;
+    fs::drop_cache(&file).map_err(fault)?;
     drop(file);
-    let open = || Database::builder().set_cache_size(CACHE_BYTES).open(path);
+    let open = || open_at(path);
     // redb is known to panic over some damaged files.
     let opened = std::panic::catch_unwind(AssertUnwindSafe(open));
     opened.map_err(|_| Fault("redb panicked while opening it".into()))?.map_err(fault)
+}
+
+#[cfg(not(feature = "sim"))]
+fn open_at(path: &Path) -> Result<Database, DatabaseError> {
+    Database::builder().set_cache_size(CACHE_BYTES).open(path)
+}
+
+#[cfg(not(feature = "sim"))]
+fn make(file: File) -> Result<Database, DatabaseError> {
+    Database::builder().create_file(file)
+}
+
+#[cfg(feature = "sim")]
+fn open_at(path: &Path) -> Result<Database, DatabaseError> {
+    make(File::open(path).map_err(StorageError::from)?)
+}
+
+#[cfg(feature = "sim")]
+fn make(file: File) -> Result<Database, DatabaseError> {
+    let backend = file.into_backend().map_err(StorageError::from)?;
+    Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(backend)
 }
 
 /// Makes an empty store: under another name first, so that a crash leaves a whole one or none.
@@ -270,7 +294,7 @@ fn create(path: &Path, directory: &Path, cluster: ClusterId) -> io::Result<()> {
         .mode(0o600)
         .open(&unfinished)?;
     let other = |error: Fault| io::Error::other(error.0);
-    let database = Database::builder().create_file(file.try_clone()?).map_err(io::Error::other)?;
+    let database = make(file.try_clone()?).map_err(io::Error::other)?;
     let transaction = database.begin_write().map_err(io::Error::other)?;
     {
         let mut meta = transaction.open_table(META).map_err(io::Error::other)?;
@@ -286,16 +310,16 @@ fn create(path: &Path, directory: &Path, cluster: ClusterId) -> io::Result<()> {
     transaction.commit().map_err(io::Error::other)?;
     drop(database);
     file.sync_all()?;
-    std::fs::rename(&unfinished, path)?;
+    fs::rename(&unfinished, path)?;
     File::open(directory)?.sync_all()
 }
 
 /// Makes a directory, and sees to it that it stays: an unsynced one is gone after a power loss.
 fn make_directory(directory: &Path) -> io::Result<()> {
-    if directory.is_dir() {
+    if fs::is_directory(directory) {
         return Ok(());
     }
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     match directory.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         Some(parent) => File::open(parent)?.sync_all(),
         None => Ok(()),

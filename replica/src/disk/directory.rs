@@ -1,10 +1,11 @@
 //! A replica's data directory: one process at a time, private, and never half made.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use common::machine::fs::{
+    self, DirBuilder, DirBuilderExt as _, File, OpenOptions, OpenOptionsExt as _, TryLockError,
+};
 use common::names::OwnerKey;
 
 /// A data directory, locked for the life of this value.
@@ -111,7 +112,7 @@ impl Directory {
     pub(super) fn put_aside(&self, name: &str, aside: &str) -> Result<PathBuf, DirectoryError> {
         let mut to = self.path.join(aside);
         let mut count = 1;
-        while to.exists() {
+        while at(&to, fs::exists(&to))? {
             count += 1;
             to = self.path.join(format!("{aside}.{count}"));
         }
@@ -134,7 +135,7 @@ impl Directory {
 
 /// Makes `path` and what is missing above it, each private and each durable in its parent.
 fn make(path: &Path) -> Result<(), DirectoryError> {
-    if path.is_dir() {
+    if fs::is_directory(path) {
         return Ok(());
     }
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -142,7 +143,7 @@ fn make(path: &Path) -> Result<(), DirectoryError> {
     match DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => sync_directory(parent),
         // Another process made it at the same moment; the lock tells us apart.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && fs::is_directory(path) => Ok(()),
         Err(error) => Err(DirectoryError::Io { path: path.to_owned(), error }),
     }
 }

@@ -5,7 +5,6 @@
 //! its pages only when it repairs. That a log's entries follow each other is in the entries' own chained checksums.
 
 use std::cell::Cell;
-use std::fs::File;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -13,11 +12,12 @@ use std::sync::Arc;
 
 use common::clock::{Clock, Timestamp};
 use common::ids::ClusterId;
+use common::machine::fs::{self, File};
 use common::replication::{Entry, GroupName, LogIndex, ReplicaId};
 use redb::backends::InMemoryBackend;
 use redb::{
-    Builder, Database, Durability, ReadableDatabase as _, ReadableTable, Table, TableDefinition,
-    WriteTransaction,
+    Builder, Database, DatabaseError, Durability, ReadableDatabase as _, ReadableTable, Table,
+    TableDefinition, WriteTransaction,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -135,14 +135,14 @@ impl Place {
     /// [`FileError`]; damage is no error but a finding.
     pub fn open(&self) -> Result<Found, FileError> {
         let path = self.path();
-        if self.directory.is_none() || !path.exists() {
+        let failed = |error: std::io::Error| FileError::Failed { path: path.clone(), why: error.to_string() };
+        if self.directory.is_none() || !fs::exists(&path).map_err(failed)? {
             return Ok(Found::Nothing);
         }
         // What a restart reads must be what the disk has, not what failed to reach it and stayed in the page cache.
-        forget_cache(&path)
-            .map_err(|error| FileError::Failed { path: path.clone(), why: error.to_string() })?;
+        forget_cache(&path).map_err(failed)?;
         let opened = catch_unwind(AssertUnwindSafe(|| {
-            let mut database = builder().open(&path)?;
+            let mut database = open_database(&path)?;
             // After a clean end redb trusts the file, down to which of its pages are free to be written over.
             if !database.check_integrity()? {
                 return Err(Unreadable::Damaged("redb: pages are not what was written".to_owned()));
@@ -182,10 +182,10 @@ impl Place {
             }
             Some(directory) => {
                 directory.make_file(&self.name(), |file: &mut File| {
-                    let database = builder().create_file(file.try_clone()?).map_err(std::io::Error::other)?;
+                    let database = make_database(file.try_clone()?).map_err(std::io::Error::other)?;
                     stamp(&database, &self.group, identity).map_err(std::io::Error::other)
                 })?;
-                builder().open(&path).map_err(|error| failed(error.into()))?
+                open_database(&path).map_err(|error| failed(error.into()))?
             }
         };
         let mark = self.directory.as_ref().map(|_| {
@@ -239,8 +239,7 @@ impl GroupFile {
 
     /// Room on its file system; `None` when it is not known, or the file is in memory.
     pub(super) fn free_bytes(&self) -> Option<u64> {
-        let room = rustix::fs::statvfs(self.path.as_ref()?).ok()?;
-        Some(room.f_bavail.saturating_mul(room.f_frsize))
+        fs::free_bytes(self.path.as_ref()?).ok()
     }
 
     /// Writes `batch` in one transaction, fsynced.
@@ -399,9 +398,34 @@ impl<E: Into<redb::Error>> From<E> for Unreadable {
     }
 }
 
+/// Makes an empty database of an empty file.
+#[cfg(not(feature = "sim"))]
+fn make_database(file: File) -> Result<Database, DatabaseError> {
+    builder().create_file(file)
+}
+
+/// Opens the database at `path`.
+#[cfg(not(feature = "sim"))]
+fn open_database(path: &Path) -> Result<Database, DatabaseError> {
+    builder().open(path)
+}
+
+/// Makes an empty database of an empty file of a simulated disk.
+#[cfg(feature = "sim")]
+fn make_database(file: File) -> Result<Database, DatabaseError> {
+    let backend = file.into_backend().map_err(redb::StorageError::from)?;
+    builder().create_with_backend(backend)
+}
+
+/// Opens the database at `path` of a simulated disk.
+#[cfg(feature = "sim")]
+fn open_database(path: &Path) -> Result<Database, DatabaseError> {
+    make_database(File::open(path).map_err(redb::StorageError::from)?)
+}
+
 /// Drops what the operating system remembers of the file at `path`, as far as it is on the disk.
 fn forget_cache(path: &Path) -> std::io::Result<()> {
-    Ok(rustix::fs::fadvise(File::open(path)?, 0, None, rustix::fs::Advice::DontNeed)?)
+    fs::drop_cache(&File::open(path)?)
 }
 
 fn builder() -> Builder {

@@ -7,11 +7,10 @@
 //! The mark is written after the batch's fsync and has none of its own, so it is never ahead of the disk. After a kill
 //! it is exact; after a power loss it may be behind, and then shows less.
 
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use common::machine::fs::{File, FileExt as _, OpenOptions, OpenOptionsExt as _};
 use common::replication::ReplicaId;
 
 /// The mark of one file.

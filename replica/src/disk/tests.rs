@@ -19,6 +19,11 @@ use crate::passive::{LogBase, Stored};
 const IDENTITY: Identity =
     Identity { cluster: ClusterId::from_bytes([7; 16]), replica: ReplicaId::from_u128(42) };
 
+/// Waits, outside a runtime.
+fn block_on(done: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(done);
+}
+
 fn group() -> GroupName {
     "just.hungry".parse().unwrap()
 }
@@ -108,7 +113,7 @@ fn what_was_reported_durable_is_there_after_a_crash() {
     let (_, stored) = loaded(&open(copy.path()));
     assert_eq!(stored.entries, plain(&written));
     assert_eq!(stored.config, Some(config));
-    disk.close();
+    block_on(disk.close());
 }
 
 #[test]
@@ -170,7 +175,7 @@ fn a_snapshot_is_staged_between_batches_and_counts_from_its_own_batch_on() {
     assert_eq!(loaded(&open(copy.path())).1.snapshot, None);
     disk.submit(WriteBatch { snapshot: Some(bytes.clone()), ..WriteBatch::default() }, Ticket(5));
     assert_eq!(inbox.blocking_recv(), Some(Report::Durable(Ticket(5))));
-    disk.close();
+    block_on(disk.close());
     let (_, stored) = loaded(&directory);
     assert_eq!((stored.snapshot, stored.entries), (Some(bytes), plain(&written)));
 }
@@ -316,7 +321,7 @@ fn in_memory_the_same_is_written_and_nothing_is_left() {
     let disk = CommitThread::start(&group, nowhere.format(IDENTITY).unwrap(), reports).unwrap();
     disk.submit(appending(&entries(None, 1, 3)), Ticket(9));
     assert_eq!(inbox.blocking_recv(), Some(Report::Durable(Ticket(9))));
-    disk.close();
+    block_on(disk.close());
     assert!(matches!(nowhere.open().unwrap(), Found::Nothing));
 }
 

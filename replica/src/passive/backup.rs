@@ -92,8 +92,14 @@ impl Core {
         };
         let config_version = hello.config_version;
         let met = Met { config_version, former, returns, ..Met::new(hello.me, hello.last.index) };
-        if self.met.len() < MET_MAX || before.is_some() {
-            self.met.insert(id, met);
+        self.met.insert(id, met);
+        if self.met.len() > MET_MAX {
+            // Somebody who is no member, and asks again when it is there.
+            let members = self.config.as_ref().map(|config| &config.in_sync);
+            let stranger =
+                |other: &&ReplicaId| **other != id && members.is_none_or(|set| !set.contains(**other));
+            let stranger = self.met.keys().find(stranger).copied();
+            self.met.remove(&stranger.unwrap_or(id));
         }
         if returns >= CLONE_RETURNS {
             self.alarm(format!("{id} is the identity of two processes: a cloned disk"));
@@ -118,15 +124,21 @@ impl Core {
         }
         if epoch == self.epoch && self.leading.is_some() {
             self.ask_again_at = Some(self.now.at);
-            return Err(refused(format!("{epoch} is led from here")));
+            return Err(self.refuse_loudly(format!("{from} leads {epoch}, which is led from here")));
         }
         if epoch == self.epoch && self.following.is_some_and(|followed| followed != from) {
-            return Err(refused(format!("{epoch} has another primary")));
+            return Err(self.refuse_loudly(format!("{from} leads {epoch}, which has another primary")));
         }
         self.enter(epoch);
         self.following = Some(from);
         self.heard = Some(self.now.at);
         Ok(())
+    }
+
+    /// Refuses what no correct member sends: two lead one epoch, or what is committed would change.
+    fn refuse_loudly(&mut self, why: String) -> ReplyBody {
+        self.alarm(why.clone());
+        refused(why)
     }
 
     /// Enters `epoch`, if it is later: what was verified against an earlier one counts no more.
@@ -140,6 +152,7 @@ impl Core {
         self.matched = LogIndex(0);
         self.following = None;
         self.heard = None;
+        self.caught_up = None;
         self.pending_cas = None;
         self.joining.incoming = None;
     }
@@ -174,7 +187,8 @@ impl Core {
         let first = entries.iter().find(differs).map_or(upto.next(), |entry| entry.index);
         if first <= upto && first <= last {
             if first <= self.committed.max(self.matched) {
-                return Err(refused(format!("{first} would replace an entry committed or verified")));
+                let why = format!("entry {first} would be replaced, which is committed or was verified");
+                return Err(self.refuse_loudly(why));
             }
             self.truncate(first);
         }
@@ -198,6 +212,9 @@ impl Core {
 
     /// A primary says that the log is committed up to `committed`; we believe it as far as our log is its log.
     fn advance(&mut self, committed: LogIndex) {
+        if committed <= self.matched {
+            self.caught_up = Some(self.now.at);
+        }
         let committed = committed.min(self.matched);
         if committed > self.committed {
             self.commit(committed);

@@ -52,8 +52,9 @@ impl Core {
         let since = self.now.at;
         let result = match consistency {
             Consistency::StaleOk { max_age } => {
-                let fresh = self.heard.is_some_and(|heard| self.now.at.since(heard) <= max_age);
-                if fresh || self.leading.is_some() { self.read(&payload) } else { Err(QueryError::Behind) }
+                let since = self.fresh_at();
+                let fresh = since.is_some_and(|at| self.now.at.since(at) <= max_age);
+                if fresh { self.read(&payload) } else { Err(QueryError::Behind) }
             }
             Consistency::Linearizable => match self.reads() {
                 Ok(reads) => {
@@ -78,6 +79,14 @@ impl Core {
         let reads = self.leading.as_mut().map(|primary| &mut primary.reads);
         let busy = QueryError::Busy { retry_in: BUSY_RETRY };
         reads.filter(|reads| reads.waiting.len() < READS_MAX).ok_or(busy)
+    }
+
+    /// When the state was certainly the newest there was. A primary that was stopped, or cut off, may be none any more:
+    /// it knows by its peers' word, as a backup does by its primary's.
+    fn fresh_at(&self) -> Option<Moment> {
+        let Some(primary) = &self.leading else { return self.caught_up };
+        let confirmed = |id| primary.peers.get(&id).and_then(|peer| peer.confirmed_at);
+        self.others().iter().map(confirmed).min().unwrap_or(Some(self.now.at))
     }
 
     fn read(&self, payload: &[u8]) -> Result<Answer, QueryError> {

@@ -17,12 +17,12 @@ use std::time::Duration;
 
 use common::clock::{Clock, Moment};
 use common::directory::Names;
+use common::machine::{self, TcpStream, aside};
 use common::replication::{Epoch, GroupConfig, ReplicaId};
 use common::rpc::peer::{Hello, Message, Reply};
 use common::rpc::replica::{Answer, Done, MemberStatus, QueryError, Role, SubmitError};
 use futures::future::{FutureExt as _, LocalBoxFuture};
 use futures::stream::{FuturesUnordered, StreamExt as _};
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep_until, timeout};
 use tracing::{error, info, warn};
@@ -498,17 +498,13 @@ impl Driver {
         let disk = self.disk.take().expect("open until closed");
         let (place, cluster) = (self.place.clone(), self.setup.cluster);
         let identity = Identity { cluster, replica: ReplicaId::random() };
+        disk.close().await;
         let anew = move || {
-            disk.close();
             place.give_up(keep)?;
             place.format(identity)
         };
         // fsync, and waiting for it, never on the runtime's thread.
-        let file = match tokio::task::spawn_blocking(anew).await {
-            Ok(Ok(file)) => file,
-            Ok(Err(error)) => end(&error),
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-        };
+        let file = aside(anew).await.unwrap_or_else(|error| end(&error));
         let (reporter, reports) = mpsc::channel(REPORTS_MAX);
         let started = CommitThread::start(&self.setup.group, file, reporter);
         match started.and_then(|disk| Ok((disk, Workshop::start(&self.setup.group)?))) {
@@ -537,7 +533,7 @@ impl Driver {
         self.tell_long_rounds();
         if let Some(disk) = self.disk.take() {
             // A panic there has ended the process already.
-            let _ = tokio::task::spawn_blocking(|| disk.close()).await;
+            disk.close().await;
         }
         let _ = closed.send(());
     }
@@ -622,5 +618,5 @@ async fn look(address: SocketAddr) -> bool {
 /// Ends the process at once, as a failed write does.
 fn end(error: &dyn std::fmt::Display) -> ! {
     error!(%error, "the disk failed; ending at once");
-    std::process::exit(EXIT_DISK_FAILED)
+    machine::end(EXIT_DISK_FAILED)
 }

@@ -60,8 +60,15 @@ pub(super) fn following(primary: Member) -> Core {
 }
 
 pub(super) fn following_with(primary: Member, snapshots: SnapshotAfter) -> Core {
-    let mut core = core(snapshots);
-    let effects = step(&mut core, Event::Record(Some(config(primary))));
+    on_disk(core(snapshots), config(primary))
+}
+
+pub(super) fn following_record(record: GroupConfig) -> Core {
+    on_disk(core(SnapshotAfter::default()), record)
+}
+
+fn on_disk(mut core: Core, record: GroupConfig) -> Core {
+    let effects = step(&mut core, Event::Record(Some(record)));
     let written = effects.iter().find_map(|effect| match effect {
         Effect::Persist(_, ticket) => Some(*ticket),
         _ => None,
@@ -98,7 +105,10 @@ fn an_entry_that_was_verified_is_not_replaced_in_its_epoch() {
     assert!(!refused(&append(&mut core, first.point(), vec![good], 1)));
     let gap = LogPoint { epoch: Epoch(0), index: LogIndex(0) };
     let other = Entry::seal(0, LogIndex(1), Epoch(0), Timestamp::from_millis(1), genesis());
-    assert!(refused(&append(&mut core, gap, vec![other], 2)));
+    let effects = append(&mut core, gap, vec![other], 2);
+    assert!(refused(&effects));
+    // No correct primary sends that: somebody should look.
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Alarm { .. })), "{effects:?}");
     assert_eq!(core.progress().last.index, LogIndex(2));
 }
 

@@ -14,6 +14,8 @@ use super::{Core, Effect, Fault, SHRINK_AFTER, SUSPECT_AFTER, Standing};
 /// How far behind a learner may be when it begins to count: about a batch. Under load it would never quite get there
 /// if commits did not wait for it.
 const NEARLY_THERE: u64 = 1024;
+/// How long a learner that does not answer is sent beacons.
+const LEARNER_KEPT: Duration = Duration::from_mins(1);
 /// How long a member that was dropped must be caught up before it is let in again; doubled with each dropping.
 const REJOIN_AFTER: Duration = Duration::from_secs(1);
 const REJOIN_AFTER_MAX: Duration = Duration::from_mins(1);
@@ -117,13 +119,17 @@ impl Core {
     fn measure_lag(&mut self) {
         let (durable, last, now) = (self.log.durable(), self.log.last().index, self.now.at);
         let Some(primary) = &mut self.leading else { return };
-        let others = primary.peers.values().map(|peer| peer.matched).max().unwrap_or_default();
-        primary.lagging = behind(primary.lagging, durable, others, now);
+        let member = |id| self.config.as_ref().is_some_and(|config| config.in_sync.contains(id));
+        // Beacons to nobody, for ever: who is back asks again to be fed.
+        let is_there = |peer: &Peer| peer.owes_since.is_none_or(|since| now.since(since) < LEARNER_KEPT);
+        let counts = primary.membership.letting_in;
+        primary.peers.retain(|id, peer| member(*id) || counts == Some(*id) || is_there(peer));
+        let others = primary.peers.iter().filter(|(id, _)| member(**id)).map(|(_, peer)| peer.matched);
+        primary.lagging = behind(primary.lagging, durable, others.max().unwrap_or_default(), now);
         for (id, peer) in &mut primary.peers {
             peer.lagging = behind(peer.lagging, peer.matched, durable, now);
-            let in_sync = self.config.as_ref().is_some_and(|config| config.in_sync.contains(*id));
             if let Some(boot) = peer.boot {
-                primary.membership.observe(now, boot, in_sync, peer.is_nearly_there(last));
+                primary.membership.observe(now, boot, member(*id), peer.is_nearly_there(last));
             }
         }
     }

@@ -130,6 +130,8 @@ pub struct Core {
     following: Option<ReplicaId>,
     /// When the primary of this epoch was last heard.
     heard: Option<Moment>,
+    /// When all was applied that it had committed by then.
+    caught_up: Option<Moment>,
     /// Prefix verified against this epoch's primary.
     matched: LogIndex,
     /// Up to where entries are known to be committed.
@@ -227,6 +229,7 @@ impl Core {
             led: Epoch(0),
             following: None,
             heard: None,
+            caught_up: None,
             matched: LogIndex(0),
             committed: applied.index,
             snapshot: stored.snapshot.map(|bytes| Taken {
@@ -471,6 +474,7 @@ impl Core {
     fn diverge(&mut self) {
         self.stand_aside(Standing::Diverged);
         self.heard = None;
+        self.caught_up = None;
         self.ask_again_at = None;
         self.joining = Joining::default();
         self.suspicion.stand_down(self.now.at);

@@ -52,6 +52,8 @@ pub(super) struct Peer {
     /// The snapshot being sent, if it needs one, and where the next piece begins.
     snapshot: Option<(LogPoint, u64)>,
     pub(super) confirmed_round: u64,
+    /// When this epoch was still its own, for certain.
+    pub(super) confirmed_at: Option<Moment>,
     /// Since when it owes an answer; `None`: it owes none.
     pub(super) owes_since: Option<Moment>,
     /// Its socket refuses.
@@ -330,13 +332,16 @@ impl Core {
     fn feed(&mut self) {
         let forced = self.config.as_ref().map_or(ConfigVersion(0), |config| config.forced);
         let feeds_forced = self.planted(Fault::FeedsForced);
+        let ackset = self.ackset();
         let Some(primary) = &mut self.leading else { return };
         let mut due = Vec::new();
         for (&id, peer) in &mut primary.peers {
             // Whether it may be fed or not: what was due is not due again.
             peer.retry_at = peer.retry_at.filter(|&at| at > self.now.at);
             let knows = peer.config_version >= forced || feeds_forced;
-            if knows && peer.retry_at.is_none() && !peer.refused && !peer.full {
+            // Whose disk is full is filled no further, but as long as all wait for it.
+            let has_room = !peer.full || ackset.contains(id);
+            if knows && has_room && peer.retry_at.is_none() && !peer.refused {
                 due.push(id);
             }
         }
@@ -402,6 +407,7 @@ impl Core {
         // Of an epoch before: it says nothing about this one.
         let reply = reply.filter(|reply| reply.epoch == self.epoch || unfenced);
         let body = reply.map(|reply| reply.body);
+        let asked = peer.owes_since.unwrap_or(self.now.at);
         if !matches!(body, None | Some(ReplyBody::Refused { .. })) {
             // Who refuses does not follow, and is dropped as if it were silent.
             peer.heard();
@@ -418,6 +424,7 @@ impl Core {
             }
             Some(ReplyBody::Confirmed { round, full }) => {
                 peer.confirmed_round = peer.confirmed_round.max(round);
+                peer.confirmed_at = Some(asked);
                 peer.full = full;
             }
             Some(ReplyBody::Next { offset }) => {

@@ -181,11 +181,16 @@ impl Core {
                 self.effects.push(Effect::Stopped);
             }
             // Its disk is what all wait for, or refuses for all. What is under way waits for that disk, too.
-            None if self.disk_full || hangs => {
+            None if (self.disk_full || hangs) && self.is_spare() => {
                 self.hands_over(DRAIN_FOR);
             }
             _ => {}
         }
+    }
+
+    /// Whether enough members are left without this one.
+    fn is_spare(&self) -> bool {
+        self.config.as_ref().is_some_and(|config| config.in_sync.len() > usize::from(config.min_in_sync))
     }
 
     /// Whether there is still something to wait for.

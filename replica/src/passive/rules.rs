@@ -4,17 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::clock::Timestamp;
-use common::replication::{BootId, Entry, Epoch, GroupConfig, LogIndex, Member};
+use common::replication::{
+    BootId, Entry, Epoch, GroupConfig, LogIndex, LogPoint, Member, ReplicaId, RequestId,
+};
 use common::rpc::peer::{Hello, Message, Reply, ReplyBody, StateHash};
-use common::rpc::replica::Role;
+use common::rpc::replica::{Answer, Consistency, QueryError, Role};
 
-use super::hostile::{ME, OTHER, following, following_with, genesis, now, update};
+use super::hostile::{ME, OTHER, following, following_record, following_with, genesis, now, update};
 use super::{Core, Effect, Event, SUSPECT_AFTER, SnapshotAfter, Ticket, Waiter};
 
 /// One core among others that are played here.
 struct Play {
     core: Core,
     ms: u64,
+    /// Whether the name server answers.
+    authority: bool,
     /// Whether its disk answers.
     disk: bool,
     /// Whether the other's disk is full, and whether it answers confirmations at all.
@@ -26,6 +30,10 @@ struct Play {
     proposed: Vec<GroupConfig>,
     alarms: Vec<String>,
     replies: Vec<ReplyBody>,
+    /// Peers from this one on do not answer.
+    silent_from: u128,
+    /// What came of the last query.
+    queried: Option<Result<Answer, QueryError>>,
     /// When it read the record, which a candidacy begins with.
     read_at: Vec<u64>,
 }
@@ -35,6 +43,7 @@ impl Play {
         Self {
             core,
             ms: 10,
+            authority: true,
             disk: true,
             full: false,
             refuses: false,
@@ -43,6 +52,8 @@ impl Play {
             proposed: Vec::new(),
             alarms: Vec::new(),
             replies: Vec::new(),
+            silent_from: u128::MAX,
+            queried: None,
             read_at: Vec::new(),
         }
     }
@@ -66,11 +77,13 @@ impl Play {
             Effect::Persist(_, ticket) => self.writing = Some(ticket),
             Effect::Cas { next } => {
                 self.proposed.push(next.clone());
-                return Some(Event::Record(Some(next)));
+                return self.authority.then_some(Event::Record(Some(next)));
             }
             Effect::ReadRecord { .. } => self.read_at.push(self.ms),
             Effect::Alarm { why } => self.alarms.push(why),
             Effect::Reply { reply, .. } => self.replies.push(reply.body),
+            Effect::Queried { result, .. } => self.queried = Some(result),
+            Effect::Send { to, .. } if to >= ReplicaId::from_u128(self.silent_from) => {}
             Effect::Send { ticket, message, .. } => {
                 let body = match message {
                     Message::Append { prev, entries, .. } => {
@@ -111,13 +124,20 @@ impl Play {
     }
 
     fn submit(&mut self, n: u64) {
-        let request = common::replication::RequestId::from_parts(Timestamp::from_millis(n), 0, 0);
+        let request = RequestId::from_parts(Timestamp::from_millis(n), 0, 0);
         let deadline = now(1_000_000).at;
         let (facts, payload) = (bytes::Bytes::new(), bytes::Bytes::from_static(b"any"));
         self.step(Event::Execute { waiter: Waiter(n), request, facts, payload, deadline });
     }
 
-    fn in_sync(&self) -> Vec<common::replication::ReplicaId> {
+    fn stale_read(&mut self) -> Result<Answer, QueryError> {
+        let consistency = Consistency::StaleOk { max_age: Duration::from_secs(1) };
+        let (waiter, payload, deadline) = (Waiter(3), bytes::Bytes::new(), now(1_000_000).at);
+        self.step(Event::Query { waiter, consistency, payload, deadline });
+        self.queried.take().expect("answered at once")
+    }
+
+    fn in_sync(&self) -> Vec<ReplicaId> {
         self.core.newest_config().unwrap().in_sync.iter().collect()
     }
 }
@@ -234,6 +254,16 @@ fn a_full_backup_is_dropped_and_comes_back_when_it_has_room() {
 }
 
 #[test]
+fn a_full_backup_is_fed_as_long_as_it_counts() {
+    let mut play = primary();
+    play.authority = false;
+    play.full = true;
+    play.pass(Duration::from_secs(1));
+    play.submit(2);
+    assert_eq!((play.in_sync().len(), play.core.progress().committed), (2, LogIndex(3)));
+}
+
+#[test]
 fn a_backup_says_that_its_disk_is_full() {
     let (mut play, _) = backup();
     play.step(Event::DiskFull(true));
@@ -299,4 +329,58 @@ fn a_replica_whose_clock_is_off_stands_a_second_later() {
     let wrong = candidacy(Duration::from_secs(301));
     assert_eq!((right.1, wrong.1), (0, 1));
     assert_eq!(wrong.0, right.0 + 1_000);
+}
+
+#[test]
+fn a_primary_whose_disk_is_full_stays_when_the_others_are_too_few_to_answer() {
+    let two = GroupConfig { min_in_sync: 2, ..super::hostile::config(ME) };
+    let mut play = Play::new(following_record(two));
+    play.meet(2);
+    play.step(Event::DiskFull(true));
+    play.pass(Duration::from_secs(1));
+    assert!(play.proposed.is_empty(), "{:?}", play.proposed);
+}
+
+#[test]
+fn a_primary_that_nobody_confirms_answers_no_stale_read_either() {
+    let mut play = primary();
+    play.pass(Duration::from_millis(200));
+    assert!(play.stale_read().is_ok());
+    // Stopped for longer than the read allows, and not asked anybody since.
+    play.ms += 10_000;
+    assert!(play.stale_read().is_err());
+    play.pass(Duration::from_millis(200));
+    assert!(play.stale_read().is_ok());
+}
+
+#[test]
+fn a_learner_that_lacks_what_its_primary_committed_answers_no_stale_read() {
+    let (mut play, second) = backup();
+    assert!(play.stale_read().is_ok());
+    play.ms += 10_000;
+    let later = LogIndex(9);
+    let message =
+        Message::Confirm { from: OTHER.id, epoch: Epoch(1), round: 1, committed: later, state: None };
+    play.step(Event::Peer { waiter: Waiter(1), message });
+    assert!(play.stale_read().is_err());
+    append(&mut play, &second, &update(&second, Epoch(1), b"more"));
+    assert!(play.stale_read().is_ok());
+}
+
+#[test]
+fn learners_that_came_and_went_leave_room_for_others() {
+    let mut play = primary();
+    let join = |play: &mut Play, n: u128| {
+        let me = Member { id: ReplicaId::from_u128(n), boot: BootId::from_u128(n) };
+        let message = Message::Join { me, last: LogPoint::default() };
+        play.step(Event::Peer { waiter: Waiter(1), message });
+        play.replies.pop().unwrap()
+    };
+    play.silent_from = 100;
+    for n in 100..200 {
+        join(&mut play, n);
+    }
+    assert!(matches!(join(&mut play, 300), ReplyBody::NotPrimary { .. }));
+    play.pass(Duration::from_secs(61));
+    assert_eq!(join(&mut play, 300), ReplyBody::Accepted);
 }

@@ -21,6 +21,7 @@ use replica::disk::file::{Found, Identity, Place};
 use replica::disk::{CommitThread, Disk as _, REPORTS_MAX};
 use replica::passive::{LogBase, Ticket, WriteBatch};
 use tempfile::TempDir;
+use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 
 /// What redb writes and reads at once.
@@ -138,14 +139,15 @@ impl Patient {
             write(WriteBatch { append: pair.to_vec(), ..WriteBatch::default() })?;
         }
         // Copied while it is open, nothing that closing would write is in the copy.
+        let close = || Ok::<_, anyhow::Error>(Builder::new_current_thread().build()?.block_on(disk.close()));
         let whole = match left {
             Left::Killed => {
                 let whole = fs::read(path("made"))?;
-                disk.close();
+                close()?;
                 whole
             }
             Left::Stopped => {
-                disk.close();
+                close()?;
                 fs::read(path("made"))?
             }
         };

@@ -8,12 +8,10 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
-use socket2::{SockRef, TcpKeepalive};
 use tarpc::client::stub::Stub;
 use tarpc::client::{self, Channel, RpcError};
 use tarpc::context::Context;
 use tarpc::{ClientMessage, RequestName, Response};
-use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -24,15 +22,12 @@ use super::error::{CallError, Unsent};
 use super::link::{Link, Side, Socket};
 use super::preamble::{self, Ask, Unwelcome, Verdict};
 use crate::ids::ClusterId;
+use crate::machine::{TcpStream, keep_alive};
 use crate::names::{Address, Host};
 use crate::rpc::limits::{Contract, IDLE_TIME_CLIENT, PREAMBLE_TIME};
 
 /// An answer with this id is the server's farewell.
 pub(super) const FAREWELL: u64 = u64::MAX;
-/// After this long without a byte, TCP asks whether the other machine still lives.
-const KEEPALIVE: Duration = Duration::from_secs(30);
-/// And asks again so often, three times in all, before it gives up.
-const KEEPALIVE_AGAIN: Duration = Duration::from_secs(10);
 /// When to try again at a server that is full or stopping.
 const UNWELCOME_RETRY: Duration = Duration::from_millis(500);
 
@@ -336,8 +331,7 @@ async fn open(address: &Address) -> io::Result<TcpStream> {
 /// What both ends want of a socket.
 pub(super) fn prepare(socket: &TcpStream) -> io::Result<()> {
     socket.set_nodelay(true)?;
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE_AGAIN).with_retries(3);
-    SockRef::from(socket).set_tcp_keepalive(&keepalive)
+    keep_alive(socket)
 }
 
 fn no_answer(within: Duration) -> io::Error {

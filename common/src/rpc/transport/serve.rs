@@ -18,7 +18,6 @@ use serde::de::DeserializeOwned;
 use tarpc::server::{BaseChannel, Channel as _, Config, Serve};
 use tarpc::{ChannelError, RequestName};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -32,6 +31,7 @@ use super::rarely::Rarely;
 use super::seats::{Seat, Seats};
 use super::server_side::{Leaving, ServerSide};
 use crate::ids::ClusterId;
+use crate::machine::{TcpListener, TcpStream};
 use crate::rpc::limits::{Contract, DESCRIPTORS_KEPT, PREAMBLE_TIME, STOP_TIME};
 
 /// Who is told to go is given this long to read it.

@@ -1,27 +1,26 @@
 //! The thread for what takes long of a large state: making snapshots, restoring them, forgetting them. It gives way
 //! to everybody else on the machine.
 
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::{io, process, thread};
 
 use common::clock::Clock;
+use common::machine::{Thread, end, give_way, work_takes_time};
 use common::replication::GroupName;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::{self, Receiver, Sender};
 use tracing::{error, info};
 
 use crate::passive::{Work, Worked};
 
 /// One work is under way at most, and what is to be forgotten comes with what was done.
 const JOBS_MAX: usize = 8;
-/// The niceness of those who should run when nobody else wants to.
-const LAST_OF_ALL: i32 = 19;
 
 /// The way to the thread, and what comes back.
 #[derive(Debug)]
 pub(super) struct Workshop {
-    jobs: SyncSender<Work>,
-    done: mpsc::Receiver<Worked>,
+    jobs: Sender<Work>,
+    done: Receiver<Worked>,
 }
 
 impl Workshop {
@@ -30,17 +29,10 @@ impl Workshop {
     /// # Errors
     /// When the operating system has no thread for us.
     pub(super) fn start(group: &GroupName) -> io::Result<Self> {
-        let (jobs, inbox) = sync_channel(JOBS_MAX);
+        let (jobs, inbox) = mpsc::channel(JOBS_MAX);
         let (finished, done) = mpsc::channel(1);
-        let name = group.clone();
-        thread::Builder::new().name(format!("snapshots {group}")).spawn(move || {
-            // Without it the work is in the way a little; it is right all the same.
-            let _ = rustix::process::nice(LAST_OF_ALL);
-            if catch_unwind(AssertUnwindSafe(|| work(&name, &inbox, &finished))).is_err() {
-                error!(group = %name, "a snapshot panicked; ending at once");
-                process::exit(1);
-            }
-        })?;
+        let group = group.clone();
+        Thread::start(format!("snapshots {group}"), move || work(group, inbox, finished))?;
         Ok(Self { jobs, done })
     }
 
@@ -59,17 +51,23 @@ impl Workshop {
     }
 }
 
-fn work(group: &GroupName, inbox: &Receiver<Work>, finished: &mpsc::Sender<Worked>) {
+async fn work(group: GroupName, mut inbox: Receiver<Work>, finished: Sender<Worked>) {
+    give_way();
     let clock = Clock::start();
-    while let Ok(work) = inbox.recv() {
+    while let Some(work) = inbox.recv().await {
         let began = clock.now();
         let what = if matches!(work, Work::Take { .. }) { "snapshot taken" } else { "snapshot restored" };
-        let Some(worked) = work.run() else { continue };
+        work_takes_time().await;
+        let Ok(worked) = catch_unwind(AssertUnwindSafe(|| work.run())) else {
+            error!(%group, "a snapshot panicked; ending at once");
+            end(1);
+        };
+        let Some(worked) = worked else { continue };
         if let Some((last, bytes)) = worked.snapshot() {
             let (index, took) = (last.index, clock.now().since(began));
             info!(%group, %index, bytes = bytes.len(), ?took, "{what}");
         }
         // Nobody listens any more: the identity was given up, or the process ends.
-        let _ = finished.blocking_send(worked);
+        let _ = finished.send(worked).await;
     }
 }

@@ -1,0 +1,31 @@
+//! `std::fs`, as far as it is used for what must survive.
+
+use std::io;
+use std::path::Path;
+
+pub use std::fs::{
+    DirBuilder, File, OpenOptions, Permissions, TryLockError, exists, read_to_string, remove_file, rename,
+};
+pub use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
+
+/// Whether there is a directory at `path`.
+pub fn is_directory(path: &Path) -> bool {
+    path.is_dir()
+}
+
+/// Drops what is cached of `file`, so that what is read is what the disk has, not what failed to reach it.
+///
+/// # Errors
+/// The operating system's.
+pub fn drop_cache(file: &File) -> io::Result<()> {
+    Ok(rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed)?)
+}
+
+/// Room on the file system on which `path` is.
+///
+/// # Errors
+/// The operating system's.
+pub fn free_bytes(path: &Path) -> io::Result<u64> {
+    let room = rustix::fs::statvfs(path)?;
+    Ok(room.f_bavail.saturating_mul(room.f_frsize))
+}

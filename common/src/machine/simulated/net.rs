@@ -1,0 +1,159 @@
+//! turmoil's sockets, and what turmoil lacks: a direction that can be cut while TCP waits and loses nothing (turmoil's
+//! own one-way partition drops segments out of a stream, which no TCP does), and listeners that know their address.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::future::poll_fn;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{here, trace};
+
+thread_local! {
+    /// Directions in which nothing arrives: from, to.
+    static CUT: RefCell<BTreeSet<(IpAddr, IpAddr)>> = const { RefCell::new(BTreeSet::new()) };
+    /// Who waits for one to be mended.
+    static WAITING: RefCell<Vec<Waker>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Lets nothing arrive at `to` that comes from `from`, until it is mended.
+pub fn cut(from: IpAddr, to: IpAddr) {
+    CUT.with_borrow_mut(|cut| cut.insert((from, to)));
+}
+
+/// Lets all arrive that was sent meanwhile.
+pub fn mend(from: IpAddr, to: IpAddr) {
+    CUT.with_borrow_mut(|cut| cut.remove(&(from, to)));
+    WAITING.take().into_iter().for_each(Waker::wake);
+}
+
+fn poll_open(from: IpAddr, to: IpAddr, cx: &Context<'_>) -> Poll<()> {
+    if CUT.with_borrow(|cut| cut.contains(&(from, to))) {
+        WAITING.with_borrow_mut(|waiting| waiting.push(cx.waker().clone()));
+        return Poll::Pending;
+    }
+    Poll::Ready(())
+}
+
+/// A simulated listener.
+#[derive(Debug)]
+pub struct TcpListener {
+    inner: Inner,
+    address: SocketAddr,
+}
+
+struct Inner(turmoil::net::TcpListener);
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("listener")
+    }
+}
+
+impl TcpListener {
+    /// Listens on the machine that asks. turmoil binds to "every address" only; it is told as the one asked for.
+    ///
+    /// # Errors
+    /// When the port is taken, or the address is another machine's.
+    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
+        if address.ip() != here().ip {
+            return Err(io::ErrorKind::AddrNotAvailable.into());
+        }
+        let inner = turmoil::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await?;
+        let port = inner.local_addr()?.port();
+        Ok(Self { inner: Inner(inner), address: SocketAddr::new(address.ip(), port) })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// None.
+    #[expect(clippy::unnecessary_wraps, reason = "the operating system's may fail")]
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.address)
+    }
+
+    /// The next caller.
+    ///
+    /// # Errors
+    /// turmoil's.
+    pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let (inner, peer) = self.inner.0.accept().await?;
+        Ok((TcpStream { inner, local: self.address.ip(), remote: peer.ip() }, peer))
+    }
+}
+
+/// A simulated connection.
+#[derive(Debug)]
+pub struct TcpStream {
+    inner: turmoil::net::TcpStream,
+    local: IpAddr,
+    remote: IpAddr,
+}
+
+impl TcpStream {
+    /// Connects; TCP's own hello is repeated until both directions are open.
+    ///
+    /// # Errors
+    /// turmoil's: nobody listens there.
+    pub async fn connect(to: impl turmoil::ToSocketAddrs) -> io::Result<Self> {
+        let inner = Box::pin(turmoil::net::TcpStream::connect(to)).await?;
+        let (local, remote) = (here().ip, inner.peer_addr()?.ip());
+        poll_fn(|cx| poll_open(local, remote, cx)).await;
+        poll_fn(|cx| poll_open(remote, local, cx)).await;
+        Ok(Self { inner, local, remote })
+    }
+
+    /// Nothing is delayed here but by the network.
+    ///
+    /// # Errors
+    /// None.
+    pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        self.inner.set_nodelay(nodelay)
+    }
+}
+
+/// Machines that lose their power are not noticed by TCP here; the time-outs of the transport have to do.
+///
+/// # Errors
+/// None.
+#[expect(clippy::unnecessary_wraps, reason = "the operating system's may fail")]
+pub fn keep_alive(_: &TcpStream) -> io::Result<()> {
+    Ok(())
+}
+
+impl AsyncRead for TcpStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if poll_open(self.remote, self.local, cx).is_pending() {
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.inner).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for TcpStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.inner).poll_write(cx, buf);
+        if let Poll::Ready(Ok(count)) = written {
+            let at = turmoil::sim_elapsed().unwrap_or_default();
+            trace::bytes(1, u64::try_from(at.as_nanos()).unwrap_or(u64::MAX), &buf[..count]);
+        }
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
