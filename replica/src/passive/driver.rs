@@ -40,7 +40,7 @@ use crate::links::Links;
 const ROUND_MAX: usize = 256;
 /// How long a peer's socket has to accept when it is looked at.
 const LOOK_WITHIN: Duration = Duration::from_millis(300);
-/// A round of the core that took this long kept everybody waiting: worth a line.
+/// A round of the core that took this long kept everybody waiting: counted, and told now and then.
 const LONG_ROUND: Duration = Duration::from_millis(20);
 /// Trouble that passes sooner is none: a healthy start waits for the name server, and a new group for its first record.
 const TROUBLE_LASTS: Duration = Duration::from_secs(5);
@@ -92,6 +92,8 @@ pub struct Driver {
     /// Questions to the name server under way. Apart, because an operator has them dropped.
     questions: FuturesUnordered<LocalBoxFuture<'static, Event>>,
     known: Known,
+    /// Rounds that took long, since they were last told.
+    long_rounds: Vec<Duration>,
     /// What was last logged of it.
     told: Option<(Role, Epoch, &'static str)>,
     /// When that was trouble for so long that somebody should know.
@@ -183,6 +185,7 @@ impl Driver {
             asked: FuturesUnordered::new(),
             questions: FuturesUnordered::new(),
             known: Known::new(me),
+            long_rounds: Vec::new(),
             told: None,
             warn_at: None,
             identity,
@@ -233,7 +236,7 @@ impl Driver {
             self.sweep(now.at);
             let took = self.clock.now().since(now.at);
             if took >= LONG_ROUND {
-                warn!(group = %self.setup.group, ?took, "long round");
+                self.long_rounds.push(took);
             }
             let wake = self.clock.instant(self.core.wake_at(now.at));
             if timer.deadline() != wake {
@@ -527,6 +530,7 @@ impl Driver {
     }
 
     async fn close(mut self, closed: oneshot::Sender<()>) {
+        self.tell_long_rounds();
         if let Some(disk) = self.disk.take() {
             // A panic there has ended the process already.
             disk.close().await;
@@ -537,7 +541,17 @@ impl Driver {
     fn sweep(&mut self, now: Moment) {
         if now.since(self.swept) >= SWEEP_EVERY {
             self.swept = now;
+            self.tell_long_rounds();
             self.waiting.retain(|_, waiting| !waiting.is_gone());
+        }
+    }
+
+    /// How often everybody had to wait for this task, and how long at worst.
+    fn tell_long_rounds(&mut self) {
+        if let Some(worst) = self.long_rounds.iter().max() {
+            let (group, count) = (&self.setup.group, self.long_rounds.len());
+            warn!(%group, count, took = ?worst, "long rounds");
+            self.long_rounds.clear();
         }
     }
 

@@ -79,7 +79,12 @@ fn strike(times: u32, blow: Blow, at_the_primary: bool) -> Result<Vec<Duration>>
         wait(WATCHED)?;
         match blow {
             Blow::Kill | Blow::Stop => process.start_again()?,
-            Blow::Pause => process.signal(Signal::CONT)?,
+            Blow::Pause => {
+                process.signal(Signal::CONT)?;
+                // As a new process: one that was dropped again and again waits ever longer before it may come back.
+                process.kill()?;
+                process.start_again()?;
+            }
         }
         cluster.await_whole(count).context("after a blow")?;
     }

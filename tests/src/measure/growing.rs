@@ -8,7 +8,7 @@ use common::clock::Moment;
 
 use super::crowd::{Crowd, Door, Placed, judge, open_shop, wait};
 use super::usage::Cpu;
-use super::{figure, ms, per_second};
+use super::{figure, ms, number, per_second};
 use crate::cluster::{Cluster, Options};
 
 /// Customers who fill a group.
@@ -20,6 +20,8 @@ const LIVE_PAUSE: Duration = Duration::from_millis(5);
 const CALM: Duration = Duration::from_secs(5);
 /// How often a log, or the state of a member, is looked at.
 const LOOK: Duration = Duration::from_millis(10);
+/// By then a replica has told of its long rounds.
+const TOLD_WITHIN: Duration = Duration::from_secs(11);
 /// How long anything may take here: a million orders on a slow machine.
 const PATIENCE: Duration = Duration::from_mins(10);
 
@@ -104,7 +106,6 @@ pub fn snapshots(orders: u64) -> Result<()> {
     let data = cluster.replicas[away].told("data").to_owned();
     fs::remove_dir_all(data)?;
     comes_back(&mut cluster, door, away, &format!("snapshot of {orders} orders sent and installed"))?;
-    long_rounds(&cluster);
     memory(&mut cluster)
 }
 
@@ -136,22 +137,21 @@ fn comes_back(cluster: &mut Cluster, door: Door, away: usize, what: &str) -> Res
     figure(format!("{what}: live orders before"), format!("{before}, longest silence {}", ms(silent_before)));
     figure(format!("{what}: live orders meanwhile"), format!("{during}, longest silence {}", ms(silent)));
     figure(format!("{what}: processor time of the primary"), ms(primary_cpu.whole));
-    long_rounds(cluster);
-    Ok(())
+    long_rounds(cluster)
 }
 
-/// How often a core's task was busy for longer than it should be, by the replicas' logs.
-fn long_rounds(cluster: &Cluster) {
+/// How often a core's task was busy for longer than it should be, by the replicas' logs: they tell every 10 s.
+fn long_rounds(cluster: &Cluster) -> Result<()> {
+    wait(TOLD_WITHIN)?;
     for replica in &cluster.replicas {
         let log = replica.log();
-        let rounds: Vec<Duration> =
-            log.lines().filter(|line| line.contains("long round")).filter_map(took).collect();
-        let worst = rounds.iter().max().copied().unwrap_or_default();
-        figure(
-            format!("rounds of the core of {} longer than 20 ms", replica.name()),
-            format!("{}, worst {}", rounds.len(), ms(worst)),
-        );
+        let lines: Vec<&str> = log.lines().filter(|line| line.contains("long rounds")).collect();
+        let count: u64 = lines.iter().filter_map(|line| number(line, "count")).sum();
+        let worst = lines.iter().filter_map(|line| took(line)).max().unwrap_or_default();
+        let what = format!("rounds of the core of {} longer than 20 ms", replica.name());
+        figure(what, format!("{count}, worst {}", ms(worst)));
     }
+    Ok(())
 }
 
 fn fill(cluster: &Cluster, orders: u64) -> Result<()> {

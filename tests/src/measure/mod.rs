@@ -32,6 +32,12 @@ pub fn load_of_machine(when: &str) -> Result<()> {
     Ok(())
 }
 
+/// The number that a line of a log has for `field`.
+fn number(line: &str, field: &str) -> Option<u64> {
+    let (_, rest) = line.split_once(&format!(" {field}="))?;
+    rest.split(|other: char| !other.is_ascii_digit()).next()?.parse().ok()
+}
+
 /// Milliseconds, for a person.
 pub fn ms(time: Duration) -> String {
     format!("{:.1} ms", time.as_secs_f64() * 1000.0)

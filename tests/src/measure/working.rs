@@ -8,7 +8,7 @@ use redb::{Database, Durability, TableDefinition};
 
 use super::crowd::{Crowd, Door, judge, open_shop, wait};
 use super::usage::Cpu;
-use super::{figure, per_second};
+use super::{figure, number, per_second};
 use crate::cluster::{Cluster, Options};
 use crate::process::Process;
 
@@ -34,12 +34,7 @@ impl Written {
         let log = process.log();
         let line =
             log.lines().rev().find(|line| line.contains("file closed")).context("it was not closed")?;
-        let field = |name: &str| -> Result<u64> {
-            let (_, rest) =
-                line.split_once(&format!("{name}=")).with_context(|| format!("{name}: {line}"))?;
-            let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
-            Ok(digits.parse()?)
-        };
+        let field = |name: &str| number(line, name).with_context(|| format!("{name}: {line}"));
         Ok(Self { batches: field("batches")?, entries: field("entries")?, bytes: field("bytes")? })
     }
 }

@@ -74,17 +74,12 @@ struct Conversation {
 
 impl Route {
     /// Serves `contract` with what `service` makes for each connection. Neither needs to be `Send`.
-    ///
-    /// # Panics
-    /// When the contract's limits would deadlock tarpc.
     pub fn new<S>(contract: Contract, service: impl Fn(Caller) -> S + 'static) -> Self
     where
         S: Serve + Clone + 'static,
         S::Req: RequestName + DeserializeOwned + 'static,
         S::Resp: Serialize + 'static,
     {
-        let (ours, tarpc) = (contract.limits.in_flight, Config::default().pending_response_buffer);
-        assert!(ours < tarpc, "{ours} requests in flight would fill tarpc's {tarpc} places for answers");
         let converse = move |socket, caller, conversation| {
             let service = Guarded { contract: contract.name, inner: service(caller) };
             converse(socket, contract, service, conversation).boxed_local()
@@ -386,7 +381,9 @@ where
     let leaving = Rc::new(Cell::new(Leaving::No));
     let side = ServerSide::new(limits, leaving.clone(), seat);
     let link = Link::new(socket, side, limits.frame_in, limits.frame_out, &limits);
-    let channel = BaseChannel::with_defaults(link).max_concurrent_requests(limits.in_flight);
+    // With fewer places for answers than requests, handlers and channel would wait for each other.
+    let config = Config { pending_response_buffer: limits.in_flight + 1 };
+    let channel = BaseChannel::new(config, link).max_concurrent_requests(limits.in_flight);
     let mut requests = pin!(channel.requests());
     let mut stopped = pin!(stop.cancelled());
     let mut parked = FuturesUnordered::new();

@@ -18,7 +18,8 @@ use super::seats::Seat;
 use crate::rpc::limits::{IDLE_TIME, Limits, UNSENT_MAX};
 
 /// Requests without an answer, noted before those past their deadline are swept out: tarpc answers nothing for them.
-const NOTED_MAX: usize = 128;
+/// More than any contract lets be under way, so that a busy connection is not swept with every request.
+const NOTED_MAX: usize = 1024;
 
 /// How far the farewell is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
