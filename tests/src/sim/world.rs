@@ -153,7 +153,6 @@ pub fn run(order: Order) -> Verdict {
         seen: Rc::clone(&seen),
     };
     let mut wrong = world.live(order, customers, &shop);
-    wrong.append(&mut seen.wrong.borrow_mut());
     let lines = recorder.lines();
     let placed =
         crate::history::orders::History::of(&lines).map(|history| history.placed()).unwrap_or_default();
@@ -162,6 +161,7 @@ pub fn run(order: Order) -> Verdict {
         Ok(anomalies) => wrong.extend(anomalies.iter().map(ToString::to_string)),
         Err(error) => wrong.push(format!("the history means nothing: {error}")),
     }
+    wrong.append(&mut seen.wrong.borrow_mut());
     if wrong.is_empty() && placed < ACKNOWLEDGED_MIN {
         wrong.push(format!("only {placed} orders were placed, which proves nothing"));
     }
@@ -369,10 +369,8 @@ impl World<'_> {
                 with_disk.machine.disk.cut_after(self.chance.random_range(0..12));
             }
             Kind::Wall => {
-                let ahead = self
-                    .chance
-                    .random_range(1..=[500, 5_000, 60_000, 600_000][self.chance.random_range(0..4)]);
-                let ahead = if self.chance.random() { ahead } else { -ahead };
+                let most = *[500, 5_000, 60_000, 600_000].choose(&mut self.chance).expect("four");
+                let ahead = self.chance.random_range(-most..=most);
                 told = format!("{} {ahead} ms", name(&[host.clone()]));
                 host.machine.wall_ahead.set(ahead);
             }
