@@ -477,10 +477,12 @@ impl World<'_> {
     /// Takes away processes that ended themselves, and has their machines start them again.
     fn bury(&mut self) {
         for host in self.hosts.clone() {
-            let Some(code) = host.machine.ended.get() else { continue };
+            // A name server goes on without its disk; not without power.
+            let lost_power = host.machine.disk.lost_power();
+            let Some(code) = host.machine.ended.get().or(lost_power.then_some(-1)) else { continue };
             trace::note(format_args!("{} has ended with {code}", host.machine.name));
             // The power may have gone in the middle of a commit; else only the process did.
-            let left = if host.machine.disk.lost_power() { Left::Some } else { Left::All };
+            let left = if lost_power { Left::Some } else { Left::All };
             let wait = host.start_after.replace(Duration::from_millis(300));
             self.kill(&host, left, wait.max(Duration::from_millis(20)));
         }
