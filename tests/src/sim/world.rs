@@ -153,7 +153,6 @@ pub fn run(order: Order) -> Verdict {
         seen: Rc::clone(&seen),
     };
     let mut wrong = world.live(order, customers, &shop);
-    wrong.append(&mut seen.wrong.borrow_mut());
     let lines = recorder.lines();
     let placed =
         crate::history::orders::History::of(&lines).map(|history| history.placed()).unwrap_or_default();
@@ -162,6 +161,7 @@ pub fn run(order: Order) -> Verdict {
         Ok(anomalies) => wrong.extend(anomalies.iter().map(ToString::to_string)),
         Err(error) => wrong.push(format!("the history means nothing: {error}")),
     }
+    wrong.append(&mut seen.wrong.borrow_mut());
     if wrong.is_empty() && placed < ACKNOWLEDGED_MIN {
         wrong.push(format!("only {placed} orders were placed, which proves nothing"));
     }
@@ -369,10 +369,8 @@ impl World<'_> {
                 with_disk.machine.disk.cut_after(self.chance.random_range(0..12));
             }
             Kind::Wall => {
-                let ahead = self
-                    .chance
-                    .random_range(1..=[500, 5_000, 60_000, 600_000][self.chance.random_range(0..4)]);
-                let ahead = if self.chance.random() { ahead } else { -ahead };
+                let most = *[500, 5_000, 60_000, 600_000].choose(&mut self.chance).expect("four");
+                let ahead = self.chance.random_range(-most..=most);
                 told = format!("{} {ahead} ms", name(&[host.clone()]));
                 host.machine.wall_ahead.set(ahead);
             }
@@ -479,10 +477,12 @@ impl World<'_> {
     /// Takes away processes that ended themselves, and has their machines start them again.
     fn bury(&mut self) {
         for host in self.hosts.clone() {
-            let Some(code) = host.machine.ended.get() else { continue };
+            // A name server goes on without its disk; not without power.
+            let lost_power = host.machine.disk.lost_power();
+            let Some(code) = host.machine.ended.get().or(lost_power.then_some(-1)) else { continue };
             trace::note(format_args!("{} has ended with {code}", host.machine.name));
             // The power may have gone in the middle of a commit; else only the process did.
-            let left = if host.machine.disk.lost_power() { Left::Some } else { Left::All };
+            let left = if lost_power { Left::Some } else { Left::All };
             let wait = host.start_after.replace(Duration::from_millis(300));
             self.kill(&host, left, wait.max(Duration::from_millis(20)));
         }
