@@ -286,7 +286,9 @@ pub fn of_submit(error: &SubmitError) -> Failure {
         )
         .hint("look with client order list, then send it with a new id"),
         SubmitError::AtTheDoor { .. } => Failure::new(Code::Malformed, "The front end refused the command."),
-        SubmitError::TooFewInSync { in_sync, needed } => too_few(*in_sync, *needed),
+        SubmitError::TooFewInSync { in_sync, needed } | SubmitError::TooFewToAdmit { in_sync, needed } => {
+            too_few(*in_sync, *needed)
+        }
         SubmitError::Unacknowledged { waited } => unacknowledged(*waited),
         SubmitError::Internal { why } => {
             Failure::new(Code::Unacknowledged, format!("the service failed: {why}"))

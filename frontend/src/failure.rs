@@ -57,6 +57,7 @@ impl Failure for SubmitError {
             | Self::Expired { .. }
             | Self::AtTheDoor { .. }
             | Self::TooFewInSync { .. }
+            | Self::TooFewToAdmit { .. }
             | Self::Internal { .. } => Reading::Final(self),
         }
     }

@@ -3,10 +3,20 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use cluster_tests::cluster::{Cluster, Options};
-use cluster_tests::shop::{Load, audit, failures};
+use cluster_tests::process::{PATIENCE, program};
+use cluster_tests::shop::{Load, audit, failures, names, run};
+use common::clock::Clock;
+use common::ids::InstanceId;
+use common::names::{
+    ContractName, Entry, Names as Which, ObjectName, Page, Query, Readiness, Sharing, Tags, Target, Weight,
+};
+use common::rpc::limits::NAME_SERVICE;
+use common::rpc::transport::within;
 use serde_json::Value;
 
 const GROUP: &str = "just.hungry";
@@ -116,6 +126,68 @@ fn name_server_wiped() -> Result<()> {
     cluster.await_whole(3)?;
     a_primary_may_be_lost(&mut cluster, &mut load)?;
     nobody_noticed(&cluster, load)
+}
+
+#[test]
+fn a_thousand_names_are_back_after_a_wipe() -> Result<()> {
+    const NAMES: usize = 1_000;
+    // With a time-to-live of 3 s, as by default.
+    let mut cluster = Cluster::start(Options { replicas: 1, ..Options::default() })?;
+    let id = cluster.name_server.told("cluster").to_owned();
+    run(async {
+        let names = names(cluster.name_server.address());
+        let keeper = names.keep(Options::default().ttl, InstanceId::random(), None);
+        for n in 0..NAMES {
+            keeper.register(format!("mayfly.{n}").parse()?, mayfly()).await?;
+        }
+        cluster.name_server.kill()?;
+        fs::remove_file(cluster.data("nameserver.redb"))?;
+        cluster.name_server.give(&["--cluster", &id]);
+        cluster.name_server.start_again()?;
+        let clock = Clock::start();
+        // A view never empties for a name server's sake: the listing itself is asked.
+        loop {
+            let page = Page { after: None, limit: 1_000 };
+            let query = Query::by_name(Which::Prefix("mayfly.".into()));
+            let listing = names.server().list(within(NAME_SERVICE, PATIENCE), query, page).await;
+            let back = listing.map_or(0, |answer| answer.map_or(0, |listing| listing.value.records.len()));
+            let waited = clock.now().since_origin();
+            if back == NAMES {
+                println!("{NAMES} names were back {waited:?} after the name server");
+                // A third of the time-to-live until the loss is noticed, and a second for the names.
+                ensure!(waited < Duration::from_secs(5), "only after {waited:?}");
+                break;
+            }
+            ensure!(waited < PATIENCE, "{back} names after {waited:?}");
+        }
+        keeper.leave().await;
+        Ok(())
+    })
+}
+
+fn mayfly() -> Entry {
+    let target = Target::Service {
+        address: "127.0.0.1:9".parse().expect("an address"),
+        object: ObjectName::new("").expect("no object"),
+        contract: ContractName::new("mayfly").expect("a contract"),
+    };
+    let (sharing, readiness) = (Sharing::Exclusive, Readiness::Up);
+    Entry { sharing, target, tags: Tags::default(), readiness, weight: Weight::default() }
+}
+
+#[test]
+fn a_second_process_under_a_held_name_says_where_the_first_one_is() -> Result<()> {
+    let mut cluster = Cluster::start(Options { replicas: 1, ..Options::default() })?;
+    let (address, name_server) = (cluster.replicas[0].address(), cluster.name_server.address().to_string());
+    let other = cluster.data("other").to_string_lossy().into_owned();
+    let output =
+        Command::new(program("replica")).args(["1", "-n", &name_server, "--data-dir", &other]).output()?;
+    let said = String::from_utf8(output.stderr)?;
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    let sentence = format!("replica.1 is held by another living process, at {address}");
+    assert!(said.contains(&sentence), "{said}");
+    assert!(cluster.replicas[0].is_alive());
+    Ok(())
 }
 
 #[test]

@@ -64,6 +64,7 @@ fn every_answer_of_the_contracts_has_its_code_and_exit_status() {
         (SubmitError::Reused, Code::RequestIdReused, 2),
         (SubmitError::Expired { floor: id(), now }, Code::RequestExpired, 6),
         (SubmitError::TooFewInSync { in_sync: 1, needed: 2 }, Code::TooFewReplicas, 6),
+        (SubmitError::TooFewToAdmit { in_sync: 1, needed: 2 }, Code::TooFewReplicas, 5),
         (SubmitError::Unacknowledged { waited }, Code::Unacknowledged, 6),
         (SubmitError::Internal { why: why.clone() }, Code::Unacknowledged, 6),
     ];

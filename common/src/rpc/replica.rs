@@ -167,7 +167,7 @@ pub enum SubmitError {
         /// The service's reply.
         reply: Bytes,
     },
-    /// Too few replicas are in sync to promise anything. Unknown: the same id again.
+    /// Too few replicas were left in sync while it was under way. Unknown: the same id again.
     #[error("{in_sync} replicas are in sync, {needed} are needed")]
     TooFewInSync {
         /// How many are.
@@ -187,6 +187,14 @@ pub enum SubmitError {
         /// For the log.
         why: String,
     },
+    /// This copy was not taken in: too few replicas are in sync to promise anything.
+    #[error("{in_sync} replicas are in sync, {needed} are needed")]
+    TooFewToAdmit {
+        /// How many are.
+        in_sync: u8,
+        /// How many are needed.
+        needed: u8,
+    },
 }
 
 impl SubmitError {
@@ -202,6 +210,7 @@ impl SubmitError {
             | Self::TooLarge { .. }
             | Self::FromTheFuture { .. }
             | Self::Reused
+            | Self::TooFewToAdmit { .. }
             | Self::AtTheDoor { .. } => Outcome::NoEffect,
             Self::Expired { .. }
             | Self::TooFewInSync { .. }

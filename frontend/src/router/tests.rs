@@ -264,8 +264,13 @@ fn expired_reused_and_refused_at_the_door_are_final_even_after_a_lost_try() {
         assert_eq!(error.clone().read(), Reading::Final(error.clone()));
         assert_eq!(journey.conclude(at(1), &food(), error.clone()), error);
     }
+    // These tell of their own copy only: another one may have been taken in.
+    let too_few = SubmitError::TooFewToAdmit { in_sync: 1, needed: 2 };
+    assert_eq!(journey.conclude(at(1), &food(), too_few.clone()).outcome(), Outcome::Unknown);
     let door = SubmitError::AtTheDoor { reply: bytes::Bytes::new() };
-    assert_eq!(door.clone().read(), Reading::Final(door));
+    for own in [too_few, door] {
+        assert_eq!(own.clone().read(), Reading::Final(own));
+    }
 }
 
 #[test]

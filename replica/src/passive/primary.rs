@@ -204,7 +204,7 @@ impl Core {
             return Err(Err(SubmitError::Draining));
         }
         if let Some((in_sync, needed)) = self.too_few() {
-            return Err(Err(SubmitError::TooFewInSync { in_sync, needed }));
+            return Err(Err(SubmitError::TooFewToAdmit { in_sync, needed }));
         }
         if let Some(index) = self.log.waiting(request) {
             return Ok(Some(index));

@@ -98,7 +98,10 @@ impl Names {
             Err(SubmitError::Expired { .. }) => "expired".to_owned(),
             Err(SubmitError::Reused) => "reused".to_owned(),
             Err(SubmitError::FromTheFuture { .. }) => "from the future".to_owned(),
-            Err(SubmitError::TooFewInSync { in_sync, needed }) => too_few(*in_sync, *needed),
+            Err(
+                SubmitError::TooFewInSync { in_sync, needed }
+                | SubmitError::TooFewToAdmit { in_sync, needed },
+            ) => too_few(*in_sync, *needed),
             Err(other) => other.to_string(),
         }
     }
