@@ -440,17 +440,18 @@ impl Core {
         }
     }
 
-    /// Somebody wants to be fed.
-    pub(super) fn welcome(&mut self, me: Member, last: LogPoint) -> ReplyBody {
-        let next = self.log.last().index.min(last.index).next();
-        let met = self.met.get(&me.id).copied().filter(|met| met.member == me);
-        let met = met.unwrap_or_else(|| Met::new(me, last.index));
-        let own = self.me();
-        let room = |primary: &Primary| primary.peers.len() < MET_MAX || primary.peers.contains_key(&me.id);
-        match self.leading.as_mut().filter(|primary| primary.open && me.id != own && room(primary)) {
+    /// Somebody wants to be fed: what it says now counts, not what its hello said.
+    pub(super) fn welcome(&mut self, me: Member, last: LogIndex, config_version: ConfigVersion) -> ReplyBody {
+        let (id, own, next) = (me.id, self.me(), self.log.last().index.next());
+        let met = self.met.get(&id).copied().filter(|met| met.member == me);
+        let met = Met { last, config_version, ..met.unwrap_or_else(|| Met::new(me, last)) };
+        let room = |primary: &Primary| primary.peers.len() < MET_MAX || primary.peers.contains_key(&id);
+        match self.leading.as_mut().filter(|primary| primary.open && id != own && room(primary)) {
             Some(primary) => {
-                primary.peers.entry(me.id).or_insert_with(|| Peer::new(next, Some(met)));
+                primary.peers.entry(id).or_insert_with(|| Peer::new(next, Some(met)));
                 primary.met(met);
+                // It is let in when it has said that its disk has room.
+                self.send_confirm(id);
                 ReplyBody::Accepted
             }
             None => ReplyBody::NotPrimary { config: self.newest_config().cloned() },
