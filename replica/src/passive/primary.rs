@@ -80,6 +80,7 @@ enum Sent {
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
     waiter: Waiter,
+    request: RequestId,
     digest: u64,
     since: Moment,
     deadline: Moment,
@@ -183,7 +184,7 @@ impl Core {
             Err(result) => return self.effects.push(Effect::Submitted { waiter, result }),
         };
         if let Some(primary) = &mut self.leading {
-            let waiting = Waiting { waiter, digest, since: self.now.at, deadline };
+            let waiting = Waiting { waiter, request, digest, since: self.now.at, deadline };
             primary.waiting.entry(index).or_default().push(waiting);
         }
     }
@@ -281,13 +282,16 @@ impl Core {
     /// Answers whoever waits for an entry that was applied.
     pub(super) fn answer(&mut self, at: LogPoint, effected: &Effected) {
         let waiting = self.leading.as_mut().and_then(|primary| primary.waiting.remove(&at.index));
-        for Waiting { waiter, digest: own, .. } in waiting.into_iter().flatten() {
+        for Waiting { waiter, request, digest: own, .. } in waiting.into_iter().flatten() {
             let Effected::Command { digest, admission } = effected else {
                 unreachable!("nobody waits for {at}, which is no command")
             };
             let result = match self.too_few() {
                 Some((in_sync, needed)) => Err(SubmitError::TooFewInSync { in_sync, needed }),
-                None if own != *digest && !self.planted(Fault::AttachAny) => Err(SubmitError::Reused),
+                // Another command under this id: not this entry's, but it may be the one that ran before.
+                None if own != *digest && !self.planted(Fault::AttachAny) => {
+                    self.outcome(self.state.table().admit(request, own, self.state.base().at))
+                }
                 None => self.outcome(admission.clone()),
             };
             self.effects.push(Effect::Submitted { waiter, result });
