@@ -27,7 +27,7 @@ const FLAPPING_WINDOW: Duration = Duration::from_mins(1);
 const FLAPPING_DOUBLINGS_MAX: usize = 5;
 
 /// What a replica thinks of its primary.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Suspicion {
     started: Moment,
     /// Whether a candidacy was begun, or a primary heard, since the process started.
@@ -68,15 +68,7 @@ enum Stage {
 
 impl Suspicion {
     pub(super) fn after_start(now: Moment) -> Self {
-        Self {
-            started: now,
-            settled_in: false,
-            calm_since: now,
-            began_epochs: Vec::new(),
-            look_at: now,
-            postponed: 0,
-            candidacy: None,
-        }
+        Self { started: now, calm_since: now, look_at: now, ..Self::default() }
     }
 
     /// Ends a candidacy: another record stands; silence counts from now.
@@ -95,10 +87,8 @@ impl Suspicion {
 
     /// The name server says that the record we know still stands.
     pub(super) fn record_stands(&mut self) {
-        if let Some(candidacy) = &mut self.candidacy
-            && candidacy.stage == Stage::Reading
-        {
-            candidacy.stage = Stage::Stands;
+        if let Some(Candidacy { stage: stage @ Stage::Reading, .. }) = &mut self.candidacy {
+            *stage = Stage::Stands;
         }
     }
 

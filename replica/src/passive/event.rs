@@ -174,7 +174,7 @@ pub enum Effect {
 }
 
 /// What goes to the disk in one transaction, in the order of the fields.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WriteBatch {
     /// Remove the entries from here on.
     pub truncate_from: Option<LogIndex>,
@@ -191,11 +191,7 @@ pub struct WriteBatch {
 impl WriteBatch {
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
-        self.truncate_from.is_none()
-            && self.base.is_none()
-            && self.append.is_empty()
-            && self.snapshot.is_none()
-            && self.config.is_none()
+        *self == Self::default()
     }
 }
 

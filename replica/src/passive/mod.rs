@@ -38,6 +38,8 @@ pub mod driver;
 mod election;
 mod event;
 #[cfg(test)]
+mod found;
+#[cfg(test)]
 mod hostile;
 mod in_sync_set;
 mod learner;
@@ -52,8 +54,6 @@ mod rules;
 mod scenarios;
 mod snapshot;
 mod state;
-#[cfg(test)]
-mod walk;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;

@@ -80,6 +80,7 @@ enum Sent {
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
     waiter: Waiter,
+    request: RequestId,
     digest: u64,
     since: Moment,
     deadline: Moment,
@@ -183,7 +184,7 @@ impl Core {
             Err(result) => return self.effects.push(Effect::Submitted { waiter, result }),
         };
         if let Some(primary) = &mut self.leading {
-            let waiting = Waiting { waiter, digest, since: self.now.at, deadline };
+            let waiting = Waiting { waiter, request, digest, since: self.now.at, deadline };
             primary.waiting.entry(index).or_default().push(waiting);
         }
     }
@@ -281,13 +282,16 @@ impl Core {
     /// Answers whoever waits for an entry that was applied.
     pub(super) fn answer(&mut self, at: LogPoint, effected: &Effected) {
         let waiting = self.leading.as_mut().and_then(|primary| primary.waiting.remove(&at.index));
-        for Waiting { waiter, digest: own, .. } in waiting.into_iter().flatten() {
+        for Waiting { waiter, request, digest: own, .. } in waiting.into_iter().flatten() {
             let Effected::Command { digest, admission } = effected else {
                 unreachable!("nobody waits for {at}, which is no command")
             };
             let result = match self.too_few() {
                 Some((in_sync, needed)) => Err(SubmitError::TooFewInSync { in_sync, needed }),
-                None if own != *digest && !self.planted(Fault::AttachAny) => Err(SubmitError::Reused),
+                // Another command under this id: not this entry's, but it may be the one that ran before.
+                None if own != *digest && !self.planted(Fault::AttachAny) => {
+                    self.outcome(self.state.table().admit(request, own, self.state.base().at))
+                }
                 None => self.outcome(admission.clone()),
             };
             self.effects.push(Effect::Submitted { waiter, result });
@@ -332,13 +336,16 @@ impl Core {
     fn feed(&mut self) {
         let forced = self.config.as_ref().map_or(ConfigVersion(0), |config| config.forced);
         let feeds_forced = self.planted(Fault::FeedsForced);
+        let ackset = self.ackset();
         let Some(primary) = &mut self.leading else { return };
         let mut due = Vec::new();
         for (&id, peer) in &mut primary.peers {
             // Whether it may be fed or not: what was due is not due again.
             peer.retry_at = peer.retry_at.filter(|&at| at > self.now.at);
             let knows = peer.config_version >= forced || feeds_forced;
-            if knows && peer.retry_at.is_none() && !peer.refused && !peer.full {
+            // Whose disk is full is filled no further, but as long as all wait for it.
+            let has_room = !peer.full || ackset.contains(id);
+            if knows && has_room && peer.retry_at.is_none() && !peer.refused {
                 due.push(id);
             }
         }

@@ -83,11 +83,16 @@ impl Core {
     }
 
     /// A newer record: to the disk with it, and then act on it. Who wins leads at once, since nothing leaves before
-    /// its barrier is on the disk, which goes there with the record.
+    /// its barrier is on the disk, which goes there with the record. Who is replaced stops at once: a change of ours
+    /// may have stood before this record, and is settled by it, so from now on we do not know whose word we need.
     fn adopt(&mut self, record: GroupConfig) {
+        let replaced = !self.is_led_from_here(&record);
         self.take_the_lead(&record);
         self.unsaved.config = Some(record.clone());
         self.adopting = Some(record);
+        if replaced {
+            self.step_down();
+        }
     }
 
     /// A record is on this disk: act on it.

@@ -17,6 +17,8 @@ use super::{Core, Effect, Event, SUSPECT_AFTER, SnapshotAfter, Ticket, Waiter};
 struct Play {
     core: Core,
     ms: u64,
+    /// Whether the name server answers.
+    authority: bool,
     /// Whether its disk answers.
     disk: bool,
     /// Whether the other's disk is full, and whether it answers confirmations at all.
@@ -41,6 +43,7 @@ impl Play {
         Self {
             core,
             ms: 10,
+            authority: true,
             disk: true,
             full: false,
             refuses: false,
@@ -74,7 +77,7 @@ impl Play {
             Effect::Persist(_, ticket) => self.writing = Some(ticket),
             Effect::Cas { next } => {
                 self.proposed.push(next.clone());
-                return Some(Event::Record(Some(next)));
+                return self.authority.then_some(Event::Record(Some(next)));
             }
             Effect::ReadRecord { .. } => self.read_at.push(self.ms),
             Effect::Alarm { why } => self.alarms.push(why),
@@ -248,6 +251,16 @@ fn a_full_backup_is_dropped_and_comes_back_when_it_has_room() {
     play.full = false;
     play.pass(Duration::from_secs(60));
     assert_eq!(play.in_sync().len(), 2);
+}
+
+#[test]
+fn a_full_backup_is_fed_as_long_as_it_counts() {
+    let mut play = primary();
+    play.authority = false;
+    play.full = true;
+    play.pass(Duration::from_secs(1));
+    play.submit(2);
+    assert_eq!((play.in_sync().len(), play.core.progress().committed), (2, LogIndex(3)));
 }
 
 #[test]
