@@ -7,8 +7,8 @@ use bytes::Bytes;
 use common::clock::{Moment, Timestamp};
 use common::ids::ClusterId;
 use common::replication::{
-    BootId, Entry, EntryKind, Epoch, GroupConfig, InSyncSet, Limits, LogIndex, LogPoint, Member, ReplicaId,
-    RequestId,
+    BootId, ConfigVersion, Entry, EntryKind, Epoch, GroupConfig, InSyncSet, Limits, LogIndex, LogPoint,
+    Member, ReplicaId, RequestId,
 };
 use common::rpc::peer::{Message, Reply, ReplyBody};
 use common::rpc::replica::SubmitError;
@@ -79,6 +79,19 @@ impl Tried {
         self.step(Event::PeerReply { ticket, reply: Some(Reply { epoch: Epoch(1), body }) });
     }
 
+    /// What it was asked last is answered: its epoch is the same, and its disk has room.
+    fn confirmed(&mut self, by: Member) {
+        let asked = self.effects.iter().rev().find_map(|effect| match effect {
+            Effect::Send { to, ticket, message: Message::Confirm { round, .. }, .. } if *to == by.id => {
+                Some((*ticket, *round))
+            }
+            _ => None,
+        });
+        let (ticket, round) = asked.expect("it was asked");
+        let body = ReplyBody::Confirmed { round, full: false };
+        self.step(Event::PeerReply { ticket, reply: Some(Reply { epoch: Epoch(1), body }) });
+    }
+
     fn submit(&mut self, waiter: u64, payload: &'static [u8]) {
         let (facts, payload) = (Bytes::new(), Bytes::from_static(payload));
         let deadline = now().at + Duration::from_secs(5);
@@ -119,9 +132,10 @@ fn a_primary_that_reads_of_its_successor_acknowledges_nothing_more() {
     tried.step(Event::Record(Some(record(2, 1, ME, &[ME, SECOND]))));
     tried.written();
     tried.acknowledged(SECOND, 1);
-    let join = Message::Join { me: THIRD, last: LogPoint::default() };
+    let join = Message::Join { me: THIRD, last: LogPoint::default(), config_version: ConfigVersion(1) };
     tried.step(Event::Peer { waiter: Waiter(90), message: join });
     tried.acknowledged(THIRD, 1);
+    tried.confirmed(THIRD);
     let let_in = record(3, 1, ME, &[ME, SECOND, THIRD]);
     assert!(tried.effects.iter().any(|effect| matches!(effect, Effect::Cas { next } if *next == let_in)));
     tried.submit(1, b"x");

@@ -128,7 +128,7 @@ fn message(message: &Message) -> String {
                 if whole.is_some() { ", last" } else { "" }
             )
         }
-        Message::Join { me, last } => format!("{me:?} would join, log to {last}"),
+        Message::Join { me, last, .. } => format!("{me:?} would join, log to {last}"),
         Message::TakeOver { config } => format!("take over: {}", record(config)),
         Message::HeardPrimary { epoch } => format!("heard the primary of {epoch}?"),
     }
