@@ -362,7 +362,11 @@ mod tests {
             links.meet(address);
             let Letter::Met(met) = answer(&mut mailbox, 1).await else { panic!("not met") };
             assert_eq!((met.me.id, met.address), (ReplicaId::from_u128(2), address));
-            let join = Message::Join { me: hello(1).me, last: hello(1).last };
+            let join = Message::Join {
+                me: hello(1).me,
+                last: hello(1).last,
+                config_version: hello(1).config_version,
+            };
             let call = |to: u128, message: Message| {
                 links.call(group.name(), ReplicaId::from_u128(to), message, Duration::from_secs(5))
             };

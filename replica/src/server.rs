@@ -289,7 +289,14 @@ mod tests {
             assert_eq!((from, hello.address.to_string()), (member(2).id, "127.0.0.1:9".to_owned()));
             assert!(admit(confirm(2)).is_ok());
             assert!(admit(confirm(3)).is_err());
-            assert!(admit(Message::Join { me: member(3), last: LogPoint::default() }).is_err());
+            assert!(
+                admit(Message::Join {
+                    me: member(3),
+                    last: LogPoint::default(),
+                    config_version: ConfigVersion(0)
+                })
+                .is_err()
+            );
         };
         LocalSet::new().run_until(test).await;
     }

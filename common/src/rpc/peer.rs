@@ -75,6 +75,8 @@ pub enum Message {
         me: Member,
         /// The last entry of its log.
         last: LogPoint,
+        /// The version of the newest configuration on its disk.
+        config_version: ConfigVersion,
     },
     /// From whoever has a newer configuration.
     TakeOver {

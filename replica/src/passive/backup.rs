@@ -45,7 +45,7 @@ impl Core {
                 let heard = self.epoch_rule(from, epoch);
                 heard.and_then(|()| self.take_chunk(last, offset, bytes, crc, whole))
             }
-            Message::Join { me, last } => Err(self.welcome(me, last)),
+            Message::Join { me, last, config_version } => Err(self.welcome(me, last.index, config_version)),
             Message::TakeOver { config } => {
                 self.reply(waiter, ReplyBody::Accepted);
                 return self.hear_of(config);

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use common::clock::{Moment, Timestamp};
 use common::ids::ClusterId;
 use common::replication::{
-    BootId, Entry, EntryKind, Epoch, GroupConfig, InSyncSet, Limits, LogIndex, LogPoint, Member, ReplicaId,
-    RequestId,
+    BootId, ConfigVersion, Entry, EntryKind, Epoch, GroupConfig, InSyncSet, Limits, LogIndex, LogPoint,
+    Member, ReplicaId, RequestId,
 };
 use common::rpc::peer::{Message, Reply, ReplyBody};
 
@@ -162,10 +162,13 @@ fn a_peer_may_claim_any_place_in_the_log() {
 #[test]
 fn whoever_asks_to_be_fed_cannot_make_the_list_grow_for_ever() {
     let mut core = following(ME);
-    let last = LogPoint::default();
+    let (last, config_version) = (LogPoint::default(), ConfigVersion(1));
     for n in 0..1_000_u128 {
         let me = Member { id: ReplicaId::from_u128(100 + n), boot: BootId::from_u128(n) };
-        step(&mut core, Event::Peer { waiter: Waiter(1), message: Message::Join { me, last } });
+        step(
+            &mut core,
+            Event::Peer { waiter: Waiter(1), message: Message::Join { me, last, config_version } },
+        );
     }
     let sends =
         |effects: Vec<Effect>| effects.iter().filter(|effect| matches!(effect, Effect::Send { .. })).count();

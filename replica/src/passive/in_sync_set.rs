@@ -97,7 +97,8 @@ impl Core {
             let (last, behind) = (self.log.last().index, planted.is(Fault::ExpandBehind));
             let scarce = config.in_sync.len() < usize::from(config.min_in_sync);
             let eligible = |(id, peer): &(&ReplicaId, &Peer)| {
-                !(config.in_sync.contains(**id) || peer.is_gone(now))
+                // It has said that its disk has room.
+                !(config.in_sync.contains(**id) || peer.is_gone(now) || peer.confirmed_at.is_none())
                     && (peer.is_nearly_there(last) || behind)
                     && peer.boot.is_some_and(|boot| scarce || membership.may_rejoin(now, boot))
             };
@@ -129,7 +130,8 @@ impl Core {
         for (id, peer) in &mut primary.peers {
             peer.lagging = behind(peer.lagging, peer.matched, durable, now);
             if let Some(boot) = peer.boot {
-                primary.membership.observe(now, boot, member(*id), peer.is_nearly_there(last));
+                let keeps_up = peer.is_nearly_there(last) && !peer.is_gone(now);
+                primary.membership.observe(now, boot, member(*id), keeps_up);
             }
         }
     }

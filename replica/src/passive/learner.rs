@@ -50,10 +50,10 @@ impl Core {
         if self.heard.is_some_and(|heard| now.since(heard) < SUSPECT_AFTER) {
             return;
         }
-        let to = config.primary.id;
+        let (to, config_version) = (config.primary.id, config.version);
         // Whoever the record that we know names may not lead any more.
         self.ask_soon();
-        self.send(to, Message::Join { me, last: self.log.last() }, ASK_WITHIN);
+        self.send(to, Message::Join { me, last: self.log.last(), config_version }, ASK_WITHIN);
     }
 
     /// Takes in a piece of a snapshot; has it restored after the last one. Who asks again then hears that all of it

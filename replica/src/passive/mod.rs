@@ -38,6 +38,8 @@ pub mod driver;
 mod election;
 mod event;
 #[cfg(test)]
+mod found;
+#[cfg(test)]
 mod hostile;
 mod in_sync_set;
 mod learner;
@@ -52,8 +54,6 @@ mod rules;
 mod scenarios;
 mod snapshot;
 mod state;
-#[cfg(test)]
-mod walk;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -354,7 +354,8 @@ impl Core {
         /// Something slow is always due: suspicion, a silent peer.
         const AT_LEAST_EVERY: Duration = Duration::from_millis(100);
         let leading = self.leading.as_ref().and_then(Primary::wake_at);
-        let due = [self.ask_again_at, self.suspicion.wake_at(), self.joining.ask_at, leading];
+        let drained = self.drained_at().filter(|at| *at > now);
+        let due = [self.ask_again_at, self.suspicion.wake_at(), self.joining.ask_at, leading, drained];
         due.into_iter().flatten().fold(now + AT_LEAST_EVERY, Moment::min)
     }
 

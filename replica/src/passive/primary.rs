@@ -80,6 +80,7 @@ enum Sent {
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
     waiter: Waiter,
+    request: RequestId,
     digest: u64,
     since: Moment,
     deadline: Moment,
@@ -183,7 +184,7 @@ impl Core {
             Err(result) => return self.effects.push(Effect::Submitted { waiter, result }),
         };
         if let Some(primary) = &mut self.leading {
-            let waiting = Waiting { waiter, digest, since: self.now.at, deadline };
+            let waiting = Waiting { waiter, request, digest, since: self.now.at, deadline };
             primary.waiting.entry(index).or_default().push(waiting);
         }
     }
@@ -281,13 +282,16 @@ impl Core {
     /// Answers whoever waits for an entry that was applied.
     pub(super) fn answer(&mut self, at: LogPoint, effected: &Effected) {
         let waiting = self.leading.as_mut().and_then(|primary| primary.waiting.remove(&at.index));
-        for Waiting { waiter, digest: own, .. } in waiting.into_iter().flatten() {
+        for Waiting { waiter, request, digest: own, .. } in waiting.into_iter().flatten() {
             let Effected::Command { digest, admission } = effected else {
                 unreachable!("nobody waits for {at}, which is no command")
             };
             let result = match self.too_few() {
                 Some((in_sync, needed)) => Err(SubmitError::TooFewInSync { in_sync, needed }),
-                None if own != *digest && !self.planted(Fault::AttachAny) => Err(SubmitError::Reused),
+                // Another command under this id: not this entry's, but it may be the one that ran before.
+                None if own != *digest && !self.planted(Fault::AttachAny) => {
+                    self.outcome(self.state.table().admit(request, own, self.state.base().at))
+                }
                 None => self.outcome(admission.clone()),
             };
             self.effects.push(Effect::Submitted { waiter, result });
@@ -443,17 +447,18 @@ impl Core {
         }
     }
 
-    /// Somebody wants to be fed.
-    pub(super) fn welcome(&mut self, me: Member, last: LogPoint) -> ReplyBody {
-        let next = self.log.last().index.min(last.index).next();
-        let met = self.met.get(&me.id).copied().filter(|met| met.member == me);
-        let met = met.unwrap_or_else(|| Met::new(me, last.index));
-        let own = self.me();
-        let room = |primary: &Primary| primary.peers.len() < MET_MAX || primary.peers.contains_key(&me.id);
-        match self.leading.as_mut().filter(|primary| primary.open && me.id != own && room(primary)) {
+    /// Somebody wants to be fed: what it says now counts, not what its hello said.
+    pub(super) fn welcome(&mut self, me: Member, last: LogIndex, config_version: ConfigVersion) -> ReplyBody {
+        let (id, own, next) = (me.id, self.me(), self.log.last().index.next());
+        let met = self.met.get(&id).copied().filter(|met| met.member == me);
+        let met = Met { last, config_version, ..met.unwrap_or_else(|| Met::new(me, last)) };
+        let room = |primary: &Primary| primary.peers.len() < MET_MAX || primary.peers.contains_key(&id);
+        match self.leading.as_mut().filter(|primary| primary.open && id != own && room(primary)) {
             Some(primary) => {
-                primary.peers.entry(me.id).or_insert_with(|| Peer::new(next, Some(met)));
+                primary.peers.entry(id).or_insert_with(|| Peer::new(next, Some(met)));
                 primary.met(met);
+                // It is let in when it has said that its disk has room.
+                self.send_confirm(id);
                 ReplyBody::Accepted
             }
             None => ReplyBody::NotPrimary { config: self.newest_config().cloned() },

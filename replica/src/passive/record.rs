@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use common::clock::Moment;
 use common::replication::{ConfigVersion, EntryKind, Epoch, GroupConfig, LogIndex};
 
 use super::primary::Peer;
@@ -82,11 +83,16 @@ impl Core {
     }
 
     /// A newer record: to the disk with it, and then act on it. Who wins leads at once, since nothing leaves before
-    /// its barrier is on the disk, which goes there with the record.
+    /// its barrier is on the disk, which goes there with the record. Who is replaced stops at once: a change of ours
+    /// may have stood before this record, and is settled by it, so from now on we do not know whose word we need.
     fn adopt(&mut self, record: GroupConfig) {
+        let replaced = !self.is_led_from_here(&record);
         self.take_the_lead(&record);
         self.unsaved.config = Some(record.clone());
         self.adopting = Some(record);
+        if replaced {
+            self.step_down();
+        }
     }
 
     /// A record is on this disk: act on it.
@@ -188,6 +194,11 @@ impl Core {
         }
     }
 
+    /// When one that stops waits no more for what is under way.
+    pub(super) fn drained_at(&self) -> Option<Moment> {
+        self.stopping.map(|since| since + DRAIN_FOR)
+    }
+
     /// Whether enough members are left without this one.
     fn is_spare(&self) -> bool {
         self.config.as_ref().is_some_and(|config| config.in_sync.len() > usize::from(config.min_in_sync))
@@ -207,7 +218,11 @@ impl Core {
         if unsettled || (drains && waited < DRAIN_FOR) {
             return true;
         }
-        let fit = |(id, peer): &(&_, &Peer)| config.in_sync.contains(**id) && !peer.is_gone(self.now.at);
+        // Two whose disks are full would hand it to and fro: first each says whether its disk has room.
+        let known = |peer: &Peer| self.stopping.is_some() || peer.confirmed_at.is_some();
+        let fit = |(id, peer): &(&_, &Peer)| {
+            config.in_sync.contains(**id) && !peer.is_gone(self.now.at) && known(peer)
+        };
         let successors = primary.peers.iter().filter(fit);
         let advanced = successors.filter_map(|(_, peer)| Some((peer.matched, peer.boot?)));
         let Some((_, successor)) = advanced.max_by_key(|(matched, _)| *matched) else { return false };

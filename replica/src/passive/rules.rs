@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use common::clock::Timestamp;
 use common::replication::{
-    BootId, Entry, Epoch, GroupConfig, LogIndex, LogPoint, Member, ReplicaId, RequestId,
+    BootId, ConfigVersion, Entry, Epoch, GroupConfig, LogIndex, LogPoint, Member, ReplicaId, RequestId,
 };
 use common::rpc::peer::{Hello, Message, Reply, ReplyBody, StateHash};
 use common::rpc::replica::{Answer, Consistency, QueryError, Role};
@@ -304,6 +304,7 @@ fn a_primary_whose_disk_is_full_hands_over_but_not_to_another_full_one() {
     play.pass(Duration::from_secs(2));
     assert!(play.proposed.iter().all(|next| next.epoch == Epoch(1)), "{:?}", play.proposed);
     let mut play = primary();
+    play.pass(Duration::from_millis(300));
     play.step(Event::DiskFull(true));
     assert_eq!(play.proposed.first().expect("it hands over").primary, OTHER);
 }
@@ -372,7 +373,7 @@ fn learners_that_came_and_went_leave_room_for_others() {
     let mut play = primary();
     let join = |play: &mut Play, n: u128| {
         let me = Member { id: ReplicaId::from_u128(n), boot: BootId::from_u128(n) };
-        let message = Message::Join { me, last: LogPoint::default() };
+        let message = Message::Join { me, last: LogPoint::default(), config_version: ConfigVersion(0) };
         play.step(Event::Peer { waiter: Waiter(1), message });
         play.replies.pop().unwrap()
     };

@@ -13,9 +13,10 @@
 //! | `fsync r1 hangs`, `.. now`, `.. quick`, `.. takes 2s`, `disk r1 full`, `.. has room` | the disk |
 //! | `ns down`, `.. up`, `.. frozen`, `.. thaws`, `.. wiped`, `.. restored v2` | the name server |
 //! | `adopt`, `force-elect r2` | an operator's record |
-//! | `submit r1 c1#1 "1 x margherita"`, `.. facts "x"`, `.. dated +11m`, `retry r2 c1#1` | an order; the same id again |
+//! | `submit r1 c1#1 "1 x margherita"`, `.. facts "x"`, `.. dated +11m`, `retry r2 c1#1` | an order; `c1#1-9`: nine; the same id again |
 //! | `read r1 c2`, `read r1 c2 stale 1s` | a query |
-//! | `clock r1 +25h`, `status r1`, `also beacon`, `not persist` | a wall clock; what it says of itself; what is told |
+//! | `clock r1 +25h`, `status r1` | a wall clock; what it says of itself |
+//! | `also beacon`, `not persist`, `only leads` | what is told, by first words |
 
 use std::time::Duration;
 
@@ -115,6 +116,7 @@ impl Stage {
             }
             ["status", who] => self.status(host(who)?),
             ["also", words @ ..] => words.iter().for_each(|word| self.telling.also_tell(word)),
+            ["only", words @ ..] => self.telling.only_tell(words),
             ["not", words @ ..] => words.iter().for_each(|word| self.telling.leave_out(word)),
             other => return Err(format!("{:?} is no act", other.join(" "))),
         }
@@ -190,10 +192,11 @@ impl Stage {
             ["hangs"] => node.disk.fsync = Fsync::Hangs,
             ["takes", time] => node.disk.fsync = Fsync::Takes(duration(time)?),
             ["quick" | "now"] => {
+                let hung = node.disk.fsync == Fsync::Hangs && node.disk.writing.is_some();
                 if *how == ["quick"] {
                     node.disk.fsync = Fsync::Quick;
                 }
-                if node.disk.writing.is_some() {
+                if hung {
                     self.arrive(who, Duration::ZERO, Happening::Written);
                 }
             }
@@ -255,6 +258,14 @@ impl Stage {
     }
 
     fn submit(&mut self, who: u8, label: &str, order: &str, rest: &[&str]) -> Result<(), String> {
+        if let Some((client, range)) = label.split_once('#')
+            && let Some((first, last)) = range.split_once('-')
+        {
+            for nth in number::<u64>(first)?..=number(last)? {
+                self.submit(who, &format!("{client}#{nth}"), order, rest)?;
+            }
+            return Ok(());
+        }
         let mut rest = rest;
         let (mut facts, mut dated, mut within) = (String::new(), 0, CLIENT_WITHIN);
         while let [what, value, more @ ..] = rest {

@@ -24,6 +24,8 @@ mod authority;
 mod disk;
 mod language;
 mod network;
+#[cfg(feature = "planted")]
+mod planted;
 mod processes;
 mod service;
 mod shell;
@@ -34,6 +36,7 @@ mod words;
 use std::path::PathBuf;
 
 use self::stage::Stage;
+use super::Planted;
 
 /// A story as it is written.
 struct Story {
@@ -56,8 +59,8 @@ fn read(name: &str) -> Story {
 }
 
 /// Does what the story says, and tells what it caused.
-fn tell(story: &Story) -> Result<String, String> {
-    let mut stage = Stage::new();
+fn tell(story: &Story, planted: Planted) -> Result<String, String> {
+    let mut stage = Stage::new(planted);
     for (line, number) in story.acts.lines().zip(1..).filter(|(line, _)| !line.starts_with('#')) {
         stage.line(line).map_err(|why| format!("line {number}, {line:?}: {why}"))?;
     }
@@ -66,7 +69,7 @@ fn tell(story: &Story) -> Result<String, String> {
 
 fn play(name: &str) {
     let story = read(name);
-    let told = tell(&story).unwrap_or_else(|why| panic!("{name}: {why}"));
+    let told = tell(&story, Planted::default()).unwrap_or_else(|why| panic!("{name}: {why}"));
     if told == story.told {
         return;
     }
@@ -111,11 +114,83 @@ macro_rules! scenarios {
 }
 
 scenarios! {
+    all_power_cycled_only_the_removed_one_returns
     an_update_is_answered_when_every_disk_has_it
+    backup_cannot_hear_primary_but_others_do
+    backup_restarts_while_the_name_server_is_down
+    both_backups_die_in_one_batch
+    candidate_dies_between_cas_and_barrier
+    client_clock_slow_by_25_h
+    cold_start_of_all_keeps_everyone_in_sync
+    crash_during_snapshot_install
+    crash_during_truncation
     crashed_primary_is_replaced_within_100_ms
+    delayed_cas_of_a_dead_boot_is_refused
     deposed_primary_learns_of_it_from_a_backup
+    disk_full
+    disk_full_alone
+    disk_full_everywhere
+    disk_given_up_by_force_elect_starts_anew
+    disk_wiped_under_the_same_name
+    duplicate_after_snapshot_install
+    election_cas_arrives_after_the_candidate_changed_its_mind
     false_suspicion_deposes_a_live_primary_and_it_rejoins
+    fed_from_where_the_logs_differ
+    first_creation_crashes_before_its_cas
+    floor_travels_in_the_snapshot
+    fourth_replica_joins_under_load
+    frontend_dies_after_commit_before_reply
+    fsync_takes_5_s
+    get_with_the_old_version_resolves_no_cas
+    group_of_one_restarts
+    group_of_two_loses_either
+    hand_over_successor_restarts
+    hand_over_to_the_most_advanced_backup
+    hand_over_waits_for_the_barrier
+    hello_of_another_boot_is_hard_suspicion
+    inherited_entries_commit_only_with_the_barrier
+    late_first_copy_of_an_expired_request
+    learner_promoted_then_primary_dies
+    lost_cas_reply_keeps_the_union_failed
+    lost_cas_reply_keeps_the_union_succeeded
+    min_two_answers_nothing_alone_and_recovers
+    name_server_older_copy
+    name_server_restarted
+    name_server_wiped
+    old_primary_returns_with_10_k_divergent_entries
+    one_way_link
+    one_way_link_to_a_backup
+    paused_primary_wakes_after_3_s_and_answers_no_read
+    primary_cut_from_all_with_clients_attached
+    primary_cut_from_backups_only
+    primary_cut_from_the_name_server_only
+    primary_whose_peers_are_gone_sleeps
+    read_alone_in_the_set_is_immediate
+    read_needs_the_learner_of_an_unresolved_expansion
+    read_shows_nothing_uncommitted
+    read_waits_for_a_round_begun_after_it
+    read_waits_for_the_barrier
+    replicas_with_other_clocks_forget_the_same
+    request_from_the_future
+    request_id_belongs_to_one_command
+    reset_connection_that_reconnects_starts_no_election
+    restarted_primary_does_not_resume_its_epoch
+    retry_after_failover_gets_the_first_reply
+    retry_before_the_barrier_runs_once
+    retry_below_the_floor_is_expired_everywhere
+    rolling_restart_under_load
+    same_request_at_two_primaries
+    slow_backup_disk_is_dropped
+    slow_primary_disk_hands_over
+    snapshot_over_a_divergent_tail
+    snapshot_waits_for_the_entries_it_covers
+    stale_snapshot_arrives_late
+    suspend_and_resume
     two_candidates_one_wins_the_other_follows
+    two_replicas_started_with_first
+    wall_clock_jumps_both_ways
+    winner_crashes_before_its_barrier_is_durable
+    winner_unaware_of_its_election_keeps_serving_the_old_epoch
 }
 
 #[test]

@@ -45,7 +45,7 @@ impl Stage {
             Effect::Stopped => {
                 let me = self.names.disk(self.nodes[&number].id);
                 self.telling.tell(&me, None, "stops".to_owned());
-                self.crash(number);
+                self.stopped = Some(number);
             }
         }
     }
@@ -63,7 +63,7 @@ impl Stage {
         let connected = target.filter(|(_, node)| self.met.contains(&(life, node.life)));
         let connected = connected.map(|(host, node)| (*host, node.life));
         let mut what = self.names.message(&message);
-        let mut background = false;
+        let mut background = matches!(message, Message::TakeOver { .. });
         if let Message::Confirm { round, .. } = message {
             background = self.rounds.insert((life, to), round).unwrap_or(0) == round;
             if background {
@@ -92,6 +92,10 @@ impl Stage {
         let Some(Asker::Peer { host, life, call, background }) = self.askers.remove(&(number, waiter)) else {
             return;
         };
+        if self.nodes[&host].life != life {
+            // Who asked is gone.
+            return;
+        }
         let what = match &reply.body {
             ReplyBody::Confirmed { .. } if background => "hears".to_owned(),
             ReplyBody::Accepted if background => "notes".to_owned(),
@@ -102,7 +106,8 @@ impl Stage {
             Happening::Greeted { call, hello }
         } else {
             let ticket = self.tickets.iter().find(|((at, _), own)| *at == host && **own == call);
-            let Some((&(_, ticket), _)) = ticket else { return };
+            // Nobody waits for the answer to a copy.
+            let ticket = ticket.map_or(SendTicket(0), |((_, ticket), _)| *ticket);
             Happening::Reply { call, ticket, reply: Some(reply) }
         };
         let arrival = Arrival::To(host, life, happening);
@@ -174,16 +179,17 @@ impl Stage {
         }
         let Arrival::Question { host, life, by, call, question } = asked else { return };
         let before = self.authority.record().cloned();
+        let word = if matches!(question, Question::Read(_)) { "answer" } else { "verdict" };
         let (verdict, said) = self.authority.ask(by, &question);
         self.telling.step(self.now);
         if let Some(said) = said {
             self.telling.tell("ns", None, said);
         }
         let arrival = Arrival::To(host, life, Happening::Told { call, verdict: Some(verdict) });
-        let passage = self.send(End::NameServer, End::Host(host), "answer", arrival);
+        let passage = self.send(End::NameServer, End::Host(host), word, arrival);
         if passage != Passage::Passes {
             let me = self.names.disk(self.nodes[&host].id);
-            self.telling.tell("ns", Some(&me), format!("answer{}", passage.note()));
+            self.telling.tell("ns", Some(&me), format!("{word}{}", passage.note()));
         }
         if self.authority.record() != before.as_ref() {
             self.show_record_to_all();

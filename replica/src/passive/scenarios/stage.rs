@@ -113,6 +113,8 @@ pub(super) struct Stage {
     pub(super) requests: BTreeMap<String, (RequestId, String)>,
     pub(super) names: Names,
     pub(super) telling: Telling,
+    /// Who has done all that stopping asked for in this step.
+    pub(super) stopped: Option<u8>,
     pub(super) options: Options,
 }
 
@@ -125,7 +127,7 @@ pub(super) struct Options {
 }
 
 impl Stage {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(planted: Planted) -> Self {
         Self {
             now: Moment::ORIGIN + Duration::from_mins(1),
             nodes: BTreeMap::new(),
@@ -143,11 +145,12 @@ impl Stage {
             requests: BTreeMap::new(),
             names: Names::default(),
             telling: Telling::new(),
+            stopped: None,
             options: Options {
                 limits: common::replication::Limits::default(),
                 min_in_sync: 1,
                 snapshots: SnapshotAfter::default(),
-                planted: Planted::default(),
+                planted,
             },
         }
     }
@@ -282,13 +285,15 @@ impl Stage {
         let now = Now { at: self.now, wall: self.wall(self.nodes[&number].clock_off) };
         let mut effects = Vec::new();
         self.telling.step(self.now);
-        if happenings.is_empty() {
-            core.take_in(now, Event::Tick, &mut effects);
-        }
+        let mut quiet = true;
         for (_, happening) in happenings.into_iter().filter(|(own, _)| *own == life) {
             if let Some(event) = self.event(number, happening) {
+                quiet = false;
                 core.take_in(now, event, &mut effects);
             }
+        }
+        if quiet {
+            core.take_in(now, Event::Tick, &mut effects);
         }
         core.settle(now, &mut effects);
         let node = self.node(number);
@@ -304,6 +309,9 @@ impl Stage {
                 self.carry_out(number, effect);
             }
         }
+        if let Some(number) = self.stopped.take() {
+            self.crash(number);
+        }
     }
 
     /// What the shell makes of what came; `None`: nobody waits for it any more.
@@ -312,6 +320,11 @@ impl Stage {
         let node = self.nodes.get_mut(&number).expect("it takes a step");
         Some(match happening {
             Happening::Request { from, life, call, message, background } => {
+                if let Message::Hello(_) = &message {
+                    // Their connections come up together.
+                    let own = node.life;
+                    self.met.insert((own, life));
+                }
                 let asker = Asker::Peer { host: from, life, call, background };
                 Event::Peer { waiter: self.waiter(number, asker), message }
             }

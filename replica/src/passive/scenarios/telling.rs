@@ -8,7 +8,7 @@ use common::clock::Moment;
 /// Time that passed is told from here on; below, it is what messages and fsyncs take.
 const NOTABLE: Duration = Duration::from_millis(5);
 /// Words of what is left out unless a story asks for it.
-const BACKGROUND: &[&str] = &["beacon", "hears", "hello", "looks", "notes", "knows"];
+const BACKGROUND: &[&str] = &["beacon", "hears", "hello", "looks", "notes", "knows", "asks", "alarm"];
 
 /// Something that somebody does: `from` to `to`, if it is a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ struct Item {
 impl Item {
     fn told(&self) -> String {
         let arrow = if self.to.is_empty() { "" } else { " -> " };
-        format!("{}{arrow}{} {}", self.from.join(" "), self.to.join(" "), self.what)
+        format!("{}{arrow}{} {}", all_of(&self.from), all_of(&self.to), self.what)
     }
 }
 
@@ -34,6 +34,8 @@ struct Step {
 /// The tale so far.
 pub(super) struct Telling {
     left_out: BTreeSet<String>,
+    /// If these are some, nothing else is told.
+    only: BTreeSet<String>,
     muted: bool,
     lines: Vec<String>,
     /// Steps of the moment that is not over.
@@ -50,6 +52,7 @@ impl Telling {
     pub(super) fn new() -> Self {
         Self {
             left_out: BACKGROUND.iter().map(|&word| word.to_owned()).collect(),
+            only: BTreeSet::new(),
             muted: false,
             lines: Vec::new(),
             steps: Vec::new(),
@@ -65,6 +68,11 @@ impl Telling {
 
     pub(super) fn also_tell(&mut self, word: &str) {
         self.left_out.remove(word);
+    }
+
+    /// Only what begins with these words.
+    pub(super) fn only_tell(&mut self, words: &[&str]) {
+        self.only = words.iter().map(|&word| word.to_owned()).collect();
     }
 
     /// A line of acts begins.
@@ -90,15 +98,17 @@ impl Telling {
             Item { from: vec![from.to_owned()], to: to.map(str::to_owned).into_iter().collect(), what };
         self.recent.push(item.told());
         let word = item.what.split_whitespace().next().unwrap_or_default();
-        if self.muted || self.left_out.contains(word) {
+        let left_out = self.left_out.contains(word) || !self.only.is_empty() && !self.only.contains(word);
+        if self.muted || left_out {
             return;
         }
         let Some(step) = self.steps.last_mut() else { return };
-        let same = step
-            .items
-            .iter_mut()
-            .find(|other| !item.to.is_empty() && other.what == item.what && other.from == item.from);
+        let same = step.items.iter_mut().find(|other| {
+            let alike = other.what == item.what && other.to.is_empty() == item.to.is_empty();
+            alike && (item.to.is_empty() || other.from == item.from && !other.to.contains(&item.to[0]))
+        });
         match same {
+            Some(other) if item.to.is_empty() => other.from.extend(item.from),
             Some(other) => other.to.extend(item.to),
             None => step.items.push(item),
         }
@@ -159,6 +169,15 @@ impl Telling {
         self.end_moment();
         self.lines.push(String::new());
         self.lines.join("\n")
+    }
+}
+
+/// `r1 r2`; many in a row are `c1#1-9`.
+fn all_of(names: &[String]) -> String {
+    let (Some(first), Some(last)) = (names.first(), names.last()) else { return String::new() };
+    match last.split_once('#') {
+        Some((_, number)) if names.len() > 3 => format!("{first}-{number}"),
+        _ => names.join(" "),
     }
 }
 

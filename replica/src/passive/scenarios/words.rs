@@ -60,7 +60,9 @@ impl Names {
                 let end = if whole.is_some() { ", the last" } else { "" };
                 format!("chunk of the snapshot to {last} from byte {offset} in {epoch}{end}")
             }
-            Message::Join { me, last } => format!("join, here {} with {last}", self.member(*me)),
+            Message::Join { me, last, config_version } => {
+                format!("join, here {} with {last}, {config_version}", self.member(*me))
+            }
             Message::TakeOver { config } => format!("take-over {}", self.record(config)),
             Message::HeardPrimary { epoch } => format!("heard the primary of {epoch}?"),
         }
@@ -109,7 +111,11 @@ impl Names {
     /// What a client is told of its query.
     pub(super) fn queried(&self, result: &Result<Answer, QueryError>) -> String {
         match result {
-            Ok(answer) => format!("sees {} orders at {}", number(&answer.answer), place(&answer.position)),
+            Ok(answer) => {
+                let (count, at) = (number(&answer.answer), place(&answer.position));
+                let plural = if count == 1 { "" } else { "s" };
+                format!("sees {count} order{plural} at {at}")
+            }
             Err(QueryError::NotPrimary { config, .. }) => self.elsewhere(config.as_deref()),
             Err(QueryError::TooFewInSync { in_sync, needed }) => too_few(*in_sync, *needed),
             Err(QueryError::Unacknowledged { .. }) => "not confirmed".to_owned(),

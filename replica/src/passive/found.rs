@@ -1,0 +1,183 @@
+//! What the walks of the cores have found: each fault once more, in the few events that it takes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::clock::{Moment, Timestamp};
+use common::ids::ClusterId;
+use common::replication::{
+    BootId, ConfigVersion, Entry, EntryKind, Epoch, GroupConfig, InSyncSet, Limits, LogIndex, LogPoint,
+    Member, ReplicaId, RequestId,
+};
+use common::rpc::peer::{Message, Reply, ReplyBody};
+use common::rpc::replica::SubmitError;
+
+use super::{Core, Effect, Event, Now, Planted, SendTicket, Setup, SnapshotAfter, Stored, Waiter};
+
+const ME: Member = member(1);
+const SECOND: Member = member(2);
+const THIRD: Member = member(3);
+
+const REQUEST: RequestId = RequestId::from_parts(Timestamp::from_millis(5), 0, 5);
+
+const fn member(number: u128) -> Member {
+    Member { id: ReplicaId::from_u128(number), boot: BootId::from_u128(number) }
+}
+
+/// A core of which every effect is kept.
+struct Tried {
+    core: Core,
+    effects: Vec<Effect>,
+}
+
+impl Tried {
+    /// Nothing but the group's first entry is on its disk.
+    fn new() -> Self {
+        use common::services::just_hungry::{Start, start_bytes};
+        let kind = EntryKind::Genesis { limits: Limits::default(), start: start_bytes(&Start::Empty) };
+        let genesis = Entry::seal(0, LogIndex(1), Epoch(1), Timestamp::from_millis(1), kind);
+        let setup = Setup {
+            cluster: ClusterId::from_bytes([7; 16]),
+            group: "just.hungry".parse().unwrap(),
+            me: ME,
+            name: "replica.1".parse().unwrap(),
+            address: "127.0.0.1:1".parse().unwrap(),
+            service: common::services::TABLE[0],
+            first: None,
+            snapshots: SnapshotAfter::default(),
+            planted: Planted::default(),
+        };
+        let stored = Stored { entries: vec![genesis], ..Stored::default() };
+        Self { core: Core::new(now(), setup, stored).unwrap(), effects: Vec::new() }
+    }
+
+    fn step(&mut self, event: Event) {
+        self.core.step(now(), event, &mut self.effects);
+    }
+
+    /// The disk has written whatever it was last given.
+    fn written(&mut self) {
+        let last = self.effects.iter().rev().find_map(|effect| match effect {
+            Effect::Persist(_, ticket) => Some(*ticket),
+            _ => None,
+        });
+        self.step(Event::Durable(last.expect("something is on its way to the disk")));
+    }
+
+    /// The last append to this peer has reached its disk up to `durable`.
+    fn acknowledged(&mut self, by: Member, durable: u64) {
+        let ticket: SendTicket = (self.effects.iter().rev())
+            .find_map(|effect| match effect {
+                Effect::Send { to, ticket, message: Message::Append { .. }, .. } if *to == by.id => {
+                    Some(*ticket)
+                }
+                _ => None,
+            })
+            .expect("it was sent something");
+        let body = ReplyBody::Ack { durable: LogIndex(durable) };
+        self.step(Event::PeerReply { ticket, reply: Some(Reply { epoch: Epoch(1), body }) });
+    }
+
+    /// What it was asked last is answered: its epoch is the same, and its disk has room.
+    fn confirmed(&mut self, by: Member) {
+        let asked = self.effects.iter().rev().find_map(|effect| match effect {
+            Effect::Send { to, ticket, message: Message::Confirm { round, .. }, .. } if *to == by.id => {
+                Some((*ticket, *round))
+            }
+            _ => None,
+        });
+        let (ticket, round) = asked.expect("it was asked");
+        let body = ReplyBody::Confirmed { round, full: false };
+        self.step(Event::PeerReply { ticket, reply: Some(Reply { epoch: Epoch(1), body }) });
+    }
+
+    fn submit(&mut self, waiter: u64, payload: &'static [u8]) {
+        let (facts, payload) = (Bytes::new(), Bytes::from_static(payload));
+        let deadline = now().at + Duration::from_secs(5);
+        self.step(Event::Execute { waiter: Waiter(waiter), request: REQUEST, facts, payload, deadline });
+    }
+
+    /// What this waiter was told.
+    fn told(&self, wanted: u64) -> Option<Result<(), SubmitError>> {
+        self.effects.iter().find_map(|effect| match effect {
+            Effect::Submitted { waiter, result } if *waiter == Waiter(wanted) => {
+                Some(result.clone().map(|_| ()))
+            }
+            _ => None,
+        })
+    }
+}
+
+fn now() -> Now {
+    Now { at: Moment::ORIGIN + Duration::from_millis(1), wall: Timestamp::from_millis(1_001) }
+}
+
+fn record(version: u64, epoch: u64, primary: Member, in_sync: &[Member]) -> GroupConfig {
+    let first =
+        GroupConfig::first(ClusterId::from_bytes([7; 16]), "just.hungry".parse().unwrap(), primary, 1);
+    GroupConfig {
+        version: common::replication::ConfigVersion(version),
+        epoch: Epoch(epoch),
+        in_sync: InSyncSet::new(in_sync.iter().map(|member| member.id)),
+        ..first
+    }
+}
+
+/// The change that let the third in stood before the successor's record did, and that record settles it: by what
+/// this primary then knew, the third was never in sync, and the second's word was enough.
+#[test]
+fn a_primary_that_reads_of_its_successor_acknowledges_nothing_more() {
+    let mut tried = Tried::new();
+    tried.step(Event::Record(Some(record(2, 1, ME, &[ME, SECOND]))));
+    tried.written();
+    tried.acknowledged(SECOND, 1);
+    let join = Message::Join { me: THIRD, last: LogPoint::default(), config_version: ConfigVersion(1) };
+    tried.step(Event::Peer { waiter: Waiter(90), message: join });
+    tried.acknowledged(THIRD, 1);
+    tried.confirmed(THIRD);
+    let let_in = record(3, 1, ME, &[ME, SECOND, THIRD]);
+    assert!(tried.effects.iter().any(|effect| matches!(effect, Effect::Cas { next } if *next == let_in)));
+    tried.submit(1, b"x");
+    tried.written();
+    tried.step(Event::Record(Some(record(4, 2, THIRD, &[SECOND, THIRD]))));
+    tried.acknowledged(SECOND, 2);
+    assert!(
+        matches!(tried.told(1), Some(Err(SubmitError::Unacknowledged { .. }))),
+        "the third, which leads now, does not have it: {:?}",
+        tried.told(1)
+    );
+}
+
+/// The command ran; another one under its id was logged before the barrier was committed, when nobody could tell;
+/// and the retry was attached to that one.
+#[test]
+fn a_retry_of_a_command_that_ran_is_not_told_that_its_id_is_anothers() {
+    let mut tried = Tried::new();
+    tried.step(Event::Record(Some(record(2, 1, SECOND, &[ME, SECOND]))));
+    tried.written();
+    let (prev, before) = (LogPoint { epoch: Epoch(1), index: LogIndex(1) }, genesis_crc(&tried));
+    let (facts, payload) = (Bytes::new(), Bytes::from_static(b"ran"));
+    let kind = EntryKind::Update { request: REQUEST, facts, payload };
+    let entry = Entry::seal(before, LogIndex(2), Epoch(1), Timestamp::from_millis(9), kind);
+    let message = Message::Append {
+        from: SECOND.id,
+        epoch: Epoch(1),
+        prev,
+        entries: vec![Arc::new(entry)],
+        committed: LogIndex(2),
+    };
+    tried.step(Event::Peer { waiter: Waiter(90), message });
+    tried.written();
+    tried.step(Event::Record(Some(record(3, 2, ME, &[ME]))));
+    tried.submit(1, b"other");
+    tried.submit(2, b"ran");
+    tried.written();
+    tried.written();
+    assert_eq!(tried.told(1), Some(Err(SubmitError::Reused)));
+    assert_eq!(tried.told(2), Some(Ok(())));
+}
+
+fn genesis_crc(tried: &Tried) -> u32 {
+    tried.core.log.last_crc()
+}
