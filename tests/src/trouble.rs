@@ -243,6 +243,25 @@ pub struct Scene {
     clock: Clock,
 }
 
+/// Nobody harmed it.
+#[derive(Debug)]
+pub struct EndedByItself {
+    name: String,
+    /// What it said last, newest first.
+    last: String,
+}
+
+impl fmt::Display for EndedByItself {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ended by itself: {}", self.name, self.last)
+    }
+}
+
+impl std::error::Error for EndedByItself {}
+
+/// Longer than anybody waits for the former primary after everybody was killed.
+const COLD_START: Duration = Duration::from_millis(2_500);
+
 /// Between two looks at what is due.
 const TICK: Duration = Duration::from_millis(10);
 
@@ -352,6 +371,12 @@ impl Scene {
         let now = self.clock.now();
         for (who, state) in self.states.clone() {
             let next = match state {
+                State::Up if !self.process(who).is_alive() => {
+                    let process = self.process(who);
+                    let log = process.log();
+                    let last = log.lines().rev().take(5).collect::<Vec<_>>().join(" | ");
+                    return Err(EndedByItself { name: process.name().to_owned(), last }.into());
+                }
                 State::Paused { until } if until <= now => {
                     self.process(who).signal(Signal::CONT)?;
                     State::Up
@@ -425,8 +450,13 @@ impl Scene {
                 let under_way = load.counts().under_way.load(Ordering::Relaxed);
                 // Without a victim or a witness it waits.
                 if !targets.is_empty() && under_way > 0 {
+                    // After a cold start the one that led is waited for; now and then in vain.
+                    let cold = targets.len() > 1 && rng.random();
+                    let missed = if cold { self.leader().ok() } else { None };
                     for who in targets {
-                        self.harm(who, planned.harm, planned.lasts)?;
+                        let late = missed.is_some_and(|(primary, _)| who == Who::Replica(primary));
+                        let lasts = planned.lasts + if late { COLD_START } else { Duration::ZERO };
+                        self.harm(who, planned.harm, lasts)?;
                     }
                     report.fired.push((**planned, under_way));
                     plan.next();
@@ -445,10 +475,16 @@ impl Scene {
     /// # Errors
     /// When the cluster does not heal.
     pub fn judge(mut self, load: Load, clients: u32, report: &mut Report) -> Result<Vec<Line>> {
-        self.heal()?;
+        let healed = self.heal();
         report.retries = load.counts().retries.load(Ordering::Relaxed);
         let clock = load.now();
         let recorder = load.stop()?;
+        if let Err(error) = healed {
+            // What clients saw until then says more about why.
+            let lines = recorder.lines();
+            report.fill(&lines)?;
+            return if report.anomalies.is_empty() { Err(error) } else { Ok(lines) };
+        }
         // The last commands reach the backups with the next beat.
         self.cluster.await_whole(self.cluster.replicas.len())?;
         let after = recorder.lines().iter().filter_map(|line| line.end).fold(clock, u64::max) + 1;
@@ -568,8 +604,10 @@ fn few_zombies(seed: u64, count: u32, plant: Option<&str>) -> Result<Report> {
         let (at, lasts) = (begun.since_origin(), scene.clock.now().since(begun));
         let under_way = load.counts().under_way.load(Ordering::Relaxed);
         report.fired.push((Planned { at, whom: Whom::Primary, harm: Harm::Pause, lasts }, under_way));
-        load.await_answered(20)?;
-        scene.heal()?;
+        // What does not heal is judged as it is.
+        if load.await_answered(20).is_err() || scene.heal().is_err() {
+            break;
+        }
     }
     let lines = scene.judge(load, manner.clients, &mut report)?;
     report.keep(&format!("zombies-{seed}"), &lines)?;

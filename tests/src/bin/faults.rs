@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use cluster_tests::history::{Kind, orders, read};
 use cluster_tests::load::first_state;
 use cluster_tests::process::planted_replica;
-use cluster_tests::trouble::{Harm, Report, Setting, Whom, plan, suffer, zombies};
+use cluster_tests::trouble::{EndedByItself, Harm, Report, Setting, Whom, plan, suffer, zombies};
 use common::clock::Clock;
 
 const USAGE: &str = "\
@@ -163,11 +163,12 @@ fn planted(name: &str, how: How, seed: u64) -> Result<()> {
                 println!("{name}: found by seed {seed} after {spent:.0?}: {report}");
                 return Ok(());
             }
-            // Replicas that see each other break a rule end themselves; that is a finding, too.
-            Err(error) => {
+            // A replica that finds itself or another breaking a rule ends; that is a finding, too.
+            Err(error) if error.downcast_ref::<EndedByItself>().is_some() => {
                 println!("{name}: found by seed {seed} after {spent:.0?}: {error:#}");
                 return Ok(());
             }
+            Err(error) => return Err(error),
         }
     }
     bail!("{name} was not found in {RUNS_MAX} runs")
