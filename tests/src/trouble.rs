@@ -434,7 +434,10 @@ impl Scene {
             );
             tick();
         }
-        self.cluster.await_whole(self.cluster.replicas.len())
+        let whole = self.cluster.await_whole(self.cluster.replicas.len());
+        // Who is gone says more than that somebody is missing.
+        self.tend()?;
+        whole
     }
 
     /// Carries out a plan.
