@@ -14,12 +14,14 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use rustix::process::Signal;
+use tempfile::TempDir;
 
 use crate::cluster::{Cluster, Options, Place};
+use crate::faults::shim::{Fault, Shim};
 use crate::history::orders::{History, judge};
 use crate::history::{Anomaly, Kind, Line, Recorder};
 use crate::load::{Doors, HOT, HOT_STOCK, Load, Manner, first_state, last_word, leader};
-use crate::process::{Around, PATIENCE, Process, planted_replica};
+use crate::process::{PATIENCE, Process, planted_replica};
 use crate::shop::run;
 
 /// Who is harmed.
@@ -118,6 +120,8 @@ pub struct Setting {
     pub manner: Manner,
     /// The rule that the replicas break, of a planted build.
     pub plant: Option<String>,
+    /// Milliseconds that each fsync of all replicas but the first takes longer.
+    pub slow_disks: u32,
 }
 
 impl Setting {
@@ -129,6 +133,7 @@ impl Setting {
             plan: plan(seed, time, count, &KINDS),
             manner: Manner { clients: 16, attached: 2, seed, race: true },
             plant: None,
+            slow_disks: 0,
         }
     }
 }
@@ -241,6 +246,8 @@ pub struct Scene {
     states: BTreeMap<Who, State>,
     doors: Doors,
     clock: Clock,
+    _disks: BTreeMap<String, Shim>,
+    _folder: TempDir,
 }
 
 /// Nobody harmed it.
@@ -275,13 +282,25 @@ impl Scene {
     ///
     /// # Errors
     /// When they do not start.
-    pub fn start(plant: Option<&str>) -> Result<Self> {
+    pub fn start(plant: Option<&str>, slow_disks: u32) -> Result<Self> {
         let options = Options { front_ends: 2, ..Options::default() };
+        let folder = tempfile::tempdir()?;
+        let disk = |name: &str| -> Result<Shim> {
+            let disk = Shim::over(&folder.path().join(name))?;
+            disk.set(Fault::DelaySync, slow_disks)?;
+            Ok(disk)
+        };
+        // A kill takes only what waits for a disk that is slower than the one of who answered.
+        let slow = (2..=options.replicas).filter(|_| slow_disks > 0);
+        let slow = slow.map(|n| format!("replica.{n}")).map(|name| Ok((name.clone(), disk(&name)?)));
+        let disks = slow.collect::<Result<BTreeMap<String, Shim>>>()?;
         let mut cluster = Cluster::start_in(options, |name| match plant {
             Some(plant) if name.starts_with("replica") => {
-                let environment = vec![("PLANT".to_owned(), plant.to_owned())];
-                let instead = Some(planted_replica());
-                Place { around: Around { instead, environment, ..Around::default() }, ..Place::default() }
+                let mut around = disks.get(name).map(Shim::around).unwrap_or_default();
+                around.environment.push(("PLANT".to_owned(), plant.to_owned()));
+                around.instead = Some(planted_replica());
+                let data = disks.contains_key(name).then(|| folder.path().join(name));
+                Place { around, data, ..Place::default() }
             }
             _ => Place::default(),
         })?;
@@ -293,7 +312,7 @@ impl Scene {
         let everybody =
             replicas.chain((0..cluster.front_ends.len()).map(Who::FrontEnd)).chain([Who::NameServer]);
         let states = everybody.map(|who| (who, State::Up)).collect();
-        Ok(Self { cluster, states, doors, clock: Clock::start() })
+        Ok(Self { cluster, states, doors, clock: Clock::start(), _disks: disks, _folder: folder })
     }
 
     /// Lets customers in.
@@ -542,7 +561,7 @@ impl Report {
 /// # Errors
 /// When the cluster could not be started, or did not heal.
 pub fn suffer(setting: &Setting) -> Result<Report> {
-    let mut scene = Scene::start(setting.plant.as_deref())?;
+    let mut scene = Scene::start(setting.plant.as_deref(), setting.slow_disks)?;
     let load = scene.load(setting.manner.clone());
     load.await_answered(u64::from(setting.manner.clients))?;
     let mut report = Report::default();
@@ -584,7 +603,7 @@ pub fn zombies(seed: u64, count: u32, plant: Option<&str>) -> Result<Report> {
 
 fn few_zombies(seed: u64, count: u32, plant: Option<&str>) -> Result<Report> {
     let mut rng = StdRng::seed_from_u64(seed);
-    let mut scene = Scene::start(plant)?;
+    let mut scene = Scene::start(plant, 0)?;
     let manner = Manner { clients: 14, attached: 6, seed, race: false };
     let load = scene.load(manner.clone());
     load.await_answered(u64::from(manner.clients))?;

@@ -151,6 +151,8 @@ fn planted(name: &str, how: How, seed: u64) -> Result<()> {
                 let mut setting = Setting::usual(seed, Duration::from_secs(30), 12);
                 setting.plant = Some(name.to_owned());
                 if matches!(how, How::Killed) {
+                    // What waits for the disk is what a kill takes.
+                    setting.slow_disks = 40;
                     setting.plan = plan(seed, setting.time, 12, &[(Harm::Kill, Whom::Replicas)]);
                 }
                 suffer(&setting)
@@ -166,6 +168,11 @@ fn planted(name: &str, how: How, seed: u64) -> Result<()> {
             // A replica that finds itself or another breaking a rule ends; that is a finding, too.
             Err(error) if error.downcast_ref::<EndedByItself>().is_some() => {
                 println!("{name}: found by seed {seed} after {spent:.0?}: {error:#}");
+                return Ok(());
+            }
+            Err(error) if matches!(how, How::Asleep) => {
+                // An unbroken group heals after every zombie: such a test is red, too.
+                println!("{name}: seed {seed} does not heal, seen after {spent:.0?}: {error:#}");
                 return Ok(());
             }
             Err(error) => return Err(error),
