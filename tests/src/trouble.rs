@@ -14,12 +14,14 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use rustix::process::Signal;
+use tempfile::TempDir;
 
 use crate::cluster::{Cluster, Options, Place};
+use crate::faults::shim::{Fault, Shim};
 use crate::history::orders::{History, judge};
 use crate::history::{Anomaly, Kind, Line, Recorder};
 use crate::load::{Doors, HOT, HOT_STOCK, Load, Manner, first_state, last_word, leader};
-use crate::process::{Around, PATIENCE, Process, planted_replica};
+use crate::process::{PATIENCE, Process, planted_replica};
 use crate::shop::run;
 
 /// Who is harmed.
@@ -118,6 +120,8 @@ pub struct Setting {
     pub manner: Manner,
     /// The rule that the replicas break, of a planted build.
     pub plant: Option<String>,
+    /// Milliseconds that each fsync of all replicas but the first takes longer.
+    pub slow_disks: u32,
 }
 
 impl Setting {
@@ -129,6 +133,7 @@ impl Setting {
             plan: plan(seed, time, count, &KINDS),
             manner: Manner { clients: 16, attached: 2, seed, race: true },
             plant: None,
+            slow_disks: 0,
         }
     }
 }
@@ -241,7 +246,28 @@ pub struct Scene {
     states: BTreeMap<Who, State>,
     doors: Doors,
     clock: Clock,
+    _disks: BTreeMap<String, Shim>,
+    _folder: TempDir,
 }
+
+/// Nobody harmed it.
+#[derive(Debug)]
+pub struct EndedByItself {
+    name: String,
+    /// What it said last, newest first.
+    last: String,
+}
+
+impl fmt::Display for EndedByItself {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ended by itself: {}", self.name, self.last)
+    }
+}
+
+impl std::error::Error for EndedByItself {}
+
+/// Longer than anybody waits for the former primary after everybody was killed.
+const COLD_START: Duration = Duration::from_millis(2_500);
 
 /// Between two looks at what is due.
 const TICK: Duration = Duration::from_millis(10);
@@ -256,13 +282,25 @@ impl Scene {
     ///
     /// # Errors
     /// When they do not start.
-    pub fn start(plant: Option<&str>) -> Result<Self> {
+    pub fn start(plant: Option<&str>, slow_disks: u32) -> Result<Self> {
         let options = Options { front_ends: 2, ..Options::default() };
+        let folder = tempfile::tempdir()?;
+        let disk = |name: &str| -> Result<Shim> {
+            let disk = Shim::over(&folder.path().join(name))?;
+            disk.set(Fault::DelaySync, slow_disks)?;
+            Ok(disk)
+        };
+        // A kill takes only what waits for a disk that is slower than the one of who answered.
+        let slow = (2..=options.replicas).filter(|_| slow_disks > 0);
+        let slow = slow.map(|n| format!("replica.{n}")).map(|name| Ok((name.clone(), disk(&name)?)));
+        let disks = slow.collect::<Result<BTreeMap<String, Shim>>>()?;
         let mut cluster = Cluster::start_in(options, |name| match plant {
             Some(plant) if name.starts_with("replica") => {
-                let environment = vec![("PLANT".to_owned(), plant.to_owned())];
-                let instead = Some(planted_replica());
-                Place { around: Around { instead, environment, ..Around::default() }, ..Place::default() }
+                let mut around = disks.get(name).map(Shim::around).unwrap_or_default();
+                around.environment.push(("PLANT".to_owned(), plant.to_owned()));
+                around.instead = Some(planted_replica());
+                let data = disks.contains_key(name).then(|| folder.path().join(name));
+                Place { around, data, ..Place::default() }
             }
             _ => Place::default(),
         })?;
@@ -274,7 +312,7 @@ impl Scene {
         let everybody =
             replicas.chain((0..cluster.front_ends.len()).map(Who::FrontEnd)).chain([Who::NameServer]);
         let states = everybody.map(|who| (who, State::Up)).collect();
-        Ok(Self { cluster, states, doors, clock: Clock::start() })
+        Ok(Self { cluster, states, doors, clock: Clock::start(), _disks: disks, _folder: folder })
     }
 
     /// Lets customers in.
@@ -352,6 +390,12 @@ impl Scene {
         let now = self.clock.now();
         for (who, state) in self.states.clone() {
             let next = match state {
+                State::Up if !self.process(who).is_alive() => {
+                    let process = self.process(who);
+                    let log = process.log();
+                    let last = log.lines().rev().take(5).collect::<Vec<_>>().join(" | ");
+                    return Err(EndedByItself { name: process.name().to_owned(), last }.into());
+                }
                 State::Paused { until } if until <= now => {
                     self.process(who).signal(Signal::CONT)?;
                     State::Up
@@ -409,7 +453,10 @@ impl Scene {
             );
             tick();
         }
-        self.cluster.await_whole(self.cluster.replicas.len())
+        let whole = self.cluster.await_whole(self.cluster.replicas.len());
+        // Who is gone says more than that somebody is missing.
+        self.tend()?;
+        whole
     }
 
     /// Carries out a plan.
@@ -425,8 +472,13 @@ impl Scene {
                 let under_way = load.counts().under_way.load(Ordering::Relaxed);
                 // Without a victim or a witness it waits.
                 if !targets.is_empty() && under_way > 0 {
+                    // After a cold start the one that led is waited for; now and then in vain.
+                    let cold = targets.len() > 1 && rng.random();
+                    let missed = if cold { self.leader().ok() } else { None };
                     for who in targets {
-                        self.harm(who, planned.harm, planned.lasts)?;
+                        let late = missed.is_some_and(|(primary, _)| who == Who::Replica(primary));
+                        let lasts = planned.lasts + if late { COLD_START } else { Duration::ZERO };
+                        self.harm(who, planned.harm, lasts)?;
                     }
                     report.fired.push((**planned, under_way));
                     plan.next();
@@ -445,10 +497,16 @@ impl Scene {
     /// # Errors
     /// When the cluster does not heal.
     pub fn judge(mut self, load: Load, clients: u32, report: &mut Report) -> Result<Vec<Line>> {
-        self.heal()?;
+        let healed = self.heal();
         report.retries = load.counts().retries.load(Ordering::Relaxed);
         let clock = load.now();
         let recorder = load.stop()?;
+        if let Err(error) = healed {
+            // What clients saw until then says more about why.
+            let lines = recorder.lines();
+            report.fill(&lines)?;
+            return if report.anomalies.is_empty() { Err(error) } else { Ok(lines) };
+        }
         // The last commands reach the backups with the next beat.
         self.cluster.await_whole(self.cluster.replicas.len())?;
         let after = recorder.lines().iter().filter_map(|line| line.end).fold(clock, u64::max) + 1;
@@ -503,7 +561,7 @@ impl Report {
 /// # Errors
 /// When the cluster could not be started, or did not heal.
 pub fn suffer(setting: &Setting) -> Result<Report> {
-    let mut scene = Scene::start(setting.plant.as_deref())?;
+    let mut scene = Scene::start(setting.plant.as_deref(), setting.slow_disks)?;
     let load = scene.load(setting.manner.clone());
     load.await_answered(u64::from(setting.manner.clients))?;
     let mut report = Report::default();
@@ -545,7 +603,7 @@ pub fn zombies(seed: u64, count: u32, plant: Option<&str>) -> Result<Report> {
 
 fn few_zombies(seed: u64, count: u32, plant: Option<&str>) -> Result<Report> {
     let mut rng = StdRng::seed_from_u64(seed);
-    let mut scene = Scene::start(plant)?;
+    let mut scene = Scene::start(plant, 0)?;
     let manner = Manner { clients: 14, attached: 6, seed, race: false };
     let load = scene.load(manner.clone());
     load.await_answered(u64::from(manner.clients))?;
@@ -568,8 +626,10 @@ fn few_zombies(seed: u64, count: u32, plant: Option<&str>) -> Result<Report> {
         let (at, lasts) = (begun.since_origin(), scene.clock.now().since(begun));
         let under_way = load.counts().under_way.load(Ordering::Relaxed);
         report.fired.push((Planned { at, whom: Whom::Primary, harm: Harm::Pause, lasts }, under_way));
-        load.await_answered(20)?;
-        scene.heal()?;
+        // What does not heal is judged as it is.
+        if load.await_answered(20).is_err() || scene.heal().is_err() {
+            break;
+        }
     }
     let lines = scene.judge(load, manner.clients, &mut report)?;
     report.keep(&format!("zombies-{seed}"), &lines)?;
