@@ -204,6 +204,11 @@ fn name_server_older_copy() -> Result<()> {
 
     cluster.name_server.kill()?;
     fs::copy(&copy, &store)?;
+    let refused =
+        cluster.name_server.start_again().expect_err("a store goes back only when somebody says so");
+    assert!(format!("{refused:#}").contains("remove"), "{refused:#}");
+    cluster.name_server.ended()?;
+    fs::remove_file(cluster.data("nameserver.redb.mark"))?;
     cluster.name_server.start_again()?;
     cluster.await_status(needs_adoption)?;
     load.await_acknowledged(10).context("with an older copy")?;

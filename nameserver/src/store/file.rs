@@ -288,7 +288,12 @@ fn open_database(path: &Path) -> Result<Opened, Fault> {
         let mark = Mark::beside(path, image.cluster).map_err(fault)?;
         let durable = mark.durable().map_err(fault)?;
         if commits < durable {
-            return Err(Fault(format!("it ends with commit {commits}, and {durable} was durable")));
+            // Damage, or an older copy: a person who means the copy says so by taking the mark away.
+            return Err(Fault(format!(
+                "it ends with commit {commits}, and {durable} was durable; to go on with an older copy all the same, \
+                 remove {}.mark",
+                path.display()
+            )));
         }
         Ok(Opened { database, image, commits, mark })
     };
