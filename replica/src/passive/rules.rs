@@ -14,6 +14,7 @@ use super::hostile::{ME, OTHER, following, following_record, following_with, gen
 use super::{Core, Effect, Event, SUSPECT_AFTER, SnapshotAfter, Ticket, Waiter};
 
 /// One core among others that are played here.
+#[expect(clippy::struct_excessive_bools, reason = "what fails, each by itself")]
 struct Play {
     core: Core,
     ms: u64,
@@ -225,11 +226,11 @@ fn two_processes_on_copies_of_one_disk_are_dropped_and_stay_out() {
     play.pass(Duration::from_secs(2));
     assert_eq!((play.in_sync().len(), play.alarms.len()), (2, 0));
     play.meet(3);
-    play.pass(Duration::from_secs(60));
+    play.pass(Duration::from_mins(1));
     assert_eq!((play.in_sync(), play.alarms.len()), (vec![ME.id], 1));
     // The copy was ended, and the disk's own process started anew.
     play.meet(4);
-    play.pass(Duration::from_secs(60));
+    play.pass(Duration::from_mins(1));
     assert_eq!((play.in_sync().len(), play.alarms.len()), (2, 1));
 }
 
@@ -246,10 +247,10 @@ fn another_process_with_this_disks_identity_is_an_alarm() {
 fn a_full_backup_is_dropped_and_comes_back_when_it_has_room() {
     let mut play = primary();
     play.full = true;
-    play.pass(Duration::from_secs(60));
+    play.pass(Duration::from_mins(1));
     assert_eq!(play.in_sync(), [ME.id]);
     play.full = false;
-    play.pass(Duration::from_secs(60));
+    play.pass(Duration::from_mins(1));
     assert_eq!(play.in_sync().len(), 2);
 }
 

@@ -106,7 +106,7 @@ struct Until {
 
 /// Many walks.
 struct Walks {
-    walks: u64,
+    number: u64,
     counts: Counts,
     took: Duration,
     found: Option<(Start, Walked)>,
@@ -116,11 +116,13 @@ impl Walks {
     fn tell(&self) {
         let Counts { steps, acknowledged, reads, epochs } = self.counts;
         let seconds = self.took.as_secs_f64().max(0.001);
+        #[expect(clippy::cast_precision_loss, reason = "a figure for a person")]
+        let millions = steps as f64 / 1e6;
         println!(
             "{steps} steps, {} walks in {seconds:.1} s ({:.2} M steps/s): {acknowledged} updates acknowledged, \
              {reads} reads answered, {epochs} epochs, {} violations",
-            self.walks,
-            steps as f64 / seconds / 1e6,
+            self.number,
+            millions / seconds,
             u8::from(self.found.is_some())
         );
     }
@@ -131,7 +133,7 @@ fn walk(shapes: &[Shape], first: u64, planted: Planted, until: Until, jobs: usiz
     let clock = Clock::start();
     let begun = clock.now();
     let (next, enough) = (AtomicU64::new(0), AtomicBool::new(false));
-    let all = Mutex::new(Walks { walks: 0, counts: Counts::default(), took: Duration::ZERO, found: None });
+    let all = Mutex::new(Walks { number: 0, counts: Counts::default(), took: Duration::ZERO, found: None });
     let one = || {
         while !enough.load(Ordering::Relaxed) {
             let number = next.fetch_add(1, Ordering::Relaxed);
@@ -140,7 +142,7 @@ fn walk(shapes: &[Shape], first: u64, planted: Planted, until: Until, jobs: usiz
             let start = Start { shape, seed: first + number / count, planted };
             let walked = start.walk();
             let mut all = all.lock().expect("no walk panics outside its own guard");
-            all.walks += 1;
+            all.number += 1;
             all.counts.add(&walked.counts);
             all.took = clock.now().since(begun);
             if walked.broken.is_some() {
@@ -178,7 +180,7 @@ fn tell(start: &Start, found: &Walked, plant: &[Fault]) {
 
 fn command(start: &Start, plant: &[Fault]) -> String {
     let features = if plant.is_empty() { "" } else { " --features planted" };
-    let plant: String = plant.iter().map(|fault| format!(" --plant {fault}")).collect();
+    let plant = plant.iter().fold(String::new(), |words, fault| words + " --plant " + &fault.to_string());
     format!(
         "cargo run --release -p cluster-tests{features} --bin walk -- --shape {} --seed {}{plant}",
         start.shape.name(),

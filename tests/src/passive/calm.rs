@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use common::clock::Moment;
 use common::replication::{LogIndex, RequestId};
+use replica::passive::Core;
 
 use super::act::{Act, Lane, Step};
 use super::shapes::Ending;
@@ -106,7 +107,7 @@ impl World {
     }
 
     fn has_committed_all(&self, n: usize) -> bool {
-        let progress = self.nodes[n].core.as_ref().map(|core| core.progress());
+        let progress = self.nodes[n].core.as_ref().map(Core::progress);
         progress.is_some_and(|progress| {
             progress.committed == progress.last.index && progress.committed > LogIndex(0)
         })

@@ -174,6 +174,7 @@ impl Plan {
             Shape::Four | Shape::Wild | Shape::Firsts if c.one_in(4) => 2,
             _ => 1,
         };
+        let many = if matches!(shape, Shape::General | Shape::Wild) { 120 } else { 24 };
         let alone = matches!(shape, Shape::Alone) || (shape == Shape::Firsts && c.one_in(4));
         Self {
             size,
@@ -187,8 +188,7 @@ impl Plan {
                 entries,
                 bytes: 1 << 20,
             },
-            requests: c.between(2, if matches!(shape, Shape::General | Shape::Wild) { 120 } else { 24 })
-                as u16,
+            requests: u16::try_from(c.between(2, many)).expect("hundreds at most"),
             copies: match shape {
                 Shape::Table | Shape::Copies => 2,
                 _ => c.pick(&[2, 4, 10]),
@@ -242,7 +242,7 @@ fn kinds(shape: Shape, c: &mut Chance) -> Box<[Kind; 256]> {
     ];
     match shape {
         Shape::Wild => {
-            weights.extend([(Kind::Full, some(&rare)), (Kind::Jump, some(&rare)), (Kind::Wipe, some(&rare))])
+            weights.extend([(Kind::Full, some(&rare)), (Kind::Jump, some(&rare)), (Kind::Wipe, some(&rare))]);
         }
         Shape::Forced => weights.push((Kind::ForceElect, some(&[1, 3]))),
         Shape::Regressed => {

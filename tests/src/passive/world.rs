@@ -521,8 +521,8 @@ impl World {
     }
 
     /// Who waits for this learns that there will be no answer.
-    fn end(&mut self, flying: Flying, from: usize, to: usize) {
-        match flying {
+    fn end(&mut self, flying: &Flying, from: usize, to: usize) {
+        match *flying {
             Flying::Request { life, ticket, .. } => self.unanswered(from, life, ticket),
             Flying::Reply { life, ticket, .. } => self.unanswered(to, life, ticket),
             Flying::Ask { life, .. } if self.nodes[from].life == life => self.tell(from, Word::Silence),
@@ -541,7 +541,7 @@ impl World {
         let (from, to) = (usize::from(lane.from), usize::from(lane.to));
         if let Some(flying) = self.network.take(from, to, usize::from(lane.nth)) {
             self.story.flying(&flying);
-            self.end(flying, from, to);
+            self.end(&flying, from, to);
         }
     }
 
@@ -565,7 +565,7 @@ impl World {
             _ => return,
         }
         self.story.flying(&told);
-        self.end(told, from, to);
+        self.end(&told, from, to);
     }
 
     fn write(&mut self, n: usize) {

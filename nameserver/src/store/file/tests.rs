@@ -185,7 +185,7 @@ fn a_file_left_by_a_kill_never_opens_as_it_was_before_its_last_commit() {
         std::fs::write(&copy, bytes).unwrap();
         match open(&copy, None) {
             Ok((_, image)) => {
-                assert_eq!((image.leases.len(), image.names.len(), image.groups.len()), (8, 8, 8), "{what}")
+                assert_eq!((image.leases.len(), image.names.len(), image.groups.len()), (8, 8, 8), "{what}");
             }
             Err(OpenError::Damaged { .. }) => refused += 1,
             Err(other) => panic!("{what}: {other}"),

@@ -100,7 +100,9 @@ fn chosen(effects: &[Effect]) -> (Option<Bytes>, Option<LogIndex>) {
 /// What a member that applied all of it has.
 fn expected(entries: &[Arc<Entry>]) -> State {
     let mut state = State::empty(&common::services::TABLE[0], Planted::default());
-    entries.iter().for_each(|entry| drop(state.apply(entry).unwrap()));
+    for entry in entries {
+        state.apply(entry).unwrap();
+    }
     state
 }
 
