@@ -1,7 +1,7 @@
 //! One group's file: what a [`WriteBatch`] means in tables, and how it is read back without trusting it.
 //!
 //! Tables: `meta` (format, cluster, replica, group, batch, config, base, snapshot, addresses), `log` (index to entry),
-//! and the snapshot's [chunks](super::snapshot). Each value ends with a crc32c over table, key and value: redb checks
+//! and the chunks of a snapshot (`disk/snapshot.rs`). Each value ends with a crc32c over table, key and value: redb checks
 //! its pages only when it repairs. That a log's entries follow each other is in the entries' own chained checksums.
 
 use std::cell::Cell;

@@ -2,8 +2,8 @@
 //! everything that networks, disks, clocks, processes and operators do to them. After each step the invariants are
 //! judged from outside; at the end of many walks everything heals, and an update must complete.
 //!
-//! Reading order: [`act`], what can happen · [`shapes`], how often · [`world`], and how · [`laws`], what must always
-//! hold, by what the [`witness`] knows · [`calm`], what must happen in the end · [`walk`] · [`shrink`], how a failure
+//! Reading order: [`act`], what can happen · [`shapes`], how often · [`world`], and how · `laws`, what must always
+//! hold, by what the [`witness`] knows · `calm`, what must happen in the end · [`walk`] · [`shrink`], how a failure
 //! becomes a short story.
 //!
 //! No step waits for anything, and every clock stands until a step moves it: nothing here depends on how fast the
