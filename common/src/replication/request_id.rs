@@ -38,6 +38,11 @@ impl RequestId {
         *self.0.as_bytes()
     }
 
+    /// Where it stands on its client's clock: the time and the count within it, as one number.
+    pub const fn ticks(self) -> u64 {
+        (self.time().millis() << 12) | self.count() as u64
+    }
+
     const fn count(self) -> u16 {
         (self.0.as_u64_pair().0 & 0x0fff) as u16
     }
@@ -134,6 +139,19 @@ mod tests {
             assert!(id > last, "{id} after {last}");
             last = id;
         }
+    }
+
+    #[test]
+    fn the_next_id_is_above_all_that_was_observed_and_no_farther_than_needed() {
+        let (mut source, now) = (RequestIdSource::default(), Timestamp::from_millis(5));
+        let ahead = RequestId::from_parts(Timestamp::from_millis(9), 7, u64::MAX);
+        source.observe(ahead);
+        assert_eq!(source.next(now, 0), RequestId::from_parts(Timestamp::from_millis(9), 8, 0));
+        source.observe(RequestId::LEAST);
+        let full = RequestId::from_parts(Timestamp::from_millis(9), 0x0fff, 0);
+        source.observe(full);
+        assert_eq!(source.next(now, 0).ticks(), full.ticks() + 1, "the millisecond is full");
+        assert_eq!(source.next(Timestamp::from_millis(12), 0).time().millis(), 12);
     }
 
     #[test]
