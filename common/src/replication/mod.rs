@@ -13,6 +13,7 @@ mod identity;
 mod numbers;
 mod request_id;
 mod session;
+mod update;
 mod vector_timestamp;
 
 pub use entry::{Entry, EntryKind, Limits};
@@ -22,4 +23,5 @@ pub use identity::{BadGroupName, BootId, GroupName, Member, ReplicaId};
 pub use numbers::{ConfigVersion, Epoch, LogIndex, LogPoint};
 pub use request_id::{BadRequestId, RequestId, RequestIdSource};
 pub use session::Session;
+pub use update::{Digest, Kind, Update};
 pub use vector_timestamp::VectorTimestamp;

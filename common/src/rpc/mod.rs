@@ -5,6 +5,7 @@
 //! [`limits`] says how much of anything.
 
 pub mod frontend;
+pub mod gossip;
 pub mod limits;
 pub mod name_service;
 pub mod peer;

@@ -3,19 +3,25 @@
 //! A service is a [`StateMachine`]: commands in, replies out, no clock, no I/O, no randomness. Same command, same
 //! state: same bytes, on every replica. A refusal is a reply: it was ordered, applied and remembered.
 //!
+//! Where writes are taken anywhere, a service is a [`CausalStateMachine`] instead: see [`causal`].
+//!
 //! An engine knows no service. It holds a [`Machine`], which takes and gives bytes, and finds its first state in
 //! the [`TABLE`]. A new service is one folder here, one line there.
 
+pub mod causal;
+pub mod causal_laws;
 pub mod just_hungry;
 pub mod laws;
 pub mod matching;
 pub mod money;
 pub mod phone;
 pub mod postcode;
+pub mod ratings;
 pub mod text;
 pub mod user_code;
 
 use bytes::Bytes;
+pub use causal::{CausalMachine, CausalServed, CausalStateMachine};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
