@@ -3,6 +3,7 @@
 //! # Parts, in reading order
 //! 1. [`passive`]: the engine of the services that one primary orders: a core without clock or socket, and its
 //!    [driver](passive::driver), which carries out what the core decides.
+//!    [`gossip`]: the core of the engine of those that every member takes writes for; no service is hosted by it yet.
 //! 2. [`disk`]: what must survive, fsynced on a thread of its own.
 //! 3. [`links`]: the connections to the other replicas.
 //! 4. [`server`]: what is answered on the port, for front ends and for replicas.
@@ -24,6 +25,7 @@
 pub mod config;
 pub mod disk;
 pub mod genesis;
+pub mod gossip;
 pub mod links;
 pub mod passive;
 pub mod server;

@@ -1,10 +1,11 @@
 //! What the whole-system tests share: [`source`], the repository as text, for the rules of the house; [`process`] and
 //! [`cluster`], the real programs as child processes; [`shop`], customers who order while things go wrong; [`hostile`],
-//! callers who mean harm; [`measure`], what `docs/PERFORMANCE.md` tells; [`passive`], the passive engine's cores in a
-//! world of their own.
+//! callers who mean harm; [`measure`], what `docs/PERFORMANCE.md` tells; [`passive`] and [`gossip`], the
+//! engines' cores in worlds of their own.
 
 pub mod cluster;
 pub mod faults;
+pub mod gossip;
 pub mod history;
 pub mod hostile;
 pub mod load;
@@ -12,6 +13,7 @@ pub mod measure;
 pub mod passive;
 pub mod process;
 pub mod shop;
+pub mod shrink;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod source;

@@ -180,6 +180,7 @@ const CORES: &[&str] = &[
     "nameserver/src/groups",
     "nameserver/src/leases",
     "nameserver/src/registry",
+    "replica/src/gossip",
     "replica/src/passive",
 ];
 

@@ -120,6 +120,9 @@ impl<S: CausalStateMachine> CausalMachine for S {
     }
 }
 
+/// A value to begin with, or why there is none.
+pub type NewCausalMachine = Result<Box<dyn CausalMachine>, RestoreError>;
+
 /// A service that the gossip engine can host.
 #[derive(Clone, Copy, Debug)]
 pub struct CausalServed {
@@ -128,7 +131,7 @@ pub struct CausalServed {
     /// Its first value.
     pub empty: fn() -> Box<dyn CausalMachine>,
     /// Its value from a snapshot.
-    pub restore: fn(&[u8]) -> Result<Box<dyn CausalMachine>, RestoreError>,
+    pub restore: fn(&[u8]) -> NewCausalMachine,
 }
 
 impl CausalServed {

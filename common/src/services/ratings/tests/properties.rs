@@ -11,7 +11,7 @@ fn user() -> impl Strategy<Value = String> {
 }
 
 fn a_film() -> impl Strategy<Value = FilmKey> {
-    let known = select(vec!["Heat", "Alien"]).prop_map(|title| film(title));
+    let known = select(vec!["Heat", "Alien"]).prop_map(film);
     prop_oneof![20 => known, 1 => ".{0,4}".prop_map(|title| FilmKey::new(&title, None))]
 }
 
@@ -69,7 +69,9 @@ proptest! {
         for film in ratings.films.values() {
             let live: Vec<_> = film.cells.values().filter_map(|cell| cell.rating).collect();
             let mut buckets = [0; BUCKETS];
-            live.iter().for_each(|rating| buckets[rating.bucket()] += 1);
+            for rating in &live {
+                buckets[rating.bucket()] += 1;
+            }
             let sum = live.iter().map(|rating| u64::from(rating.millionths())).sum();
             let mean = (!live.is_empty()).then_some(Mean { sum, count: live.len() as u64 });
             prop_assert_eq!((film.tally.mean(), film.tally.buckets), (mean, buckets));
