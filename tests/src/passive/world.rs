@@ -1,6 +1,7 @@
 //! The world of a walk: some cores with their disks, clocks and clients, what is between them, and the authority.
 //! [`World::perform`] lets one thing happen; what the cores want because of it is carried out, and judged.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,7 +9,8 @@ use common::clock::{Moment, Timestamp};
 use common::ids::ClusterId;
 use common::names::LogicalName;
 use common::replication::{
-    BootId, ConfigVersion, Epoch, GroupConfig, GroupName, Limits, LogIndex, Member, ReplicaId, RequestId,
+    BootId, ConfigVersion, Entry, Epoch, GroupConfig, GroupName, Limits, LogIndex, Member, ReplicaId,
+    RequestId,
 };
 use common::rpc::peer::{Message, ReplyBody};
 use common::rpc::replica::{Consistency, Role};
@@ -72,6 +74,8 @@ pub struct World {
     pub(super) plan: Plan,
     pub(super) planted: Planted,
     pub(super) nodes: Vec<Node>,
+    /// Disks that were there before others took their place.
+    pub(super) replaced: Vec<Disk>,
     pub(super) network: Network,
     pub(super) authority: Authority,
     pub(super) witness: Witness,
@@ -83,8 +87,8 @@ pub struct World {
     pub(super) shown: LogIndex,
     /// Who led which epoch, the latest last.
     pub(super) led: Vec<(Epoch, Member)>,
-    /// By index: each entry that a disk was given, by epoch, and its checksum.
-    pub(super) written: Vec<Vec<(Epoch, u32)>>,
+    /// By index: the entries that disks were given.
+    pub(super) written: Vec<Vec<Arc<Entry>>>,
     /// The version of the last force-elect.
     pub(super) regime: ConfigVersion,
     /// Whether who was given the group has committed something since.
@@ -154,6 +158,7 @@ impl World {
         };
         let mut world = Self {
             nodes: (0..plan.size).map(node).collect(),
+            replaced: Vec::new(),
             network: Network::new(),
             authority: Authority::default(),
             witness: Witness::default(),
@@ -435,7 +440,7 @@ impl World {
         self.identities += 1;
         let node = &mut self.nodes[n];
         node.id = ReplicaId::from_u128(self.identities << ID_SHIFT);
-        node.disk = Disk::default();
+        self.replaced.push(std::mem::take(&mut node.disk));
         node.writing = None;
         node.core = None;
     }
