@@ -170,7 +170,6 @@ pub struct Core {
 struct Met {
     member: Member,
     last: LogIndex,
-    config_version: ConfigVersion,
     /// The process that it was before, and how often the two have changed places.
     former: Option<Member>,
     returns: u32,
@@ -178,7 +177,7 @@ struct Met {
 
 impl Met {
     fn new(member: Member, last: LogIndex) -> Self {
-        Self { member, last, config_version: ConfigVersion(0), former: None, returns: 0 }
+        Self { member, last, former: None, returns: 0 }
     }
 }
 
