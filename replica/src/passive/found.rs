@@ -13,7 +13,9 @@ use common::replication::{
 use common::rpc::peer::{Message, Reply, ReplyBody};
 use common::rpc::replica::SubmitError;
 
-use super::{Core, Effect, Event, Now, Planted, SendTicket, Setup, SnapshotAfter, Stored, Waiter};
+use super::{
+    BATCH_BYTES, Core, Effect, Event, Now, Planted, SendTicket, Setup, SnapshotAfter, Stored, Waiter,
+};
 
 const ME: Member = member(1);
 const SECOND: Member = member(2);
@@ -38,6 +40,10 @@ impl Tried {
     }
 
     fn on(stored: Stored) -> Self {
+        Self::with(stored, BATCH_BYTES)
+    }
+
+    fn with(stored: Stored, batch_bytes: usize) -> Self {
         let setup = Setup {
             cluster: ClusterId::from_bytes([7; 16]),
             group: "just.hungry".parse().unwrap(),
@@ -47,6 +53,7 @@ impl Tried {
             service: common::services::TABLE[0],
             first: None,
             snapshots: SnapshotAfter::default(),
+            batch_bytes,
             planted: Planted::default(),
         };
         Self { core: Core::new(now(), setup, stored).unwrap(), effects: Vec::new() }
@@ -77,6 +84,19 @@ impl Tried {
             .expect("it was sent something");
         let body = ReplyBody::Ack { durable: LogIndex(durable) };
         self.step(Event::PeerReply { ticket, reply: Some(Reply { epoch: Epoch(1), body }) });
+    }
+
+    /// What was sent to this peer, and what each continues.
+    fn appends(&self, to: Member) -> Vec<(SendTicket, LogPoint)> {
+        let append = |effect: &Effect| match effect {
+            Effect::Send { to: peer, ticket, message: Message::Append { prev, .. }, .. }
+                if *peer == to.id =>
+            {
+                Some((*ticket, *prev))
+            }
+            _ => None,
+        };
+        self.effects.iter().filter_map(append).collect()
     }
 
     /// What it was asked last is answered: its epoch is the same, and its disk has room.
@@ -249,6 +269,33 @@ fn who_knows_of_a_force_elect_takes_nothing_from_the_primary_before() {
     tried.step(Event::Peer { waiter: Waiter(1), message });
     assert_eq!(tried.replied(), Some(&ReplyBody::Fenced));
     assert_eq!(tried.core.progress().committed, LogIndex(0));
+}
+
+/// Two appends were on their way, and the second one's refusal undid what the first one's had said: both were sent
+/// again, and refused again, without end. It takes more entries than go into one append.
+#[test]
+fn where_two_logs_part_is_found_with_two_appends_on_their_way() {
+    let entry = |before: &Entry| {
+        let request = RequestId::from_parts(before.at, 0, before.index.0);
+        let kind = EntryKind::Update { request, facts: Bytes::new(), payload: Bytes::from_static(b"x") };
+        Entry::seal(before.crc, before.index.next(), Epoch(1), before.at, kind)
+    };
+    let first = genesis();
+    let second = entry(&first);
+    let third = entry(&second);
+    let mut tried = Tried::with(Stored { entries: vec![first, second, third], ..Stored::default() }, 1);
+    tried.step(Event::Record(Some(record(2, 2, ME, &[ME, SECOND]))));
+    tried.written();
+    tried.submit(1, b"x");
+    let sent = tried.appends(SECOND);
+    let after =
+        |sent: &[(SendTicket, LogPoint)]| sent.iter().map(|(_, prev)| prev.index.0).collect::<Vec<_>>();
+    assert_eq!(after(&sent), [3, 4]);
+    for ((ticket, _), hint) in sent.into_iter().zip([1, 3]) {
+        let body = ReplyBody::Nak { hint: LogIndex(hint) };
+        tried.step(Event::PeerReply { ticket, reply: Some(Reply { epoch: Epoch(2), body }) });
+    }
+    assert_eq!(after(&tried.appends(SECOND)), [3, 4, 1, 2]);
 }
 
 fn genesis_crc(tried: &Tried) -> u32 {

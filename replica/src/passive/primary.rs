@@ -16,8 +16,8 @@ use super::in_sync_set::Membership;
 use super::request_table::Admission;
 use super::state::Effected;
 use super::{
-    APPEND_WITHIN, ASK_WITHIN, BATCH_BYTES_MAX, BEACON_EVERY, CLONE_RETURNS, Core, Effect, Fault, MET_MAX,
-    Met, RECORD_RETRY, SendTicket, Waiter,
+    APPEND_WITHIN, ASK_WITHIN, BEACON_EVERY, CLONE_RETURNS, Core, Effect, Fault, MET_MAX, Met, RECORD_RETRY,
+    SendTicket, Waiter,
 };
 
 /// What a primary knows beside what every replica knows.
@@ -90,8 +90,8 @@ const APPENDS_IN_FLIGHT: usize = 2;
 const UNCOMMITTED_MAX: u64 = 16_384;
 /// When a refused command may come again: a few group commits later.
 const BUSY_RETRY: Duration = Duration::from_millis(20);
-/// One piece of a snapshot.
-const CHUNK_BYTES: usize = 1024 * 1024;
+/// Batches that one piece of a snapshot is as large as: 1 MiB.
+const CHUNK_BATCHES: usize = 2;
 
 impl Peer {
     /// A peer of which nothing is verified. `next`, or where its own log ends, is tried first.
@@ -362,7 +362,7 @@ impl Core {
             if peer.in_flight >= APPENDS_IN_FLIGHT || (first > self.log.last().index && !ask) {
                 return None;
             }
-            let entries = self.log.batch_from(first, BATCH_BYTES_MAX);
+            let entries = self.log.batch_from(first, self.setup.batch_bytes);
             peer.next = entries.last().map_or(first, |entry| entry.index.next());
             peer.in_flight += 1;
             let message = Message::Append { from, epoch, prev: before.point, entries, committed };
@@ -376,7 +376,7 @@ impl Core {
         let sending = peer.snapshot.filter(|(sending, _)| *sending == last);
         let (_, offset) = *peer.snapshot.insert(sending.unwrap_or((last, 0)));
         let begin = usize::try_from(offset).unwrap_or(usize::MAX).min(taken.bytes.len());
-        let end = (begin + CHUNK_BYTES).min(taken.bytes.len());
+        let end = (begin + CHUNK_BATCHES * self.setup.batch_bytes).min(taken.bytes.len());
         let bytes = taken.bytes.slice(begin..end);
         peer.in_flight += 1;
         let (crc, whole) = (crc32c::crc32c(&bytes), (end == taken.bytes.len()).then_some(taken.crc));
@@ -418,7 +418,8 @@ impl Core {
                 peer.snapshot = None;
             }
             Some(ReplyBody::Nak { hint }) => {
-                peer.next = hint.min(self.log.last().index).max(peer.matched).next();
+                // It only goes back: of two on their way, the later one is refused for the earlier one's sake.
+                peer.next = hint.next().min(peer.next).max(peer.matched.next());
             }
             Some(ReplyBody::Confirmed { round, full }) => {
                 peer.confirmed_round = peer.confirmed_round.max(round);
