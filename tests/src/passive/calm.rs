@@ -47,6 +47,14 @@ impl World {
             self.perform(Step { act: Act::Adopt, together: false });
         }
         self.be_calm();
+        self.quiet();
+        if self.cloned {
+            // A person does as told, and sees that each disk has one process.
+            for n in 0..self.nodes.len() {
+                self.crash(n, true);
+            }
+            self.be_calm();
+        }
         if ending == Ending::One {
             self.leave_one();
         }

@@ -108,6 +108,9 @@ impl World {
 
     /// Something was written to a disk, or was lost from it.
     pub(super) fn disk_changed(&mut self, n: usize) {
+        if !self.nodes[n].disk.is_whole() {
+            return self.breach(format!("I3: on r{n}'s disk the log does not continue what it stands on"));
+        }
         if self.settled && self.is_in_sync(n) && !self.witness.is_held_by(&self.nodes[n].disk) {
             let upto = self.witness.last();
             self.breach(format!("I1: r{n} is in sync and has no longer all of the {upto} committed entries"));
