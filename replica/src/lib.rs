@@ -62,7 +62,7 @@ use crate::disk::file::{Contents, FileError, Found, GroupFile, Identity, Place};
 use crate::links::Links;
 use crate::passive::driver::mailbox::Group;
 use crate::passive::driver::{Driver, NotStarted, Parts};
-use crate::passive::{First, Planted, Setup, SnapshotAfter, Stored};
+use crate::passive::{BATCH_BYTES, First, Planted, Setup, SnapshotAfter, Stored};
 
 /// For draining, handing over, farewells and closing together.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
@@ -208,6 +208,7 @@ impl Replica {
                 service: *service,
                 first: config.first.then(|| first.clone()),
                 snapshots: SnapshotAfter::default(),
+                batch_bytes: BATCH_BYTES,
                 planted,
             };
             // A disk that holds nothing cannot be an old copy.

@@ -61,10 +61,16 @@ impl Core {
         }
     }
 
-    /// Somebody told of a configuration newer than ours.
+    /// Somebody told of a configuration newer than ours. It may be an old one all the same: an identity is given up by
+    /// the name server's own word alone.
     pub(super) fn hear_of(&mut self, config: GroupConfig) {
         let ours = config.group == self.setup.group && config.cluster == self.setup.cluster;
-        if ours && config.version > self.newest_version() && self.standing != Standing::Restored {
+        if !ours || config.version <= self.newest_version() || self.standing == Standing::Restored {
+            return;
+        }
+        if self.gives_up(&config) {
+            self.ask_soon();
+        } else {
             self.record_read(Some(config));
         }
     }
@@ -90,8 +96,7 @@ impl Core {
             Some(before) => (Some(before.member), 0),
             None => (None, 0),
         };
-        let config_version = hello.config_version;
-        let met = Met { config_version, former, returns, ..Met::new(hello.me, hello.last.index) };
+        let met = Met { former, returns, ..Met::new(hello.me, hello.last.index) };
         self.met.insert(id, met);
         if self.met.len() > MET_MAX {
             // Somebody who is no member, and asks again when it is there.

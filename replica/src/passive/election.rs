@@ -145,7 +145,7 @@ impl Core {
     /// Goes on with a candidacy as far as it is due; begins one after long silence.
     pub(super) fn suspect(&mut self) {
         let now = self.now.at;
-        if self.config.as_ref().is_some_and(|config| config.epoch < self.epoch) && self.leading.is_none() {
+        if self.newest_config().is_some_and(|config| config.epoch < self.epoch) && self.leading.is_none() {
             // We met a later epoch than the record that we know.
             self.ask_soon();
         }

@@ -227,6 +227,9 @@ pub struct Setup {
     pub first: Option<First>,
     /// When a snapshot is taken.
     pub snapshots: SnapshotAfter,
+    /// Bytes of entries in one append or one disk batch, if more than one: [`BATCH_BYTES`](super::BATCH_BYTES), but in
+    /// tests.
+    pub batch_bytes: usize,
     /// Which rules it breaks: none, but in tests of the tests.
     pub planted: Planted,
 }

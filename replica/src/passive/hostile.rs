@@ -37,6 +37,7 @@ fn core(snapshots: SnapshotAfter) -> Core {
         service: common::services::TABLE[0],
         first: None,
         snapshots,
+        batch_bytes: super::BATCH_BYTES,
         planted: super::Planted::default(),
     };
     let genesis = Entry::seal(0, LogIndex(1), Epoch(1), Timestamp::from_millis(1), genesis());

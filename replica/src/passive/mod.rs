@@ -89,7 +89,7 @@ const APPEND_WITHIN: Duration = Duration::from_secs(3);
 /// How long a peer has for what it answers from memory.
 const ASK_WITHIN: Duration = Duration::from_millis(300);
 /// Bytes of entries in one append or one disk batch: small beside a frame, large beside a group commit.
-const BATCH_BYTES_MAX: usize = 512 * 1024;
+pub const BATCH_BYTES: usize = 512 * 1024;
 /// A tick this late, of those due every 100 ms at least, means that this process was stopped, not the others.
 const STALLED: Duration = Duration::from_millis(200);
 /// Peers remembered: more than the members of a group and their former disks that come back in a boot.
@@ -170,7 +170,6 @@ pub struct Core {
 struct Met {
     member: Member,
     last: LogIndex,
-    config_version: ConfigVersion,
     /// The process that it was before, and how often the two have changed places.
     former: Option<Member>,
     returns: u32,
@@ -178,7 +177,7 @@ struct Met {
 
 impl Met {
     fn new(member: Member, last: LogIndex) -> Self {
-        Self { member, last, config_version: ConfigVersion(0), former: None, returns: 0 }
+        Self { member, last, former: None, returns: 0 }
     }
 }
 
@@ -527,7 +526,7 @@ impl Core {
         let mut batch = std::mem::take(&mut self.unsaved);
         if batch.snapshot.is_none() {
             // A snapshot goes with all that it covers: a disk never holds one that reaches beyond its log.
-            let fits = log::fitting(batch.append.iter(), BATCH_BYTES_MAX);
+            let fits = log::fitting(batch.append.iter(), self.setup.batch_bytes);
             self.unsaved.append = batch.append.split_off(fits);
         }
         self.log.saving(batch.append.last().map(|entry| entry.index));

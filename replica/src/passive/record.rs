@@ -82,17 +82,15 @@ impl Core {
         }
     }
 
-    /// A newer record: to the disk with it, and then act on it. Who wins leads at once, since nothing leaves before
-    /// its barrier is on the disk, which goes there with the record. Who is replaced stops at once: a change of ours
-    /// may have stood before this record, and is settled by it, so from now on we do not know whose word we need.
+    /// A newer record: to the disk with it, and then act on it. Its epoch begins at once. Who wins leads it, since
+    /// nothing leaves before its barrier is on the disk, which goes there with the record. Who is replaced stops: a
+    /// change of ours may have stood before this record, and is settled by it, so from now on we do not know whose word
+    /// we need. And who follows takes nothing more from the primary before: a force-elect may have made that void.
     fn adopt(&mut self, record: GroupConfig) {
-        let replaced = !self.is_led_from_here(&record);
-        self.take_the_lead(&record);
         self.unsaved.config = Some(record.clone());
-        self.adopting = Some(record);
-        if replaced {
-            self.step_down();
-        }
+        self.adopting = Some(record.clone());
+        self.take_the_lead(&record);
+        self.enter(record.epoch);
     }
 
     /// A record is on this disk: act on it.
@@ -168,7 +166,7 @@ impl Core {
 
     /// Whether `record` makes this disk's identity worthless: it lost the race to create the group, or an operator
     /// gave it up and it may hold committed entries that the group lacks.
-    fn gives_up(&self, record: &GroupConfig) -> bool {
+    pub(super) fn gives_up(&self, record: &GroupConfig) -> bool {
         let lost_the_race = self.holds_only_own_genesis() && !self.planted(Fault::KeepGenesis);
         let forced = self.newest_version() < record.forced && !self.planted(Fault::ForcedRejoins);
         let given_up = self.log.last().index > LogIndex(0) && forced;

@@ -1,6 +1,7 @@
 //! The world of a walk: some cores with their disks, clocks and clients, what is between them, and the authority.
 //! [`World::perform`] lets one thing happen; what the cores want because of it is carried out, and judged.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,7 +9,8 @@ use common::clock::{Moment, Timestamp};
 use common::ids::ClusterId;
 use common::names::LogicalName;
 use common::replication::{
-    BootId, ConfigVersion, Epoch, GroupConfig, GroupName, Limits, LogIndex, Member, ReplicaId, RequestId,
+    BootId, ConfigVersion, Entry, Epoch, GroupConfig, GroupName, Limits, LogIndex, Member, ReplicaId,
+    RequestId,
 };
 use common::rpc::peer::{Message, ReplyBody};
 use common::rpc::replica::{Consistency, Role};
@@ -72,6 +74,8 @@ pub struct World {
     pub(super) plan: Plan,
     pub(super) planted: Planted,
     pub(super) nodes: Vec<Node>,
+    /// Disks that were there before others took their place.
+    pub(super) replaced: Vec<Disk>,
     pub(super) network: Network,
     pub(super) authority: Authority,
     pub(super) witness: Witness,
@@ -83,8 +87,8 @@ pub struct World {
     pub(super) shown: LogIndex,
     /// Who led which epoch, the latest last.
     pub(super) led: Vec<(Epoch, Member)>,
-    /// By index: each entry that a disk was given, by epoch, and its checksum.
-    pub(super) written: Vec<Vec<(Epoch, u32)>>,
+    /// By index: the entries that disks were given.
+    pub(super) written: Vec<Vec<Arc<Entry>>>,
     /// The version of the last force-elect.
     pub(super) regime: ConfigVersion,
     /// Whether who was given the group has committed something since.
@@ -94,6 +98,8 @@ pub struct World {
     identities: u128,
     /// The first law that was broken, and how.
     pub(super) broken: Option<String>,
+    /// A person was told of a cloned disk: there is none, but greetings came late and twice.
+    pub(super) cloned: bool,
     /// In calm everything is delivered in order, and a process that stops comes back.
     pub(super) calm: bool,
     together: bool,
@@ -154,6 +160,7 @@ impl World {
         };
         let mut world = Self {
             nodes: (0..plan.size).map(node).collect(),
+            replaced: Vec::new(),
             network: Network::new(),
             authority: Authority::default(),
             witness: Witness::default(),
@@ -168,6 +175,7 @@ impl World {
             lives: 0,
             identities: 0x100,
             broken: None,
+            cloned: false,
             calm: false,
             together: false,
             planted,
@@ -208,6 +216,7 @@ impl World {
             Act::Repeat(lane) => self.repeat(lane),
             Act::GiveUp(lane) => self.give_up(lane),
             Act::Write(n) => self.write(up(n)),
+            Act::Fail(n) => self.fail(up(n)),
             Act::Work(n, given_up) => self.work(up(n), given_up),
             Act::Pass(n, ms) => self.pass(up(n), Duration::from_millis(u64::from(ms))),
             Act::Start(n) => self.start(up(n)),
@@ -311,6 +320,7 @@ impl World {
                 min_in_sync: self.plan.min_in_sync,
             }),
             snapshots: self.plan.snapshots,
+            batch_bytes: self.plan.batch_bytes,
             planted: self.planted,
         }
     }
@@ -406,7 +416,8 @@ impl World {
             Effect::FormatAnew { .. } => self.format_anew(n),
             Effect::Work(work) => self.nodes[n].work.push(work),
             // What a person is to see is a breach here, but for what late greetings and moved clocks look like.
-            Effect::Alarm { why } if why.contains("cloned") || why.contains("clock") => {}
+            Effect::Alarm { why } if why.contains("clock") => {}
+            Effect::Alarm { why } if why.contains("cloned") => self.cloned = true,
             Effect::Alarm { why } => {
                 if !self.authority.has_fallen_back() && !why.starts_with("the name server's record") {
                     self.breach(format!("I5, I8, I11: r{n} calls a person: {why}"));
@@ -435,7 +446,7 @@ impl World {
         self.identities += 1;
         let node = &mut self.nodes[n];
         node.id = ReplicaId::from_u128(self.identities << ID_SHIFT);
-        node.disk = Disk::default();
+        self.replaced.push(std::mem::take(&mut node.disk));
         node.writing = None;
         node.core = None;
     }
@@ -577,6 +588,17 @@ impl World {
         }
     }
 
+    /// An fsync fails: what it should have written may be there or not, and nobody may be told that it is.
+    fn fail(&mut self, n: usize) {
+        if !self.planted.is(Fault::NextFsyncAfterError) {
+            return self.crash(n, false);
+        }
+        // The next one finds clean pages, and says that all is well.
+        if let Some((_, ticket)) = self.nodes[n].writing.take() {
+            self.event(n, Event::Durable(ticket));
+        }
+    }
+
     /// What was to be done beside a core is done, or is given up.
     pub(super) fn work(&mut self, n: usize, given_up: bool) {
         if self.nodes[n].work.is_empty() {
@@ -662,34 +684,29 @@ impl World {
         }
     }
 
-    /// Versions and epochs above all that are stored or shown.
-    fn above_all(&self) -> Option<(ConfigVersion, Epoch)> {
-        let record = self.authority.record()?;
-        let cores = self.nodes.iter().filter_map(|node| node.core.as_ref());
-        let (mut version, mut epoch) = (record.version, record.epoch);
-        for core in cores {
-            version = version.max(core.newest_config().map_or(ConfigVersion(0), |config| config.version));
-            epoch = epoch.max(core.progress().epoch);
-        }
-        Some((version, epoch))
+    /// The newest record that is stored or shown, and the highest version and epoch.
+    fn newest(&self) -> Option<(GroupConfig, (ConfigVersion, Epoch))> {
+        let cores = || self.nodes.iter().filter_map(|node| node.core.as_ref());
+        let shown = cores().filter_map(Core::newest_config).chain(self.authority.record());
+        let newest = shown.max_by_key(|config| config.version)?;
+        let epoch = cores().map(|core| core.progress().epoch).fold(newest.epoch, Epoch::max);
+        Some((newest.clone(), (newest.version, epoch)))
     }
 
     fn force_elect(&mut self, n: usize) {
-        let Some((version, epoch)) = self.above_all() else { return };
-        let Some(record) = self.authority.record() else { return };
+        let (Some((newest, seen)), Some(_)) = (self.newest(), self.authority.record()) else { return };
         let node = &self.nodes[n];
         // A person sees whether there is anything on the disk.
-        if node.disk.is_blank() || node.disk.config.is_none() || self.authority.has_fallen_back() {
+        if node.disk.is_blank() || node.disk.config.is_none() {
             return;
         }
-        let mut next = record.forced_to((version, epoch), node.id);
+        let mut next = newest.forced_to(seen, node.id);
         if self.planted.is(Fault::SmallJump) {
-            let version = version.next();
-            next = GroupConfig { version, epoch: epoch.next(), forced: version, ..next };
+            let version = seen.0.next();
+            next = GroupConfig { version, epoch: seen.1.next(), forced: version, ..next };
         }
-        let regime = next.forced;
         self.drop_connection(n);
-        self.regime = regime;
+        self.regime = next.forced;
         self.settled = false;
         self.shown = LogIndex(0);
         if let Err(error) = self.authority.install(next) {
@@ -701,13 +718,11 @@ impl World {
         if !self.authority.has_fallen_back() || self.nodes.iter().any(|node| node.core.is_none()) {
             return;
         }
-        let Some((version, epoch)) = self.above_all() else { return };
-        let cores = self.nodes.iter().filter_map(|node| node.core.as_ref()?.newest_config());
-        let Some(newest) = cores.max_by_key(|config| config.version).cloned() else { return };
+        let Some((newest, seen)) = self.newest() else { return };
         for n in 0..self.nodes.len() {
             self.drop_connection(n);
         }
-        let next = newest.adopted((version, epoch), newest.primary.id);
+        let next = newest.adopted(seen, newest.primary.id);
         if let Err(error) = self.authority.install(next) {
             self.breach(format!("I15: an adoption is refused: {error:?}"));
         }
