@@ -59,6 +59,10 @@ pub enum Ended {
     Failed(Box<Failure>),
     /// Whoever read our results has enough of them.
     Closed,
+    /// Ctrl-C at a prompt.
+    Interrupted,
+    /// Ctrl-D at a prompt: nobody will answer any more.
+    Left,
 }
 
 impl From<Failure> for Ended {
@@ -130,6 +134,16 @@ impl Output {
         to_stderr(&text(self.screen()));
     }
 
+    /// Tells a person at the prompt, as prompts do: beside the results, with foreign text made harmless.
+    pub fn say(self, text: &str) {
+        to_stderr(&escaped(text));
+    }
+
+    /// Whether somebody wants to know everything.
+    pub fn is_verbose(self) -> bool {
+        self.notes == Notes::Verbose
+    }
+
     /// Tells a person who wants to know everything.
     pub fn detail(self, text: &str) {
         if self.notes == Notes::Verbose {
@@ -137,8 +151,11 @@ impl Output {
         }
     }
 
-    /// Says why the command failed.
+    /// Says why the command failed, if nobody has said so yet.
     pub fn failure(self, failure: &Failure) {
+        if failure.told {
+            return;
+        }
         match self.format {
             Format::Json => to_stderr(&failure.json()),
             Format::Table | Format::Plain => {
@@ -153,7 +170,8 @@ impl Output {
         /// What is assumed of a terminal that does not say how wide it is.
         const WIDTH_UNKNOWN: u16 = 80;
         let terminal = io::stdout().is_terminal();
-        let width = terminal.then(|| Table::new().width().unwrap_or(WIDTH_UNKNOWN));
+        let told = || Table::new().width().filter(|&width| width > 0);
+        let width = terminal.then(|| told().unwrap_or(WIDTH_UNKNOWN));
         Screen { width, color: self.colored(terminal) }
     }
 

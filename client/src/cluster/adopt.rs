@@ -21,10 +21,10 @@ use serde::Serialize;
 
 use super::decide::{Decision, Heard, Stored, Voice, Wish};
 use super::{Lookout, PATIENCE, Replica};
+use crate::ask::Prompts;
 use crate::errors::{Code, Failure};
 use crate::grammar::Global;
 use crate::output::{Ended, Output};
-use crate::run::agree;
 
 /// How often a record is proposed anew, above what stands by then.
 const PROPOSED_MAX: u32 = 3;
@@ -49,6 +49,7 @@ struct Standing {
 pub(super) async fn run(
     output: Output,
     lookout: &mut Lookout,
+    prompts: &Prompts,
     global: &Global,
     group: GroupName,
     wish: Wish,
@@ -66,7 +67,7 @@ pub(super) async fn run(
     }
     let decision = heard.decide(&wish)?;
     output.plead(|screen| heard.account(screen, &wish, &decision));
-    agree(global, "Install this record?").await?;
+    prompts.agree(global, "Install this record?").await?;
     let installed = install(lookout, &heard, decision).await?;
     for (name, told) in tell(&replicas, &installed).await {
         if let Err(why) = told {
