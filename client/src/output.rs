@@ -13,6 +13,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Row, Table};
 use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::errors::{self, Failure};
 
@@ -243,17 +244,17 @@ pub fn plain<T: Serialize>(object: &T) -> String {
     let cells: Vec<String> = fields
         .0
         .iter()
-        .map(|value| match value {
-            Value::Null => String::new(),
-            Value::String(text) => escaped(&text.replace('\n', "\\n").replace('\t', "\\t")),
-            other => json(other),
+        .map(|value| match serde_json::from_str(value.get()) {
+            Ok(Value::Null) => String::new(),
+            Ok(Value::String(text)) => escaped(&text.replace('\n', "\\n").replace('\t', "\\t")),
+            _ => value.get().to_owned(),
         })
         .collect();
     cells.join("\t")
 }
 
 /// The values of an object in the order of its text, which a map would lose.
-struct Fields(Vec<Value>);
+struct Fields(Vec<Box<RawValue>>);
 
 impl<'de> Deserialize<'de> for Fields {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -267,7 +268,7 @@ impl<'de> Deserialize<'de> for Fields {
 
             fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Fields, M::Error> {
                 let mut values = Vec::new();
-                while let Some((_, value)) = map.next_entry::<String, Value>()? {
+                while let Some((_, value)) = map.next_entry::<String, Box<RawValue>>()? {
                     values.push(value);
                 }
                 Ok(Fields(values))

@@ -91,11 +91,16 @@ impl Visit {
     async fn arrive(&mut self) -> Result<(), Ended> {
         let output = self.output();
         output.say("JUST HUNGRY");
-        let heard = self.motd().await?;
+        self.motd().await?;
         let names = self.desk.names(&self.standing)?;
         let replicas = names.view(Query::by_name(Which::Prefix("replica.".into())));
         self.desk.prompts.learn(|known| known.replicas = Some(replicas));
-        let known = if heard { self.shop()?.known_user().await? } else { self.standing.user.clone() };
+        let known = match &self.standing.user {
+            Some(user) => Some(user.clone()),
+            // Without a name server nobody can say whose last code to take.
+            None if names.known_cluster().is_none() => None,
+            None => self.shop()?.known_user().await?,
+        };
         let user = match known {
             Some(user) => user,
             None => self.introduce().await?,
@@ -107,8 +112,8 @@ impl Visit {
         Ok(())
     }
 
-    /// Shows the message of the day, which is also the first sign of life; whether it came.
-    async fn motd(&self) -> Result<bool, Ended> {
+    /// Shows the message of the day, which is also the first sign of life. A person may go on without.
+    async fn motd(&self) -> Result<(), Ended> {
         // Its failure has a question of its own.
         let unasked = Global { no_input: true, ..self.standing.clone() };
         loop {
@@ -117,17 +122,17 @@ impl Visit {
                 motd = shop.motd() => match motd {
                     Ok(motd) => {
                         self.output().say(&motd);
-                        return Ok(true);
+                        return Ok(());
                     }
                     Err(failure) => failure,
                 },
-                _ = tokio::signal::ctrl_c() => return Ok(false),
+                _ = tokio::signal::ctrl_c() => return Ok(()),
             };
             self.output().failure(&failure);
             let again = self.desk.prompts.yes("nothing received from the server. Try again?", true);
             match again.await {
                 Ok(true) => {}
-                Ok(false) | Err(Ended::Interrupted) => return Ok(false),
+                Ok(false) | Err(Ended::Interrupted) => return Ok(()),
                 Err(ended) => return Err(ended),
             }
         }
@@ -209,6 +214,8 @@ impl Visit {
             _ = tokio::signal::ctrl_c() => None,
         };
         ended.unwrap_or_else(|| {
+            // The terminal has shown ^C, and stands after it.
+            output.say("");
             self.interrupted = Some(self.clock.now());
             Err((output, self.desk.interrupted().into()))
         })

@@ -232,3 +232,25 @@ fn not_installed(error: &NameError<GroupError>) -> Failure {
     };
     Failure::new(code, format!("the record was not installed: {error}")).hint(hint)
 }
+
+#[cfg(test)]
+mod tests {
+    use common::replication::ConfigError;
+    use common::rpc::name_service::StoreError;
+    use common::rpc::transport::CallError;
+
+    use super::*;
+
+    #[test]
+    fn a_record_that_was_not_installed_is_told_with_what_to_do() {
+        let answer = |error| not_installed(&NameError::Answer(error)).code;
+        assert_eq!(answer(GroupError::Denied), Code::Denied);
+        assert_eq!(answer(GroupError::WrongCluster { ours: ClusterId::UNSTATED }), Code::Incompatible);
+        assert_eq!(answer(GroupError::Conflict { current: None }), Code::NotReady);
+        assert_eq!(answer(GroupError::Refused(ConfigError::Version)), Code::NotReady);
+        let down = StoreError::Down { why: "full".into(), retry_in: Duration::ZERO };
+        assert_eq!(answer(GroupError::Store(down)), Code::StoreDown);
+        let call = not_installed(&NameError::Call(CallError::ConnectionLost));
+        assert_eq!((call.code, call.hint.as_deref()), (Code::NoNameServer, Some("client ns ping")));
+    }
+}
