@@ -53,6 +53,8 @@ pub(crate) struct Shop {
     clock: Clock,
     /// The ids of all commands, in the order they came, with the number of the front end that took them.
     pub(crate) came: Vec<(usize, RequestId)>,
+    /// How many connections were made to front ends.
+    pub(crate) connections: usize,
 }
 
 #[derive(Clone)]
@@ -78,8 +80,9 @@ impl Frontend for FrontEnd {
         if let Some(Fate::Refused(error)) = fate {
             return Err(error);
         }
+        let facts = facts(&payload)?;
         let reply = shop.replies.get(&request).cloned().unwrap_or_else(|| {
-            shop.machine.apply(Applied { at: AT, time: Clock::wall(), request }, &facts(&payload), &payload)
+            shop.machine.apply(Applied { at: AT, time: Clock::wall(), request }, &facts, &payload)
         });
         shop.replies.insert(request, reply.clone());
         if let Some(Fate::AnswerLost) = fate {
@@ -108,17 +111,24 @@ impl Frontend for FrontEnd {
     }
 }
 
-/// What a front end without web services finds out about a command.
-fn facts(payload: &[u8]) -> Bytes {
-    use common::services::just_hungry::command::{Command, Facts, Verdict};
+/// What a front end without web services finds out about a command, or refuses itself.
+fn facts(payload: &[u8]) -> Result<Bytes, SubmitError> {
+    use common::services::just_hungry::command::{Command, Done, Facts, Verdict};
+    use common::services::just_hungry::refusal::Refusal;
     let Ok(Command::PlaceOrder { postcode, .. } | Command::SetDetails { postcode, .. }) =
         common::services::decode::<Command>(payload)
     else {
-        return Bytes::new();
+        return Ok(Bytes::new());
     };
-    let postcode = postcode.map(|postcode| postcode.parse().expect("tests send good postcodes"));
-    let verdict = postcode.map(|postcode| Verdict::unconfirmed(postcode, Timestamp::from_millis(0)));
-    common::services::encode(&Facts { verdict, ..Facts::default() })
+    let verdict = match postcode.map(|text| text.parse().map_err(|_| Refusal::postcode_malformed(&text))) {
+        Some(Err(refusal)) => {
+            let reply = common::services::Outcome::<Done, Refusal>::Refused(refusal);
+            return Err(SubmitError::AtTheDoor { reply: common::services::encode(&reply) });
+        }
+        Some(Ok(postcode)) => Some(Verdict::unconfirmed(postcode, Timestamp::from_millis(0))),
+        None => None,
+    };
+    Ok(common::services::encode(&Facts { verdict, ..Facts::default() }))
 }
 
 #[derive(Clone)]
@@ -292,6 +302,7 @@ impl House {
             silent_at: Vec::new(),
             clock: Clock::start(),
             came: vec![],
+            connections: 0,
         }));
         let (doors, addresses): (Vec<_>, Vec<_>) = (0..count).map(|_| listen()).unzip();
         let (names, name_server) = listen();
@@ -309,7 +320,10 @@ impl House {
                     .enumerate()
                     .map(|(no, door)| {
                         let front_end = FrontEnd { no, shop: Arc::clone(&serving) };
-                        let route = Route::new(FRONTEND, move |_| Frontend::serve(front_end.clone()));
+                        let route = Route::new(FRONTEND, move |_| {
+                            front_end.shop.lock().unwrap().connections += 1;
+                            Frontend::serve(front_end.clone())
+                        });
                         (door, route)
                     })
                     .collect();
@@ -317,7 +331,8 @@ impl House {
                 let all = serving.into_iter().map(|(listener, route)| {
                     let options = ServeOptions {
                         cluster: cluster(),
-                        connections_max: 100,
+                        // A name server holds the poll of a client that has gone, and its seat, to the poll's end.
+                        connections_max: 1000,
                         stop: CancellationToken::new(),
                     };
                     serve(TcpListener::from_std(listener).unwrap(), vec![route], options)
@@ -331,6 +346,11 @@ impl House {
         });
         let state = tempfile::tempdir().unwrap();
         Self { name_server: name_server.into(), shop, state, stop, thread: Some(thread) }
+    }
+
+    /// Where the client keeps what it remembers.
+    pub(crate) fn state(&self) -> &std::path::Path {
+        self.state.path()
     }
 
     /// Runs the client with these words, without a terminal.

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
+mod golden;
 mod house;
+mod scripts;
 
 use std::io::Read as _;
 use std::process::Stdio;
