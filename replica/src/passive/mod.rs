@@ -319,11 +319,12 @@ impl Core {
             Event::PeerReply { ticket, reply } => self.peer_replied(ticket, reply),
             Event::PeerRefused(member) => self.peer_refused(member),
             Event::Durable(ticket) => self.durable(ticket),
-            Event::Record(_) | Event::NoRecord | Event::RecordRegressed
+            Event::Record(_) | Event::NoRecord | Event::AskAgainIn(_) | Event::RecordRegressed
                 if self.standing == Standing::Restored => {}
             Event::Adopted(version) => self.operator_decided(version),
             Event::Record(record) => self.record_read(record),
             Event::NoRecord => self.ask_again_at = Some(self.now.at + RECORD_RETRY),
+            Event::AskAgainIn(wait) => self.ask_again_at = Some(self.now.at + wait.max(RECORD_RETRY)),
             Event::RecordRegressed => self.stand_aside(Standing::Estranged),
             Event::DiskFull(full) => self.disk_full = full,
             Event::Worked(worked) => self.worked(worked),
