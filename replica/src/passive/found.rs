@@ -240,20 +240,25 @@ fn who_does_not_know_of_a_force_elect_is_told_the_record_before_it_is_accepted()
 }
 
 /// An operator gave the group to the second, and then to this replica; of that it had not heard when a peer told it of
-/// the first. It threw the only copy away that counted.
+/// the first. It threw the only copy away that counted. And one that a peer told of a record led by it, which the name
+/// server had lost before an operator adopted an older one.
 #[test]
-fn a_peers_word_makes_nobody_give_its_disk_up() {
+fn a_peers_word_is_asked_after_and_not_followed() {
     let mut tried = Tried::new();
     tried.step(Event::Record(Some(record(2, 1, SECOND, &[ME, SECOND]))));
     tried.written();
     let version = ConfigVersion(1_002);
-    let config = GroupConfig { forced: version, ..record(version.0, 1_001, SECOND, &[SECOND]) };
-    tried.step(Event::Peer { waiter: Waiter(1), message: Message::TakeOver { config: config.clone() } });
-    let gave_up =
-        |tried: &Tried| tried.effects.iter().any(|effect| matches!(effect, Effect::FormatAnew { .. }));
-    assert!(!gave_up(&tried));
-    tried.step(Event::Record(Some(config)));
-    assert!(gave_up(&tried), "the name server's own word does");
+    let forced = GroupConfig { forced: version, ..record(version.0, 1_001, SECOND, &[SECOND]) };
+    for config in [record(3, 2, ME, &[ME]), forced.clone()] {
+        tried.effects.clear();
+        tried.step(Event::Peer { waiter: Waiter(1), message: Message::TakeOver { config } });
+        let [Effect::Reply { .. }, Effect::ReadRecord { .. }] = tried.effects[..] else {
+            panic!("{:?}", tried.effects)
+        };
+    }
+    tried.step(Event::Record(Some(forced)));
+    let gave_up = tried.effects.iter().any(|effect| matches!(effect, Effect::FormatAnew { .. }));
+    assert!(gave_up, "the name server's own word is followed");
 }
 
 /// The record of a second force-elect was on its way to an empty disk when the first one's primary fed it: it then held

@@ -20,7 +20,8 @@
 //!
 //! # Where we differ
 //! From PacificA: reads are confirmed by the members instead of covered by leases, and a winner keeps its *whole*
-//! log. Its §2.3 reconciliation is the ordinary feeding of logs that differ. From Raft: all in-sync members must have
+//! log. Its §2.3 reconciliation is the ordinary feeding of logs that differ. What a peer says of the record is only a
+//! reason to ask the name server: a record may be one that an operator has overruled. From Raft: all in-sync members must have
 //! an entry, not a majority, so the last one alone can go on; and votes are one compare-and-set at the authority.
 //!
 //! # How it is driven

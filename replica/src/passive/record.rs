@@ -166,7 +166,7 @@ impl Core {
 
     /// Whether `record` makes this disk's identity worthless: it lost the race to create the group, or an operator
     /// gave it up and it may hold committed entries that the group lacks.
-    pub(super) fn gives_up(&self, record: &GroupConfig) -> bool {
+    fn gives_up(&self, record: &GroupConfig) -> bool {
         let lost_the_race = self.holds_only_own_genesis() && !self.planted(Fault::KeepGenesis);
         let forced = self.newest_version() < record.forced && !self.planted(Fault::ForcedRejoins);
         let given_up = self.log.last().index > LogIndex(0) && forced;
