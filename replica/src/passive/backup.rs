@@ -48,7 +48,7 @@ impl Core {
             Message::Join { me, last, config_version } => Err(self.welcome(me, last.index, config_version)),
             Message::TakeOver { config } => {
                 self.reply(waiter, ReplyBody::Accepted);
-                return self.hear_of(config);
+                return self.hear_of(&config);
             }
             Message::HeardPrimary { epoch } => {
                 let heard = self.heard.filter(|_| epoch == self.epoch);
@@ -61,17 +61,11 @@ impl Core {
         }
     }
 
-    /// Somebody told of a configuration newer than ours. It may be an old one all the same: an identity is given up by
-    /// the name server's own word alone.
-    pub(super) fn hear_of(&mut self, config: GroupConfig) {
-        let ours = config.group == self.setup.group && config.cluster == self.setup.cluster;
-        if !ours || config.version <= self.newest_version() || self.standing == Standing::Restored {
-            return;
-        }
-        if self.gives_up(&config) {
-            self.ask_soon();
-        } else {
-            self.record_read(Some(config));
+    /// Somebody told of a record newer than ours: a reason to ask. It may be one that an operator has replaced, or that
+    /// a name server has granted and lost; the name server's own word alone is followed.
+    pub(super) fn hear_of(&mut self, config: &GroupConfig) {
+        if config.version > self.newest_version() {
+            self.ask_again_at = Some(self.now.at);
         }
     }
 

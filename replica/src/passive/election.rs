@@ -226,7 +226,7 @@ impl Core {
                 let ago = if let Some(ReplyBody::Heard { ago }) = body { ago } else { None };
                 candidacy.heard_by_others |= ago.is_some_and(|ago| ago < SUSPECT_AFTER / 2);
             }
-            (None, Some(ReplyBody::NotPrimary { config: Some(config) })) => self.hear_of(config),
+            (None, Some(ReplyBody::NotPrimary { config: Some(config) })) => self.hear_of(&config),
             (None, _) => {}
         }
     }

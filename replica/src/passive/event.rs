@@ -90,6 +90,8 @@ pub enum Event {
     Record(Option<GroupConfig>),
     /// The name server could not be asked, or did not answer: the outcome of a compare-and-set is unknown.
     NoRecord,
+    /// The same, and it says when to ask again.
+    AskAgainIn(Duration),
     /// The name server's record is older than one that we have seen.
     RecordRegressed,
     /// An operator's record of this version stands at the name server.

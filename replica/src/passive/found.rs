@@ -40,11 +40,11 @@ impl Tried {
     }
 
     fn on(stored: Stored) -> Self {
-        Self::with(stored, BATCH_BYTES)
+        Self::with(stored, |_| ())
     }
 
-    fn with(stored: Stored, batch_bytes: usize) -> Self {
-        let setup = Setup {
+    fn with(stored: Stored, change: impl FnOnce(&mut Setup)) -> Self {
+        let mut setup = Setup {
             cluster: ClusterId::from_bytes([7; 16]),
             group: "just.hungry".parse().unwrap(),
             me: ME,
@@ -53,9 +53,10 @@ impl Tried {
             service: common::services::TABLE[0],
             first: None,
             snapshots: SnapshotAfter::default(),
-            batch_bytes,
+            batch_bytes: BATCH_BYTES,
             planted: Planted::default(),
         };
+        change(&mut setup);
         Self { core: Core::new(now(), setup, stored).unwrap(), effects: Vec::new() }
     }
 
@@ -216,35 +217,48 @@ fn a_retry_of_a_command_that_ran_is_not_told_that_its_id_is_anothers() {
 /// the primary's beacons it never asked again, not even when it knew the record.
 #[test]
 fn who_does_not_know_of_a_force_elect_is_told_the_record_before_it_is_accepted() {
-    let mut tried = Tried::new();
     let forced = GroupConfig { forced: ConfigVersion(3), ..record(4, 2, ME, &[ME]) };
-    tried.step(Event::Record(Some(forced.clone())));
-    tried.written();
-    let join = |config_version| Message::Join { me: THIRD, last: LogPoint::default(), config_version };
-    tried.step(Event::Peer { waiter: Waiter(1), message: join(ConfigVersion(2)) });
-    assert_eq!(tried.replied(), Some(&ReplyBody::NotPrimary { config: Some(forced) }));
     let sent = |tried: &Tried| tried.effects.iter().any(|effect| matches!(effect, Effect::Send { .. }));
-    assert!(!sent(&tried), "a beacon would keep it from asking again");
-    tried.step(Event::Peer { waiter: Waiter(2), message: join(ConfigVersion(4)) });
-    assert_eq!(tried.replied(), Some(&ReplyBody::Accepted));
-    assert!(sent(&tried));
+    let asked = |planted: Planted, config_version| {
+        let genesis = Stored { entries: vec![genesis()], ..Stored::default() };
+        let mut tried = Tried::with(genesis, |setup| setup.planted = planted);
+        tried.step(Event::Record(Some(forced.clone())));
+        tried.written();
+        let message = Message::Join { me: THIRD, last: LogPoint::default(), config_version };
+        tried.step(Event::Peer { waiter: Waiter(1), message });
+        (tried.replied().cloned(), sent(&tried))
+    };
+    let told = Some(ReplyBody::NotPrimary { config: Some(forced.clone()) });
+    // A beacon would keep it from asking again.
+    assert_eq!(asked(Planted::default(), ConfigVersion(2)), (told, false));
+    assert_eq!(asked(Planted::default(), ConfigVersion(4)), (Some(ReplyBody::Accepted), true));
+    #[cfg(feature = "planted")]
+    {
+        let planted = Planted::default().with(super::Fault::FeedsForced);
+        assert_eq!(asked(planted, ConfigVersion(2)), (Some(ReplyBody::Accepted), true));
+    }
 }
 
 /// An operator gave the group to the second, and then to this replica; of that it had not heard when a peer told it of
-/// the first. It threw the only copy away that counted.
+/// the first. It threw the only copy away that counted. And one that a peer told of a record led by it, which the name
+/// server had lost before an operator adopted an older one.
 #[test]
-fn a_peers_word_makes_nobody_give_its_disk_up() {
+fn a_peers_word_is_asked_after_and_not_followed() {
     let mut tried = Tried::new();
     tried.step(Event::Record(Some(record(2, 1, SECOND, &[ME, SECOND]))));
     tried.written();
     let version = ConfigVersion(1_002);
-    let config = GroupConfig { forced: version, ..record(version.0, 1_001, SECOND, &[SECOND]) };
-    tried.step(Event::Peer { waiter: Waiter(1), message: Message::TakeOver { config: config.clone() } });
-    let gave_up =
-        |tried: &Tried| tried.effects.iter().any(|effect| matches!(effect, Effect::FormatAnew { .. }));
-    assert!(!gave_up(&tried));
-    tried.step(Event::Record(Some(config)));
-    assert!(gave_up(&tried), "the name server's own word does");
+    let forced = GroupConfig { forced: version, ..record(version.0, 1_001, SECOND, &[SECOND]) };
+    for config in [record(3, 2, ME, &[ME]), forced.clone()] {
+        tried.effects.clear();
+        tried.step(Event::Peer { waiter: Waiter(1), message: Message::TakeOver { config } });
+        let [Effect::Reply { .. }, Effect::ReadRecord { .. }] = tried.effects[..] else {
+            panic!("{:?}", tried.effects)
+        };
+    }
+    tried.step(Event::Record(Some(forced)));
+    let gave_up = tried.effects.iter().any(|effect| matches!(effect, Effect::FormatAnew { .. }));
+    assert!(gave_up, "the name server's own word is followed");
 }
 
 /// The record of a second force-elect was on its way to an empty disk when the first one's primary fed it: it then held
@@ -283,7 +297,8 @@ fn where_two_logs_part_is_found_with_two_appends_on_their_way() {
     let first = genesis();
     let second = entry(&first);
     let third = entry(&second);
-    let mut tried = Tried::with(Stored { entries: vec![first, second, third], ..Stored::default() }, 1);
+    let stored = Stored { entries: vec![first, second, third], ..Stored::default() };
+    let mut tried = Tried::with(stored, |setup| setup.batch_bytes = 1);
     tried.step(Event::Record(Some(record(2, 2, ME, &[ME, SECOND]))));
     tried.written();
     tried.submit(1, b"x");

@@ -20,7 +20,8 @@
 //!
 //! # Where we differ
 //! From PacificA: reads are confirmed by the members instead of covered by leases, and a winner keeps its *whole*
-//! log. Its §2.3 reconciliation is the ordinary feeding of logs that differ. From Raft: all in-sync members must have
+//! log. Its §2.3 reconciliation is the ordinary feeding of logs that differ. What a peer says of the record is only a
+//! reason to ask the name server: a record may be one that an operator has overruled. From Raft: all in-sync members must have
 //! an entry, not a majority, so the last one alone can go on; and votes are one compare-and-set at the authority.
 //!
 //! # How it is driven
@@ -319,11 +320,12 @@ impl Core {
             Event::PeerReply { ticket, reply } => self.peer_replied(ticket, reply),
             Event::PeerRefused(member) => self.peer_refused(member),
             Event::Durable(ticket) => self.durable(ticket),
-            Event::Record(_) | Event::NoRecord | Event::RecordRegressed
+            Event::Record(_) | Event::NoRecord | Event::AskAgainIn(_) | Event::RecordRegressed
                 if self.standing == Standing::Restored => {}
             Event::Adopted(version) => self.operator_decided(version),
             Event::Record(record) => self.record_read(record),
             Event::NoRecord => self.ask_again_at = Some(self.now.at + RECORD_RETRY),
+            Event::AskAgainIn(wait) => self.ask_again_at = Some(self.now.at + wait.max(RECORD_RETRY)),
             Event::RecordRegressed => self.stand_aside(Standing::Estranged),
             Event::DiskFull(full) => self.disk_full = full,
             Event::Worked(worked) => self.worked(worked),

@@ -52,7 +52,7 @@ impl Core {
         self.pending_cas.take_if(|pending| pending.version <= record.version && record.version >= seen);
         let goes_back = record.version < seen && self.planted(Fault::RegressedRecordAccepted);
         if record.version > seen || goes_back {
-            return self.adopt(record);
+            return self.adopt(&record);
         }
         if same {
             if self.adopting.is_none() && self.standing != Standing::Known {
@@ -86,10 +86,10 @@ impl Core {
     /// nothing leaves before its barrier is on the disk, which goes there with the record. Who is replaced stops: a
     /// change of ours may have stood before this record, and is settled by it, so from now on we do not know whose word
     /// we need. And who follows takes nothing more from the primary before: a force-elect may have made that void.
-    fn adopt(&mut self, record: GroupConfig) {
+    fn adopt(&mut self, record: &GroupConfig) {
         self.unsaved.config = Some(record.clone());
         self.adopting = Some(record.clone());
-        self.take_the_lead(&record);
+        self.take_the_lead(record);
         self.enter(record.epoch);
     }
 
@@ -166,7 +166,7 @@ impl Core {
 
     /// Whether `record` makes this disk's identity worthless: it lost the race to create the group, or an operator
     /// gave it up and it may hold committed entries that the group lacks.
-    pub(super) fn gives_up(&self, record: &GroupConfig) -> bool {
+    fn gives_up(&self, record: &GroupConfig) -> bool {
         let lost_the_race = self.holds_only_own_genesis() && !self.planted(Fault::KeepGenesis);
         let forced = self.newest_version() < record.forced && !self.planted(Fault::ForcedRejoins);
         let given_up = self.log.last().index > LogIndex(0) && forced;

@@ -38,7 +38,7 @@ impl World {
 
     /// Everything heals; what must happen then?
     pub(super) fn end_well(&mut self, ending: Ending) {
-        if ending == Ending::Open || self.broken.is_some() || !self.can_end_well() {
+        if ending == Ending::Open || self.broken.is_some() {
             return;
         }
         self.story.tell(|| format!("everything heals: {ending:?}"));
@@ -48,12 +48,17 @@ impl World {
         }
         self.be_calm();
         self.quiet();
-        if self.cloned {
+        if self.clones_told > 0 {
             // A person does as told, and sees that each disk has one process.
             for n in 0..self.nodes.len() {
                 self.crash(n, true);
             }
             self.be_calm();
+            self.quiet();
+        }
+        // Also by what somebody asked for whose disk is no more.
+        if !self.can_end_well() {
+            return;
         }
         if ending == Ending::One {
             self.leave_one();

@@ -4,7 +4,7 @@
 //!
 //! Reading order: [`act`], what can happen · [`shapes`], how often · [`world`], and how · `laws`, what must always
 //! hold, by what the [`witness`] knows · `calm`, what must happen in the end · [`walk`] · [`shrink`], how a failure
-//! becomes a short story.
+//! becomes a short story · [`hunt`], which walks find which broken rule.
 //!
 //! No step waits for anything, and every clock stands until a step moves it: nothing here depends on how fast the
 //! machine is. One seed, one walk, on every machine.
@@ -14,6 +14,7 @@ pub mod authority;
 mod calm;
 pub mod chance;
 pub mod disk;
+pub mod hunt;
 mod laws;
 pub mod ledger;
 pub mod network;

@@ -98,8 +98,8 @@ pub struct World {
     identities: u128,
     /// The first law that was broken, and how.
     pub(super) broken: Option<String>,
-    /// A person was told of a cloned disk: there is none, but greetings came late and twice.
-    pub(super) cloned: bool,
+    /// How often a person was told of a cloned disk: there is none, but greetings came late and twice.
+    pub(super) clones_told: u32,
     /// In calm everything is delivered in order, and a process that stops comes back.
     pub(super) calm: bool,
     together: bool,
@@ -175,7 +175,7 @@ impl World {
             lives: 0,
             identities: 0x100,
             broken: None,
-            cloned: false,
+            clones_told: 0,
             calm: false,
             together: false,
             planted,
@@ -417,7 +417,7 @@ impl World {
             Effect::Work(work) => self.nodes[n].work.push(work),
             // What a person is to see is a breach here, but for what late greetings and moved clocks look like.
             Effect::Alarm { why } if why.contains("clock") => {}
-            Effect::Alarm { why } if why.contains("cloned") => self.cloned = true,
+            Effect::Alarm { why } if why.contains("cloned") => self.clones_told += 1,
             Effect::Alarm { why } => {
                 if !self.authority.has_fallen_back() && !why.starts_with("the name server's record") {
                     self.breach(format!("I5, I8, I11: r{n} calls a person: {why}"));
