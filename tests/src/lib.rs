@@ -3,17 +3,25 @@
 //! callers who mean harm; [`measure`], what `docs/PERFORMANCE.md` tells; [`passive`], the passive engine's cores in a
 //! world of their own.
 
+#[cfg(feature = "processes")]
 pub mod cluster;
+#[cfg(feature = "processes")]
 pub mod faults;
 pub mod history;
+#[cfg(feature = "processes")]
 pub mod hostile;
+#[cfg(feature = "processes")]
 pub mod load;
+#[cfg(feature = "processes")]
 pub mod measure;
 pub mod passive;
+#[cfg(feature = "processes")]
 pub mod process;
+#[cfg(feature = "processes")]
 pub mod shop;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod source;
 pub mod tally;
+#[cfg(feature = "processes")]
 pub mod trouble;

@@ -36,6 +36,8 @@ pub enum Fault {
     NoBarrierCommitRule,
     /// A backup acknowledges what is not on its disk yet.
     AckBeforeFsync,
+    /// The primary answers when its own disk has an update, and asks no backup.
+    AckBeforeBackup,
     /// A backup acknowledges what this epoch's primary did not verify.
     AckUnmatched,
     /// A restart removes what is not known to be committed.
@@ -110,7 +112,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 48] = [
         Self::ShrinkEarly,
         Self::ExpandLate,
         Self::ForgetCasOnGet,
@@ -123,6 +125,7 @@ impl Fault {
         Self::SendBeforeDurable,
         Self::NoBarrierCommitRule,
         Self::AckBeforeFsync,
+        Self::AckBeforeBackup,
         Self::AckUnmatched,
         Self::TruncToCommit,
         Self::NoConfirm,

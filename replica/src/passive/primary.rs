@@ -268,7 +268,8 @@ impl Core {
     fn commit_what_all_have(&mut self) {
         let others = self.others();
         let Some(primary) = &self.leading else { return };
-        let matched = others.iter().map(|id| primary.peers.get(&id).map_or(LogIndex(0), |peer| peer.matched));
+        let asked = others.iter().filter(|_| !self.planted(Fault::AckBeforeBackup));
+        let matched = asked.map(|id| primary.peers.get(&id).map_or(LogIndex(0), |peer| peer.matched));
         let all = matched.fold(self.log.durable(), LogIndex::min);
         let active = all >= primary.barrier || self.planted(Fault::NoBarrierCommitRule);
         if active && all > self.committed {

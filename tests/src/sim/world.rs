@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
-use common::machine::simulated::disk::Left;
+use common::machine::simulated::disk::{Left, Lie};
 use common::machine::simulated::{Machine, net, trace};
 use common::names::Address;
 use common::services::just_hungry::{JustHungry, Start};
@@ -20,7 +20,10 @@ use super::faults::{self, Kind};
 use super::hosts::{self, Host, NAME_SERVER_PORT, Plan, Program};
 use super::verdict::Verdict;
 use super::watch::{self, Seen};
-use super::{ACKNOWLEDGED_MIN, CALM, CALM_LONG, HEALED_WITHIN, SETTLED_WITHIN, STARTED_WITHIN, TROUBLED};
+use super::{
+    ACKNOWLEDGED_MIN, CALM, CALM_LONG, CALM_LONG_EACH, HEALED_WITHIN, LASTS_MIN, SETTLED_WITHIN,
+    STARTED_WITHIN, TROUBLED,
+};
 use crate::history::{Recorder, orders};
 
 /// A tick: the finest difference in time that there is.
@@ -30,13 +33,16 @@ const REPLICAS: u8 = 3;
 /// Connections that wait to be accepted, and segments under way on one: turmoil panics above the first.
 const CAPACITY: usize = 4096;
 
+/// How a seed is wrong whose cluster never began.
+pub const NOT_OPENED: &str = "the shop did not open";
+
 /// What is asked for beside the seed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Order {
     /// The seed.
     pub seed: u64,
-    /// All disks only say that they have synced, and all replicas lose their power at once: this must be found out.
-    pub lying_disks: bool,
+    /// All replicas' disks lie, and all lose their power at once: this must be found out.
+    pub lie: Option<Lie>,
     /// No faults at all.
     pub calm: bool,
     /// What is noted is printed.
@@ -66,6 +72,8 @@ struct World<'a> {
     holds: BTreeMap<(IpAddr, IpAddr), u32>,
     without_power: BTreeSet<IpAddr>,
     latency: Duration,
+    /// What a disk needs for a commit, at most, when all is well with it.
+    disk_time: Duration,
     fired: BTreeMap<Kind, u32>,
     /// Until when something is out of order.
     troubled_until: Duration,
@@ -84,6 +92,8 @@ pub fn run(order: Order) -> Verdict {
     }
     let mut chance = SmallRng::seed_from_u64(seed);
     let slowest = Duration::from_millis(*[2, 3, 5, 10, 30].choose(&mut chance).expect("five"));
+    // What waits for a slow disk is what a loss of power takes.
+    let disk_time = Duration::from_millis(*[2, 2, 10, 50].choose(&mut chance).expect("four"));
     let mut sim = Builder::new()
         .rng_seed(seed)
         .epoch(SystemTime::UNIX_EPOCH)
@@ -100,7 +110,9 @@ pub fn run(order: Order) -> Verdict {
         min_in_sync: if chance.random_bool(0.2) { 2 } else { 1 },
         ttl: ["500ms", "1s", "3s"].choose(&mut chance).expect("three"),
     };
-    trace::note(format_args!("seed {seed}: {plan:?}, messages take up to {slowest:?}"));
+    trace::note(format_args!(
+        "seed {seed}: {plan:?}, messages take up to {slowest:?}, disks up to {disk_time:?}"
+    ));
     let mut hosts = vec![hosts::add(&mut sim, "ns", Program::NameServer, &plan)];
     for (number, name) in (1..=REPLICAS).zip(["r1", "r2", "r3"]) {
         hosts.push(hosts::add(&mut sim, name, Program::Replica(number), &plan));
@@ -147,11 +159,15 @@ pub fn run(order: Order) -> Verdict {
         holds: BTreeMap::new(),
         without_power: BTreeSet::new(),
         latency: slowest,
+        disk_time,
         fired: BTreeMap::new(),
         troubled_until: Duration::ZERO,
         wiped: false,
         seen: Rc::clone(&seen),
     };
+    for host in &world.hosts {
+        world.at_ease(&host.machine);
+    }
     let mut wrong = world.live(order, customers, &shop);
     let lines = recorder.lines();
     let placed =
@@ -190,12 +206,16 @@ pub fn now_outside() -> Duration {
 impl World<'_> {
     /// Everything from the first start to the last word; what is wrong with it.
     fn live(&mut self, order: Order, customers: u32, shop: &Shop) -> Vec<String> {
+        if order.lie == Some(Lie::Names) {
+            // Who lies from the beginning, has not even the file.
+            self.replicas().iter().for_each(|machine| machine.disk.lie(Lie::Names));
+        }
         if !self.go_on(STARTED_WITHIN, || shop.open.get()) {
-            return vec![format!("the shop did not open within {STARTED_WITHIN:?}")];
+            return vec![format!("{NOT_OPENED} within {STARTED_WITHIN:?}")];
         }
         let opened = self.sim.elapsed();
-        if order.lying_disks {
-            self.replicas().iter().for_each(|machine| machine.disk.lie(true));
+        if let Some(lie) = order.lie {
+            self.replicas().iter().for_each(|machine| machine.disk.lie(lie));
             self.plan(opened + TROUBLED / 3, Act::Begin(Kind::PowerForAll, Duration::from_secs(1)));
         } else if !order.calm {
             for fault in faults::plan(order.seed) {
@@ -229,15 +249,18 @@ impl World<'_> {
             let all: Vec<_> = latest.values().map(how).collect();
             return vec![format!("the replicas do not agree within {SETTLED_WITHIN:?}: {}", all.join("; "))];
         }
-        // One seed in ten waits that long.
-        if order.seed.is_multiple_of(10) {
-            let epoch = seen.epoch.get();
-            self.go_on(CALM_LONG, || false);
-            if seen.epoch.get() != epoch {
-                return vec![format!("epoch {} in a calm minute, after {epoch}", seen.epoch.get())];
-            }
+        let calm = if order.seed.is_multiple_of(CALM_LONG_EACH) {
+            CALM_LONG
+        } else {
+            LASTS_MIN.saturating_sub(self.sim.elapsed())
+        };
+        let epoch = seen.epoch.get();
+        self.go_on(calm, || false);
+        if seen.epoch.get() == epoch {
+            Vec::new()
+        } else {
+            vec![format!("epoch {} in the calm of {calm:?}, after {epoch}", seen.epoch.get())]
         }
-        Vec::new()
     }
 
     /// Lets time go on, for `time` at most; whether `until` came true.
@@ -278,10 +301,14 @@ impl World<'_> {
                 }
             }
             Act::PowerOn(ip) => self.power_on(ip),
-            Act::Release(pairs) => pairs.into_iter().for_each(|pair| self.release(pair)),
+            Act::Release(pairs) => {
+                for pair in pairs {
+                    self.release(pair);
+                }
+            }
             Act::Mend(from, to) => net::mend(from, to),
             Act::Quicken(one, other) => self.sim.set_link_max_message_latency(one, other, self.latency),
-            Act::DiskAtEase(machine) => at_ease(&machine),
+            Act::DiskAtEase(machine) => self.at_ease(&machine),
             Act::DiskEmptied(machine) => machine.disk.fill(false),
         }
     }
@@ -290,20 +317,20 @@ impl World<'_> {
     fn begin(&mut self, now: Duration, kind: Kind, lasts: Duration) -> bool {
         let host = self.hosts.choose(&mut self.chance).expect("there are hosts").clone();
         let with_disk = self.hosts[..=usize::from(REPLICAS)].choose(&mut self.chance).expect("some").clone();
-        let name = |hosts: &[Host]| hosts.iter().map(|host| host.machine.name).collect::<Vec<_>>().join(" ");
+        let name = |host: &Host| host.machine.name.to_owned();
         let mut told = String::new();
         match kind {
             Kind::Kill => {
-                told = name(&[host.clone()]);
+                told = name(&host);
                 self.kill(&host, Left::All, lasts);
             }
             Kind::Stop => {
-                told = name(&[host.clone()]);
+                told = name(&host);
                 host.start_after.set(lasts);
                 host.machine.signals.send_modify(|count| *count += 1);
             }
             Kind::Power => {
-                told = name(&[host.clone()]);
+                told = name(&host);
                 self.power_off(now, &host, lasts);
             }
             Kind::NameServerAway => {
@@ -315,7 +342,8 @@ impl World<'_> {
                 }
             }
             Kind::PowerForAll | Kind::KillAll => {
-                for host in self.hosts[1..=usize::from(REPLICAS)].to_vec() {
+                for number in 1..=usize::from(REPLICAS) {
+                    let host = self.hosts[number].clone();
                     let lasts = lasts.mul_f64(self.chance.random_range(0.2..=1.0));
                     if kind == Kind::KillAll {
                         self.kill(&host, Left::All, lasts);
@@ -327,7 +355,9 @@ impl World<'_> {
             Kind::Partition | Kind::Pair | Kind::Frozen => {
                 let pairs = self.sides(kind);
                 told = format!("{pairs:?}");
-                pairs.iter().for_each(|&pair| self.hold(pair));
+                for &pair in &pairs {
+                    self.hold(pair);
+                }
                 self.plan(now + lasts, Act::Release(pairs));
             }
             Kind::OneWay => {
@@ -344,7 +374,7 @@ impl World<'_> {
                 self.plan(now + lasts, Act::Quicken(one, other));
             }
             Kind::SlowDisk | Kind::HungDisk => {
-                told = name(&[with_disk.clone()]);
+                told = name(&with_disk);
                 let time = if kind == Kind::HungDisk {
                     lasts
                 } else {
@@ -354,24 +384,24 @@ impl World<'_> {
                 self.plan(now + lasts, Act::DiskAtEase(Rc::clone(&with_disk.machine)));
             }
             Kind::FullDisk => {
-                told = name(&[with_disk.clone()]);
+                told = name(&with_disk);
                 with_disk.machine.disk.fill(true);
                 self.plan(now + lasts, Act::DiskEmptied(Rc::clone(&with_disk.machine)));
             }
             Kind::FailingSync => {
-                told = name(&[with_disk.clone()]);
+                told = name(&with_disk);
                 with_disk.start_after.set(lasts);
                 with_disk.machine.disk.fail();
             }
             Kind::TornCommit => {
-                told = name(&[with_disk.clone()]);
+                told = name(&with_disk);
                 with_disk.start_after.set(lasts);
                 with_disk.machine.disk.cut_after(self.chance.random_range(0..12));
             }
             Kind::Wall => {
                 let most = *[500, 5_000, 60_000, 600_000].choose(&mut self.chance).expect("four");
                 let ahead = self.chance.random_range(-most..=most);
-                told = format!("{} {ahead} ms", name(&[host.clone()]));
+                told = format!("{} {ahead} ms", host.machine.name);
                 host.machine.wall_ahead.set(ahead);
             }
             Kind::Wiped => {
@@ -382,7 +412,7 @@ impl World<'_> {
                 }
                 self.wiped = true;
                 let host = self.hosts[self.chance.random_range(1..=count)].clone();
-                told = name(&[host.clone()]);
+                told = name(&host);
                 self.kill(&host, Left::All, lasts);
                 host.machine.disk.wipe();
             }
@@ -496,7 +526,9 @@ impl World<'_> {
         }
         let pairs: Vec<_> = self.holds.keys().copied().collect();
         self.holds.clear();
-        pairs.into_iter().for_each(|pair| self.apply(pair));
+        for pair in pairs {
+            self.apply(pair);
+        }
         for &from in &self.places {
             for &to in self.places.iter().filter(|&&to| to != from) {
                 net::mend(from, to);
@@ -504,13 +536,13 @@ impl World<'_> {
             }
         }
         for host in &self.hosts {
-            at_ease(&host.machine);
+            self.at_ease(&host.machine);
             host.machine.disk.fill(false);
             host.machine.disk.calm();
         }
     }
-}
 
-fn at_ease(machine: &Machine) {
-    machine.disk_time.set((Duration::from_micros(200), Duration::from_millis(2)));
+    fn at_ease(&self, machine: &Machine) {
+        machine.disk_time.set((self.disk_time / 10, self.disk_time));
+    }
 }
