@@ -16,4 +16,5 @@ pub mod shop;
 pub mod sim;
 pub mod source;
 pub mod tally;
+pub mod terminal;
 pub mod trouble;
