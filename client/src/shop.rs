@@ -28,6 +28,9 @@ use crate::{menu_file, objects, shown, wizard};
 /// The command's failure, or what ended it.
 pub(crate) async fn run(desk: &Desk, output: Output, global: Global, command: Command) -> Result<(), Ended> {
     let shop = Shop::new(desk, output, global)?;
+    if let Command::Order(Orders { what: None }) = command {
+        return shop.led().await;
+    }
     let leaders = Leaders::before(&shop.names, output).await;
     let ended = match command {
         Command::Menu(Menu { change: None }) => shop.menu().await,
@@ -38,7 +41,6 @@ pub(crate) async fn run(desk: &Desk, output: Output, global: Global, command: Co
         Command::User(User::Show) => shop.user_show().await,
         Command::User(User::Set(details)) => shop.user_set(details).await,
         Command::Cart(cart) => shop.cart(cart).await,
-        Command::Order(Orders { what: None }) => shop.led().await,
         Command::Order(Orders { what: Some(Order::Quote(goods)) }) => shop.quote(goods).await,
         Command::Order(Orders { what: Some(Order::Place(place)) }) => shop.place(place).await,
         Command::Order(Orders { what: Some(Order::List(list)) }) | Command::Orders(list) => {

@@ -1,6 +1,6 @@
 //! What the whole-system tests share: [`source`], the repository as text, for the rules of the house; [`process`] and
-//! [`cluster`], the real programs as child processes; [`shop`], customers who order while things go wrong; [`hostile`],
-//! callers who mean harm; [`measure`], what `docs/PERFORMANCE.md` tells; [`passive`], the passive engine's cores in a
+//! [`cluster`], the real programs as child processes; [`shop`], customers who order while things go wrong; [`terminal`],
+//! a person at one; [`hostile`], callers who mean harm; [`measure`], what `docs/PERFORMANCE.md` tells; [`passive`], the passive engine's cores in a
 //! world of their own.
 
 #[cfg(feature = "processes")]
@@ -23,5 +23,7 @@ pub mod shop;
 pub mod sim;
 pub mod source;
 pub mod tally;
+#[cfg(feature = "processes")]
+pub mod terminal;
 #[cfg(feature = "processes")]
 pub mod trouble;

@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
+mod edges;
 mod golden;
 mod house;
+mod rows;
 mod scripts;
 
 use std::io::Read as _;
