@@ -1,7 +1,7 @@
 //! What the whole-system tests share: [`source`], the repository as text, for the rules of the house; [`process`] and
 //! [`cluster`], the real programs as child processes; [`shop`], customers who order while things go wrong; [`terminal`],
-//! a person at one; [`hostile`], callers who mean harm; [`measure`], what `docs/PERFORMANCE.md` tells; [`passive`], the passive engine's cores in a
-//! world of their own.
+//! a person at one; [`hostile`], callers who mean harm; [`measure`], what `docs/PERFORMANCE.md` tells; [`passive`], the
+//! passive engine's cores in a world of their own.
 
 #[cfg(feature = "processes")]
 pub mod cluster;
