@@ -9,13 +9,15 @@ use std::time::Duration;
 use clap::Parser as _;
 use common::directory::Names;
 use common::replication::RequestId;
+use common::services::just_hungry;
 
 use crate::cluster;
 use crate::errors::{self, Code, Failure};
-use crate::grammar::{Cart, Cli, Command, Global, Order, User};
+use crate::grammar::{self, Cart, Cli, Command, Global, Order, User};
 use crate::ns;
 use crate::output::{Ended, Format, Notes, Output};
 use crate::postcode;
+use crate::service::{Patience, Service};
 use crate::shop;
 
 /// Runs the command that these words are.
@@ -90,9 +92,6 @@ fn checked(cli: &Cli) -> Result<(), Failure> {
 }
 
 fn run_parsed(cli: Cli, output: Output) -> Result<(), Ended> {
-    if let Command::Postcode(crate::grammar::Postcode::Check { postcodes, strict_postcode }) = &cli.command {
-        return postcode::check(output, postcodes, *strict_postcode);
-    }
     // One thread: a command is one thing after another, and starting more of them takes time.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -133,6 +132,11 @@ async fn networked(cli: Cli, output: Output, under_way: &UnderWay) -> Result<(),
     };
     match command {
         Command::Cluster(command) => cluster::run(output, &names, &global, command).await,
+        Command::Postcode(grammar::Postcode::Check { postcodes, strict_postcode }) => {
+            let patience = Patience { timeout: global.timeout.unwrap_or(TIMEOUT), ..Patience::default() };
+            let service = Service::new(&names, just_hungry::NAME).patient(patience);
+            postcode::check(output, &service, &postcodes, strict_postcode).await
+        }
         Command::Ns(command) => ns::run(output, &names, global.timeout.unwrap_or(TIMEOUT), command).await,
         command => shop::run(output, names, global, command, under_way).await,
     }
