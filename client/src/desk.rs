@@ -69,7 +69,8 @@ impl Desk {
             Command::Man { dir } => local::man(output, &dir),
             Command::Servers(command) => servers::run(output, &global, command),
             Command::Postcode(crate::grammar::Postcode::Check { postcodes, strict_postcode }) => {
-                postcode::check(output, &postcodes, strict_postcode)
+                let service = self.just_hungry(output, &global)?;
+                postcode::check(output, &service, &postcodes, strict_postcode).await
             }
             Command::Cluster(command) => {
                 cluster::run(output, &self.names(&global)?, &self.prompts, &global, command).await

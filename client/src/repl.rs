@@ -298,7 +298,8 @@ impl Visit {
             "" => self.desk.prompts.value("Postcode: ").await?,
             typed => typed.to_owned(),
         };
-        postcode::check(self.output(), std::slice::from_ref(&typed), false)?;
+        let service = self.desk.just_hungry(self.output(), &self.standing)?;
+        postcode::check(self.output(), &service, std::slice::from_ref(&typed), false).await?;
         if let Ok(postcode) = typed.parse::<Postcode>() {
             let code = postcode.user_code();
             self.output()

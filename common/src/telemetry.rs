@@ -2,7 +2,8 @@
 //!
 //! **Field names**, so that one `grep` follows one thing through all processes: `name`, `address`, `peer`,
 //! `instance`, `cluster`, `service`, `group`, `replica`, `role`, `trouble`, `epoch`, `index`, `version`, `request`,
-//! `lease`, `in_sync`, `waited`, `error`. A message is constant and in lower case; what varies is a field.
+//! `lease`, `in_sync`, `waited`, `error`, `path`, `api`, `outcode`. A message is constant and in lower case; what varies is a
+//! field.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -17,8 +17,8 @@ pub fn start_of(name: &str, config: &Config) -> Result<Bytes, String> {
     }
     let begin = match (&config.menu, config.start) {
         (Some(path), _) => Begin::Menu(menu(path)?),
-        (None, Start::Demo) => Begin::Demo,
-        (None, Start::Empty) => Begin::Empty,
+        (None, None | Some(Start::Demo)) => Begin::Demo,
+        (None, Some(Start::Empty)) => Begin::Empty,
     };
     // Said now, not when the group is created.
     JustHungry::new(begin.clone()).map_err(|refusal| format!("the menu breaks a rule: {refusal}"))?;
@@ -31,26 +31,35 @@ fn menu(path: &Path) -> Result<Vec<command::Product>, String> {
 }
 
 fn read_menu(text: &str) -> Result<Vec<command::Product>, String> {
-    const HEADER: &str = "name,price,stock";
-    let mut lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
-    if lines.next().is_none_or(|first| !first.replace(' ', "").eq_ignore_ascii_case(HEADER)) {
-        return Err(format!("the first line must be {HEADER}"));
+    const HEADER: [&str; 3] = ["name", "price", "stock"];
+    let text = text.trim_start_matches('\u{feff}');
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
+    let header = reader.headers().map_err(|error| error.to_string())?;
+    if !header.iter().map(str::to_ascii_lowercase).eq(HEADER) {
+        return Err(format!("the first line must be {}", HEADER.join(",")));
     }
-    let rows = lines.zip(2..).filter(|(line, _)| !line.is_empty());
-    rows.map(|(line, number)| product(line).map_err(|why| format!("line {number}: {why}"))).collect()
+    let line = |position: Option<&csv::Position>| position.map_or(1, csv::Position::line);
+    reader
+        .records()
+        .map(|row| {
+            let row = row.map_err(|error| format!("line {}: {}", line(error.position()), no_row(&error)))?;
+            product(&row).map_err(|why| format!("line {}: {why}", line(row.position())))
+        })
+        .collect()
 }
 
-/// One line. A name with a comma stands in double quotes; only its own quotes are doubled.
-fn product(line: &str) -> Result<command::Product, String> {
-    let mut fields = line.rsplitn(3, ',').map(str::trim);
-    let (Some(stock), Some(price), Some(name)) = (fields.next(), fields.next(), fields.next()) else {
-        return Err("a product is name,price,stock".to_owned());
-    };
-    let quoted = name.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-    let name = quoted.map_or_else(|| name.to_owned(), |name| name.replace("\"\"", "\""));
-    if quoted.is_none() && name.contains(',') {
-        return Err("a product is name,price,stock; a name with a comma stands in double quotes".to_owned());
+fn no_row(error: &csv::Error) -> String {
+    match error.kind() {
+        csv::ErrorKind::UnequalLengths { .. } => {
+            "a product is name,price,stock; a name with a comma stands in double quotes".to_owned()
+        }
+        _ => error.to_string(),
     }
+}
+
+/// One line, of as many fields as the first.
+fn product(row: &csv::StringRecord) -> Result<command::Product, String> {
+    let [name, price, stock] = [&row[0], &row[1], &row[2]];
     let price = price.parse().map_err(|error| format!("price {price:?}: {error}"))?;
     let stock = match stock {
         "unlimited" => command::Stock::Unlimited,
@@ -58,7 +67,7 @@ fn product(line: &str) -> Result<command::Product, String> {
             count.parse().map_err(|_| format!("stock {count:?} is neither a number nor unlimited"))?,
         ),
     };
-    Ok(command::Product { name, price, stock })
+    Ok(command::Product { name: name.to_owned(), price, stock })
 }
 
 #[cfg(test)]
@@ -67,9 +76,10 @@ mod tests {
 
     #[test]
     fn a_menu_is_read_line_by_line() {
-        let menu = read_menu("name,price,stock\nSoup,3.50,unlimited\n\n\"Fish, fried\",6.85,4\n").unwrap();
+        let text = "\u{feff}Name, Price, Stock\nSoup,3.50,unlimited\n\n\"Fish, \"\"fried\"\"\",6.85,4\n";
+        let menu = read_menu(text).unwrap();
         let names: Vec<_> = menu.iter().map(|product| &*product.name).collect();
-        assert_eq!(names, ["Soup", "Fish, fried"]);
+        assert_eq!(names, ["Soup", "Fish, \"fried\""]);
         assert_eq!(menu[0].stock, command::Stock::Unlimited);
         assert_eq!(menu[1].stock, command::Stock::Counted(4));
         assert_eq!(menu[1].price, "6.85".parse().unwrap());

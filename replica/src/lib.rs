@@ -167,8 +167,6 @@ impl Replica {
             [] => Names::from_env("replica").map_err(|error| Failure::Usage(error.to_string()))?,
             servers => Names::new(servers.to_vec(), "replica"),
         };
-        let starts = services.iter().map(|service| genesis::start_of(service.name, config));
-        let starts: Vec<_> = starts.collect::<Result<_, _>>().map_err(Failure::Usage)?;
         let listener = listen(config.listen).await?;
         let address = listener.local_addr()?;
         let directory = if config.ephemeral {
@@ -180,13 +178,28 @@ impl Replica {
         let owner =
             directory.as_ref().map(|directory| directory.owner_key()).transpose().map_err(FileError::from)?;
         let mut opened = Vec::new();
+        let mut creates_any = false;
         for service in services {
             let group = service.name.parse().expect("the table's names keep the grammar");
             let place = Place { directory: directory.clone(), group };
             let found = look_into(&place)?;
-            opened.push((service, place, found));
+            let creates = config.first && !found.as_ref().is_some_and(|(_, contents)| contents.holds_group());
+            creates_any |= creates;
+            let start = match genesis::start_of(service.name, config) {
+                Err(why) if creates => return Err(Failure::Usage(why)),
+                // What is there already needs no menu, whatever became of the file.
+                start => start.unwrap_or_default(),
+            };
+            opened.push((service, place, found, start));
         }
-        let known = opened.iter().find_map(|(_, _, found)| Some(found.as_ref()?.1.identity.cluster));
+        let flags = config.creation_flags();
+        if !flags.is_empty() && !creates_any {
+            tracing::warn!(
+                flags = flags.join(" "),
+                "flags are ignored: they count only when a group is created"
+            );
+        }
+        let known = opened.iter().find_map(|(_, _, found, _)| Some(found.as_ref()?.1.identity.cluster));
         let cluster = match known {
             Some(cluster) => cluster,
             None => names.cluster().await,
@@ -197,8 +210,8 @@ impl Replica {
         let mut identities = Vec::new();
         let mut hints = Vec::new();
         let planted = planted()?;
-        for ((service, place, found), start) in opened.into_iter().zip(starts) {
-            let first = First { limits: Limits::default(), start, min_in_sync: config.min_in_sync };
+        for (service, place, found, start) in opened {
+            let min_in_sync = config.min_in_sync.unwrap_or(1);
             let setup = |id| Setup {
                 cluster,
                 group: place.group.clone(),
@@ -206,7 +219,11 @@ impl Replica {
                 name: name.clone(),
                 address,
                 service: *service,
-                first: config.first.then(|| first.clone()),
+                first: config.first.then(|| First {
+                    limits: Limits::default(),
+                    start: start.clone(),
+                    min_in_sync,
+                }),
                 snapshots: SnapshotAfter::default(),
                 batch_bytes: BATCH_BYTES,
                 planted,

@@ -1,10 +1,12 @@
 //! What the whole-system tests share: [`source`], the repository as text, for the rules of the house; [`process`] and
 //! [`cluster`], the real programs as child processes; [`shop`], customers who order while things go wrong; [`terminal`],
-//! a person at one; [`hostile`], callers who mean harm; [`measure`], what `docs/PERFORMANCE.md` tells; [`passive`], the
-//! passive engine's cores in a world of their own.
+//! a person at one; [`hostile`], callers who mean harm; [`fake_apis`], the web services outside the house; [`measure`],
+//! what `docs/PERFORMANCE.md` tells; [`passive`], the passive engine's cores in a world of their own.
 
 #[cfg(feature = "processes")]
 pub mod cluster;
+#[cfg(feature = "processes")]
+pub mod fake_apis;
 #[cfg(feature = "processes")]
 pub mod faults;
 pub mod history;

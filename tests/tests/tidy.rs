@@ -176,6 +176,8 @@ fn inside_common_modules_import_only_what_lies_below_them() {
 const CORES: &[&str] = &[
     "common/src/replication",
     "common/src/services",
+    "frontend/src/outside/breaker",
+    "frontend/src/outside/cache",
     "frontend/src/router",
     "nameserver/src/groups",
     "nameserver/src/leases",

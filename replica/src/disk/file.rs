@@ -74,6 +74,14 @@ pub struct Contents {
     pub addresses: Vec<SocketAddr>,
 }
 
+impl Contents {
+    /// Whether it holds more than a first entry whose group may never have come to be.
+    pub fn holds_group(&self) -> bool {
+        let Stored { config, snapshot, entries, .. } = &self.stored;
+        config.is_some() || snapshot.is_some() || entries.len() > 1
+    }
+}
+
 /// What stands in a group's file's place.
 #[derive(Debug)]
 pub enum Found {

@@ -41,6 +41,8 @@ impl JustHungry {
                 let ids = ids.into_iter().flatten().zip(1..).skip(after as usize);
                 Answer::Orders(page(limit, ids.map(|(id, no)| self.orders[id].shown(View::Postcode(no)))))
             }
+            // A front end's to answer: it came past one that does not know this question.
+            Query::Postcode { .. } => return Err(Refusal::Malformed),
         })
     }
 

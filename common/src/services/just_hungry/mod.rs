@@ -5,7 +5,7 @@
 //! and later changes of the menu or of a customer's details do not rewrite them.
 //!
 //! Reading order: [`command`] (what can be asked for, [`Facts`] that a front end puts beside it, what is remembered
-//! of it), [`refusal`], [`query`]; then the rules: `bounds`, `catalogue`, `basket`, `order`, `state`; then `answers`,
+//! of it), [`checked`] (what a front end finds out), [`refusal`], [`query`]; then the rules: `bounds`, `catalogue`, `basket`, `order`, `state`; then `answers`,
 //! [`mod@start`], `snapshot`, and [`london`], where the midnights are.
 //!
 //! **Whose word.** A command is the client's bytes and cannot say that a postcode was checked. The front end says
@@ -16,6 +16,7 @@ mod answers;
 mod basket;
 pub mod bounds;
 mod catalogue;
+pub mod checked;
 pub mod command;
 pub mod london;
 mod order;

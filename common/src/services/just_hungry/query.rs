@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::checked::Checked;
 use super::command::{Delivery, Lines, Stock, Verdict};
 use super::refusal::Refusal;
 use crate::clock::Timestamp;
@@ -70,6 +71,11 @@ pub enum Query {
         /// At most so many.
         limit: u32,
     },
+    /// What is known of a postcode. A front end answers; replicas know nothing of the world.
+    Postcode {
+        /// As typed.
+        text: String,
+    },
 }
 
 /// The most entries of a page.
@@ -97,6 +103,8 @@ pub enum Answer {
     Order(Box<Order>),
     /// There is nothing to say, and why.
     Refused(Refusal),
+    /// To [`Query::Postcode`].
+    Postcode(Checked),
 }
 
 /// A part of a list.
