@@ -7,8 +7,8 @@ use std::sync::Arc;
 use common::replication::{Entry, EntryKind, Epoch, GroupConfig, LogIndex, LogPoint, ReplicaId};
 use common::rpc::peer::{Hello, Message, Reply, ReplyBody, StateHash};
 
-use super::log::LogBase;
 use super::{CLONE_RETURNS, Core, Effect, Fault, MET_MAX, Met, Standing, Waiter};
+use crate::state::LogBase;
 
 /// Up to where the log is now the primary's, to be acknowledged once that is on the disk; else what is said at once.
 pub(super) type Followed = Result<LogIndex, ReplyBody>;
