@@ -47,8 +47,8 @@ impl Core {
             }
             Message::Join { me, last, config_version } => Err(self.welcome(me, last.index, config_version)),
             Message::TakeOver { config } => {
-                self.reply(waiter, ReplyBody::Accepted);
-                return self.hear_of(&config);
+                self.hear_of(&config);
+                Err(ReplyBody::Accepted)
             }
             Message::HeardPrimary { epoch } => {
                 let heard = self.heard.filter(|_| epoch == self.epoch);
