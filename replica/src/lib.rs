@@ -3,6 +3,7 @@
 //! # Parts, in reading order
 //! 1. [`passive`]: the engine of the services that one primary orders: a core without clock or socket, and its
 //!    [driver](passive::driver), which carries out what the core decides.
+//!    What applying its log makes is [`state`]; rules that tests can break are [`planted`].
 //! 2. [`disk`]: what must survive, fsynced on a thread of its own.
 //! 3. [`links`]: the connections to the other replicas.
 //! 4. [`server`]: what is answered on the port, for front ends and for replicas.
@@ -26,7 +27,9 @@ pub mod disk;
 pub mod genesis;
 pub mod links;
 pub mod passive;
+pub mod planted;
 pub mod server;
+pub mod state;
 
 use std::cell::Cell;
 use std::future::Future;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use common::replication::{Entry, EntryKind, Epoch, GroupConfig, LogIndex, LogPoint, ReplicaId};
 use common::rpc::peer::{Hello, Message, Reply, ReplyBody, StateHash};
 
-use super::log::LogBase;
 use super::{CLONE_RETURNS, Core, Effect, Fault, MET_MAX, Met, Standing, Waiter};
+use crate::state::LogBase;
 
 /// Up to where the log is now the primary's, to be acknowledged once that is on the disk; else what is said at once.
 pub(super) type Followed = Result<LogIndex, ReplyBody>;
@@ -47,8 +47,8 @@ impl Core {
             }
             Message::Join { me, last, config_version } => Err(self.welcome(me, last.index, config_version)),
             Message::TakeOver { config } => {
-                self.reply(waiter, ReplyBody::Accepted);
-                return self.hear_of(&config);
+                self.hear_of(&config);
+                Err(ReplyBody::Accepted)
             }
             Message::HeardPrimary { epoch } => {
                 let heard = self.heard.filter(|_| epoch == self.epoch);

@@ -90,7 +90,8 @@ impl Core {
     }
 
     fn read(&self, payload: &[u8]) -> Result<Answer, QueryError> {
-        let uncommitted = self.planted(Fault::ReadUncommitted).then(|| self.state_uncommitted());
+        let ahead = || self.state.ahead(&self.log.batch_from(self.committed.next(), usize::MAX));
+        let uncommitted = self.planted(Fault::ReadUncommitted).then(ahead);
         let state = uncommitted.as_ref().unwrap_or(&self.state);
         let answer = state.query(payload).ok_or(QueryError::Behind)?;
         Ok(Answer { answer, position: Position::Log(state.applied()) })

@@ -8,15 +8,16 @@
 //!
 //! # Reading order
 //! 0. `event`: what goes in and what comes out.
-//! 1. `log`, `request_table`, `state`: what a replica has: entries, replies remembered, the service's state.
+//! 1. `log`: what a replica has. What applying it makes, and how that becomes a snapshot, is a room of its own,
+//!    [`state`](crate::state); what goes to the disk, and is found there, is [`batch`](crate::disk::batch).
 //! 2. `backup`: the epoch rule, and how a log follows its primary's (PacificA §2.1; Raft's `prev` check).
 //! 3. `primary`: admitting, feeding, the commit rule with its barrier (Vertical Paxos II: an epoch is active only
 //!    once its first entry is everywhere).
 //! 4. `in_sync_set`: who must have an entry before it is committed; shrink and expand by compare-and-set.
 //! 5. `confirmation`: linearizable reads without a clock (Ongaro 2014, §6.4).
 //! 6. `election`: suspicion, candidacy (with `heard_primary` in the place of §9.6's pre-vote), boot rule.
-//! 7. `record`: following the group's record; creation; `learner`: joining; `snapshot`: what is made and restored
-//!    beside the core.
+//! 7. `record`: following the group's record; creation; `learner`: joining; `snapshot`: when they are taken, and what
+//!    becomes of one that came.
 //!
 //! # Where we differ
 //! From PacificA: reads are confirmed by the members instead of covered by leases, and a winner keeps its *whole*
@@ -45,38 +46,35 @@ mod hostile;
 mod in_sync_set;
 mod learner;
 mod log;
-pub mod planted;
 mod primary;
 mod record;
-mod request_table;
 #[cfg(test)]
 mod rules;
 #[cfg(test)]
 mod scenarios;
 mod snapshot;
-mod state;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use common::clock::{Moment, Timestamp};
-use common::replication::{ConfigVersion, Entry, EntryKind, Epoch, GroupConfig, LogIndex, Member, ReplicaId};
+use common::replication::{
+    ConfigVersion, Entry, EntryKind, Epoch, GroupConfig, Limits, LogIndex, Member, ReplicaId,
+};
 use common::rpc::peer::{Hello, Message, Reply, ReplyBody, StateHash};
 use common::rpc::replica::{Role, Waits};
 
 use self::election::Suspicion;
-pub use self::event::{
-    Effect, Event, First, Now, Progress, SendTicket, Setup, SnapshotAfter, Stored, Ticket, Waiter, WriteBatch,
-};
+pub use self::event::{Effect, Event, First, Now, Progress, SendTicket, Setup, SnapshotAfter, Waiter};
 use self::learner::Joining;
 use self::log::Log;
-pub use self::log::LogBase;
-pub use self::planted::{Fault, Planted};
 use self::primary::Primary;
-use self::snapshot::{Snapshots, Taken};
-pub use self::snapshot::{Work, Worked};
-use self::state::State;
+use self::snapshot::Snapshots;
+pub use crate::disk::batch::{Stored, Ticket, WriteBatch};
+pub use crate::planted::{Fault, Planted};
+pub use crate::state::{LogBase, Work, Worked};
+use crate::state::{State, Taken};
 
 /// Silence after which a primary drops a peer: below [`SUSPECT_AFTER`], so that a primary that still reaches the
 /// name server wins that race.
@@ -563,7 +561,8 @@ impl Core {
                 // make this replica differ from the others.
                 Err(why) => panic!("entry {} cannot be applied: {why}", entry.point()),
             };
-            self.decide_by_own();
+            let limits = || self.setup.first.as_ref().map_or_else(Limits::default, |first| first.limits);
+            self.state.decide_by_own(limits, self.now.wall);
             self.answer(entry.point(), &effected);
             if next.0.is_multiple_of(self.setup.snapshots.multiples_of) {
                 self.hashes.push_back(StateHash { at: next, hash: self.state.hash() });

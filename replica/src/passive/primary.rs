@@ -13,12 +13,11 @@ use common::rpc::replica::{Done, Position, QueryError, SubmitError};
 
 use super::confirmation::Reads;
 use super::in_sync_set::Membership;
-use super::request_table::Admission;
-use super::state::Effected;
 use super::{
     APPEND_WITHIN, ASK_WITHIN, BEACON_EVERY, CLONE_RETURNS, Core, Effect, Fault, MET_MAX, Met, RECORD_RETRY,
     SendTicket, Waiter,
 };
+use crate::state::{Admission, Effected};
 
 /// What a primary knows beside what every replica knows.
 #[derive(Clone, Debug, Default)]

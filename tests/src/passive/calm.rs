@@ -56,7 +56,7 @@ impl World {
             self.be_calm();
             self.quiet();
         }
-        // Also by what somebody asked for whose disk is no more.
+        // What was still on its way may have named one whose disk is no more.
         if !self.can_end_well() {
             return;
         }

@@ -46,7 +46,7 @@ pub const fn hunt(fault: Fault) -> Hunt {
         Fault::SnapKeepsTail => Hunt::Late(&[Shape::General, Shape::Table, Shape::Wild]),
         // Nobody is fed that did not ask to be, and who asks knows the record by then.
         Fault::GenesisFollows => Hunt::Test("who_holds_nothing_but_its_own_first_entry_follows_nobody"),
-        // Who asks is one that its record named primary, and that one has all that the asker was ever fed.
+        // A learner asks whom its own record names, and that one has all that the learner was ever fed.
         Fault::FeedsForced => Hunt::Test("who_does_not_know_of_a_force_elect_is_told_the_record"),
         Fault::CandidateSilent | Fault::NoDrain => Hunt::Never,
         _ => Hunt::Soon(&Shape::ALL),

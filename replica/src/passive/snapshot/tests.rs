@@ -7,7 +7,7 @@ use common::rpc::peer::{Message, Reply, ReplyBody};
 use common::services::just_hungry::{Start, start_bytes};
 
 use super::*;
-use crate::passive::{BATCH_BYTES, Event, Now, Setup, SnapshotAfter, Stored, Waiter};
+use crate::passive::{BATCH_BYTES, Event, Now, Planted, Setup, SnapshotAfter, Stored, Waiter};
 
 const PRIMARY: ReplicaId = ReplicaId::from_u128(2);
 const AFTER: u64 = 8;
