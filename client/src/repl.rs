@@ -224,20 +224,18 @@ impl Visit {
     async fn carry_out(&mut self, line: &str) -> Result<(), (Output, Ended)> {
         let output = self.output();
         let alone = |ended: Result<(), Ended>| ended.map_err(|ended| (output, ended));
+        let shortcut = SHORTCUTS.iter().find(|(key, _)| *key == line).map(|(_, word)| *word);
+        let line = shortcut.unwrap_or(line);
         let (first, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
         match (first, rest.trim()) {
             ("q" | "quit" | "exit", "") => Err((output, Ended::Left)),
-            ("3", "") => alone(self.orders().await),
-            ("4" | "cancel", "") => alone(self.cancel().await),
+            ("orders", "") if shortcut.is_some() => alone(self.orders().await),
+            ("cancel", "") => alone(self.cancel().await),
             ("cancel", no) => self.line(&format!("order cancel {no}")).await,
             ("postcode", postcode) if !postcode.starts_with("check") && !postcode.starts_with('-') => {
                 alone(self.postcode(postcode).await)
             }
             ("run", _) => self.script(line).await,
-            (key, "") if SHORTCUTS.iter().any(|(shortcut, _)| *shortcut == key) => {
-                let (_, word) = SHORTCUTS.iter().find(|(shortcut, _)| *shortcut == key).expect("just found");
-                self.line(word).await
-            }
             (letters, "") if self.after_menu && is_short_word(letters) => alone(self.letters(letters).await),
             (number, "") if number.parse::<u64>().is_ok() || number.chars().count() == 1 => {
                 output.say("Invalid option selected.");

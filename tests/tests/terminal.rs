@@ -143,19 +143,6 @@ fn b02_wizard_asks_each_field_until_given_and_b05_second_order_confirms_details(
     // What is typed ahead is not lost.
     again.answer("Cancel which order?", "\rexit")?;
     assert_eq!(again.end()?.1, 0);
-
-    // And somebody who wants to know is told of a fail-over.
-    place.cluster.replicas[primary].start_again()?;
-    place.cluster.await_whole(3)?;
-    let next = place.cluster.primary()?;
-    place.cluster.replicas[next].kill()?;
-    let place_one = ["-v", "order", "place", "-u", "ann", "--item", "chips"];
-    let said = String::from_utf8(place.cluster.client(&place_one)?.stderr)?;
-    let dead = place.cluster.replicas[next].name();
-    ensure!(
-        said.contains(&format!("{dead} did not answer; replica.")) && said.contains(" took over, "),
-        "{said}"
-    );
     Ok(())
 }
 
@@ -338,7 +325,7 @@ fn e02_client_before_servers_and_d02_motd_is_the_health_check() -> Result<()> {
 
     front_end.signal(Signal::STOP)?;
     person.answer("ann> ", "order place --item chips --postcode dh13le")?;
-    person.expect("it may have been placed")?;
+    person.expect("it may have been carried out")?;
     person.expect("Try again? [Y/n] ")?;
     front_end.signal(Signal::CONT)?;
     person.line("y")?;

@@ -196,3 +196,18 @@ fn every_code_is_produced_and_told_with_its_exit_status() {
         let _ = std::fs::remove_file(servers);
     }
 }
+
+const README: &str = include_str!("../../../README.md");
+
+#[test]
+fn the_readme_names_every_code_beside_its_exit_status_and_every_command() {
+    for code in client::errors::Code::ALL {
+        let row = README.lines().find(|line| line.starts_with(&format!("| {} |", code.exit()))).unwrap();
+        assert!(row.contains(&format!("`{}`", code.name())), "{} is not in: {row}", code.name());
+    }
+    let section = README.split("\n## ").find(|section| section.starts_with("Commands")).unwrap();
+    for command in <client::grammar::Cli as clap::CommandFactory>::command().get_subcommands() {
+        let name = command.get_name();
+        assert!(section.contains(&format!("`{name}")), "{name} is not among the README's commands");
+    }
+}

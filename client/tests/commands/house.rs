@@ -53,6 +53,8 @@ pub(crate) struct Shop {
     clock: Clock,
     /// The ids of all commands, in the order they came, with the number of the front end that took them.
     pub(crate) came: Vec<(usize, RequestId)>,
+    /// What the name server says of the group, one answer after another; then that there is none.
+    pub(crate) groups: VecDeque<Config>,
     /// How many connections were made to front ends.
     pub(crate) connections: usize,
 }
@@ -147,6 +149,7 @@ fn facts(payload: &[u8]) -> Result<Bytes, SubmitError> {
 #[derive(Clone)]
 struct NameServer {
     records: Arc<[Record]>,
+    shop: Arc<Mutex<Shop>>,
 }
 
 impl NameServer {
@@ -206,7 +209,7 @@ impl NameService for NameServer {
         _: GroupName,
         _: Option<ConfigVersion>,
     ) -> Result<Stamped<Option<Config>>, GroupError> {
-        Ok(Self::stamped(None))
+        Ok(Self::stamped(self.shop.lock().unwrap().groups.pop_front()))
     }
 
     async fn watch_group(
@@ -315,6 +318,7 @@ impl House {
             silent_at: Vec::new(),
             clock: Clock::start(),
             came: vec![],
+            groups: VecDeque::new(),
             connections: 0,
         }));
         let (doors, addresses): (Vec<_>, Vec<_>) = (0..count).map(|_| listen()).unzip();
@@ -325,9 +329,8 @@ impl House {
         let thread = std::thread::spawn(move || {
             LocalRuntime::new().unwrap().block_on(async move {
                 let records: Arc<[Record]> = records;
-                let names_route = Route::new(NAME_SERVICE, move |_| {
-                    NameService::serve(NameServer { records: Arc::clone(&records) })
-                });
+                let naming = NameServer { records, shop: Arc::clone(&serving) };
+                let names_route = Route::new(NAME_SERVICE, move |_| NameService::serve(naming.clone()));
                 let mut serving: Vec<_> = doors
                     .into_iter()
                     .enumerate()

@@ -130,7 +130,7 @@ fn b16_numbers_per_user_b17_history_by_number_and_b18_cancel_lists_active_only()
 fn d04_letters_past_z() {
     let house = House::open();
     let menu = house.state().join("menu.csv");
-    let rows: String = (1..=30).map(|n| format!("Dish {n},1,unlimited\n")).collect();
+    let rows = (1..=30).fold(String::new(), |all, n| all + &format!("Dish {n},1,unlimited\n"));
     std::fs::write(&menu, format!("name,price,stock\n{rows}")).unwrap();
     house.prints(&["menu", "load", menu.to_str().unwrap(), "--yes"]);
     let letters: Vec<Value> =
