@@ -39,7 +39,7 @@ const CAPACITY: usize = 4096;
 pub const NOT_OPENED: &str = "the shop did not open";
 
 /// What is asked for beside the seed.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Order {
     /// The seed.
     pub seed: u64,
@@ -47,6 +47,8 @@ pub struct Order {
     pub lie: Option<Lie>,
     /// No faults at all.
     pub calm: bool,
+    /// Faults of these kinds only, if any are named.
+    pub only: Vec<Kind>,
     /// What is noted is printed.
     pub shown: bool,
 }
@@ -87,8 +89,8 @@ struct World<'a> {
 ///
 /// # Panics
 /// When turmoil does.
-pub fn run(order: Order) -> Verdict {
-    let Order { seed, .. } = order;
+pub fn run(order: &Order) -> Verdict {
+    let seed = order.seed;
     if order.shown {
         trace::listen(|what| println!("{:>9.3?} {what}", now_outside().as_secs_f64()));
     }
@@ -207,7 +209,7 @@ pub fn now_outside() -> Duration {
 
 impl World<'_> {
     /// Everything from the first start to the last word; what is wrong with it.
-    fn live(&mut self, order: Order, customers: u32, shop: &Shop) -> Vec<String> {
+    fn live(&mut self, order: &Order, customers: u32, shop: &Shop) -> Vec<String> {
         if order.lie == Some(Lie::Names) {
             // Who lies from the beginning, has not even the file.
             self.replicas().iter().for_each(|machine| machine.disk.lie(Lie::Names));
@@ -220,7 +222,7 @@ impl World<'_> {
             self.replicas().iter().for_each(|machine| machine.disk.lie(lie));
             self.plan(opened + TROUBLED / 3, Act::Begin(Kind::PowerForAll, Duration::from_secs(1)));
         } else if !order.calm {
-            for fault in faults::plan(order.seed) {
+            for fault in faults::plan(order.seed, &order.only) {
                 self.plan(opened + fault.at, Act::Begin(fault.kind, fault.lasts));
             }
         }
