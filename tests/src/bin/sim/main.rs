@@ -8,6 +8,7 @@
 //! sim --minutes 60          fresh ones for that long
 //! sim --must-fail 0..3      with disks that lie and a loss of power: each must be found out
 //! sim --planted             with a rule broken, each of a list in turn: found out within so many seeds
+//! sim --seed 7 --only Kill  only faults of this kind, or of these: --only Pair,Frozen
 //! PLANT=NoFence sim …       any of these with that rule broken (feature `planted`)
 //! ```
 //!
@@ -23,6 +24,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use clap::Parser;
+use cluster_tests::sim::faults::Kind;
 use cluster_tests::sim::world::{self, Order};
 use common::machine::simulated::disk::Lie;
 use replica::passive::Fault;
@@ -60,6 +62,9 @@ struct Flags {
     /// No faults
     #[arg(long)]
     calm: bool,
+    /// Only faults of these kinds
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Kind>,
     /// Print what happens
     #[arg(long)]
     show: bool,
@@ -68,9 +73,16 @@ struct Flags {
     log: Option<String>,
 }
 
-/// Rules that are broken here, and how many seeds it may take until one is found out.
-const PLANTED: [(Fault, u64); 4] =
-    [(Fault::AckBeforeFsync, 40), (Fault::AckBeforeBackup, 40), (Fault::NoFence, 40), (Fault::NoConfirm, 40)];
+/// Rules that are broken here, the faults that bring it to light, and how many seeds that may take.
+const PLANTED: [(Fault, &[Kind], u64); 4] = [
+    (Fault::AckBeforeFsync, &[Kind::PowerForAll], 16),
+    (Fault::AckBeforeBackup, PARTED, 16),
+    (Fault::NoFence, PARTED, 16),
+    (Fault::NoConfirm, PARTED, 16),
+];
+
+/// What makes a primary sleep through its successor's election.
+const PARTED: &[Kind] = &[Kind::Partition, Kind::Pair, Kind::Frozen];
 
 /// As many for disks that lie about names: one that by chance has kept them is enough for a group to live on.
 const LYING_SEEDS: u64 = 10;
@@ -95,7 +107,12 @@ fn main() -> ExitCode {
     }
     let runner = Runner {
         jobs: flags.jobs,
-        how: How { lie: flags.lie, calm: flags.calm, plant: std::env::var("PLANT").ok() },
+        how: How {
+            lie: flags.lie,
+            calm: flags.calm,
+            only: flags.only,
+            plant: std::env::var("PLANT").ok().filter(|plant| !plant.is_empty()),
+        },
     };
     let lying = |lie| runner.with(How { lie: Some(lie), ..How::default() });
     // All of them, even when one fails: a red run should tell everything at once.
@@ -115,8 +132,9 @@ fn main() -> ExitCode {
         all_well &= lying(Lie::All).all_found_out(seeds);
     }
     if flags.planted {
-        for (fault, seeds) in PLANTED {
-            let broken = runner.with(How { plant: Some(fault.to_string()), ..How::default() });
+        for (fault, only, seeds) in PLANTED {
+            let plant = Some(fault.to_string());
+            let broken = runner.with(How { plant, only: only.to_vec(), ..How::default() });
             all_well &= broken.found_out_within(seeds);
         }
         all_well &= lying(Lie::Names).found_out_within(LYING_SEEDS);
@@ -142,8 +160,8 @@ fn one(seed: u64, flags: &Flags) -> ExitCode {
         eprintln!("panic at {at}: {}", panic.payload_as_str().unwrap_or("?"));
     }));
     c_library::simulate(seed);
-    let order = Order { seed, lie: flags.lie, calm: flags.calm, shown: flags.show };
-    let mut verdict = world::run(order);
+    let order = Order { seed, lie: flags.lie, calm: flags.calm, only: flags.only.clone(), shown: flags.show };
+    let mut verdict = world::run(&order);
     let panics = PANICS.load(Ordering::Relaxed);
     if panics > 0 {
         verdict.wrong.push(format!("{panics} panics"));
@@ -169,14 +187,16 @@ fn fresh() -> u64 {
 struct How {
     lie: Option<Lie>,
     calm: bool,
+    only: Vec<Kind>,
     plant: Option<String>,
 }
 
 impl How {
-    fn flags(&self) -> Vec<&'static str> {
+    fn flags(&self) -> Vec<String> {
         let told = LIES.iter().filter(|(_, lie)| self.lie == Some(*lie));
-        let mut flags: Vec<_> = told.flat_map(|(name, _)| ["--lie", name]).collect();
-        flags.extend(self.calm.then_some("--calm"));
+        let mut flags: Vec<_> = told.map(|(name, _)| format!("--lie={name}")).collect();
+        flags.extend(self.calm.then(|| "--calm".to_owned()));
+        flags.extend(self.only.iter().map(|kind| format!("--only={kind}")));
         flags
     }
 
