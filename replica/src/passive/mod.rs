@@ -34,6 +34,7 @@
 
 mod backup;
 mod confirmation;
+pub mod digest;
 pub mod driver;
 mod election;
 mod event;
