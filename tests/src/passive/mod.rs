@@ -16,8 +16,11 @@ pub mod chance;
 pub mod disk;
 mod laws;
 pub mod ledger;
+#[cfg(feature = "model")]
+pub mod model;
 pub mod network;
 pub mod shapes;
+pub mod shared;
 pub mod shrink;
 pub mod story;
 pub mod walk;
