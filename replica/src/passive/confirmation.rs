@@ -20,15 +20,15 @@ const BUSY_RETRY: Duration = Duration::from_millis(20);
 pub(super) struct Reads {
     /// The last round begun.
     pub(super) round: u64,
-    waiting: Vec<Read>,
+    pub(super) waiting: Vec<Read>,
 }
 
 #[derive(Clone, Debug)]
-struct Read {
+pub(super) struct Read {
     waiter: Waiter,
     payload: Bytes,
     /// The first round begun after it came.
-    needs: u64,
+    pub(super) needs: u64,
     since: Moment,
     deadline: Moment,
 }

@@ -67,6 +67,11 @@ impl Log {
         self.durable
     }
 
+    /// The last entry that is on the disk, and the last one on its way there.
+    pub(super) fn on_disk(&self) -> (LogIndex, LogIndex) {
+        (self.durable, self.saving)
+    }
+
     pub(super) fn get(&self, index: LogIndex) -> Option<&Arc<Entry>> {
         let place = index.0.checked_sub(self.base.point.index.0 + 1)?;
         self.entries.get(usize::try_from(place).ok()?)

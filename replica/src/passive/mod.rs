@@ -36,6 +36,7 @@
 
 mod backup;
 mod confirmation;
+pub mod digest;
 pub mod driver;
 mod election;
 mod event;

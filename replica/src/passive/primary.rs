@@ -28,7 +28,7 @@ pub(super) struct Primary {
     pub(super) open: bool,
     pub(super) peers: BTreeMap<ReplicaId, Peer>,
     sent: BTreeMap<SendTicket, (ReplicaId, Sent)>,
-    waiting: BTreeMap<LogIndex, Vec<Waiting>>,
+    pub(super) waiting: BTreeMap<LogIndex, Vec<Waiting>>,
     pub(super) reads: Reads,
     pub(super) membership: Membership,
     beacon_at: Moment,
@@ -42,10 +42,10 @@ pub(super) struct Peer {
     /// Its process; `None` until it was met.
     pub(super) boot: Option<Member>,
     /// The next entry to send.
-    next: LogIndex,
+    pub(super) next: LogIndex,
     /// Its log is ours up to here, and fsynced.
     pub(super) matched: LogIndex,
-    in_flight: usize,
+    pub(super) in_flight: usize,
     /// The snapshot being sent, if it needs one, and where the next piece begins.
     snapshot: Option<(LogPoint, u64)>,
     pub(super) confirmed_round: u64,
@@ -75,7 +75,7 @@ enum Sent {
 
 /// A front end that waits for an entry.
 #[derive(Clone, Copy, Debug)]
-struct Waiting {
+pub(super) struct Waiting {
     waiter: Waiter,
     request: RequestId,
     digest: u64,

@@ -36,6 +36,23 @@ impl World {
         self.calm = false;
     }
 
+    /// In calm still, a replica is dropped, and comes back as a learner that nobody knows yet.
+    #[cfg(feature = "model")]
+    pub(super) fn form_without(&mut self, n: usize) {
+        self.calm = true;
+        self.crash(n, true);
+        let size = self.nodes.len();
+        let dropped = |world: &Self| {
+            let dropped = world.authority.record().is_some_and(|record| record.in_sync.len() + 1 == size);
+            dropped && world.leader().is_some_and(|n| world.has_committed_all(n))
+        };
+        if !self.until(WHOLE_WITHIN, dropped) {
+            self.breach(format!("I16: r{n} is gone, and is not dropped"));
+        }
+        self.calm = false;
+        self.start(n);
+    }
+
     /// Everything heals; what must happen then?
     pub(super) fn end_well(&mut self, ending: Ending) {
         if ending == Ending::Open || self.broken.is_some() {

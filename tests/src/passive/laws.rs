@@ -6,6 +6,8 @@ use std::sync::Arc;
 use common::replication::{ConfigVersion, Entry, GroupConfig, LogIndex, Member};
 use common::rpc::peer::Message;
 use common::rpc::replica::{Answer, Done, Position, QueryError, Role, SubmitError};
+#[cfg(feature = "model")]
+use replica::passive::Core;
 use replica::passive::{Waiter, WriteBatch};
 
 use super::world::{Call, World};
@@ -24,15 +26,16 @@ impl World {
 
     /// A core has taken something in: where is it now?
     pub(super) fn stepped(&mut self, n: usize) {
-        let node = &mut self.nodes[n];
+        let node = &self.nodes[n];
         let Some(core) = &node.core else { return };
         let progress = core.progress();
         let (committed, applied) = (node.committed, node.applied);
         if progress.committed == committed && progress.applied == applied {
             return;
         }
-        (node.committed, node.applied) = (progress.committed, progress.applied);
         let leads = core.role() == Role::Primary;
+        let node = &mut self.nodes[n];
+        (node.committed, node.applied) = (progress.committed, progress.applied);
         if progress.committed < committed {
             return self.breach(format!("I4: r{n} committed {}, after {committed}", progress.committed));
         }
@@ -104,6 +107,43 @@ impl World {
         let recorded =
             self.authority.record().is_some_and(|record| record.in_sync.contains(self.nodes[n].id));
         recorded && !self.authority.has_fallen_back()
+    }
+
+    /// I2: whoever the record names as its primary counts on everybody that the record has in sync.
+    #[cfg(feature = "model")]
+    pub(super) fn counted_are_recorded(&mut self) {
+        let Some(record) = self.authority.record() else { return };
+        let Some(n) = self.leader() else { return };
+        let counted = self.nodes[n].core.as_ref().map(Core::counted).unwrap_or_default();
+        let forgotten = record.in_sync.iter().find(|id| !counted.contains(*id));
+        if let Some(id) = forgotten {
+            self.breach(format!("I2: r{n} counts on {counted}, and {id:?} is in sync"));
+        }
+    }
+
+    /// I3, I11: what any two replicas have in the same place is the same.
+    #[cfg(feature = "model")]
+    pub(super) fn equal_places_are_equal(&mut self) {
+        let mut differ = None;
+        for (n, node) in self.nodes.iter().enumerate() {
+            for (other, another) in self.nodes.iter().enumerate().take(n) {
+                for index in 1..=node.disk.last().index.0 {
+                    let [ours, theirs] = [node, another].map(|node| node.disk.get(LogIndex(index)));
+                    let (Some(ours), Some(theirs)) = (ours, theirs) else { continue };
+                    if ours.epoch == theirs.epoch && ours.crc != theirs.crc {
+                        differ = Some(format!("I3: r{n} and r{other} differ at {}", ours.point()));
+                    }
+                }
+                let [ours, theirs] = [node, another].map(|node| node.core.as_ref().map(Core::progress));
+                let (Some(ours), Some(theirs)) = (ours, theirs) else { continue };
+                if ours.applied == theirs.applied && ours.state_hash != theirs.state_hash {
+                    differ = Some(format!("I11: r{n} and r{other} differ after entry {}", ours.applied));
+                }
+            }
+        }
+        if let Some(how) = differ {
+            self.breach(how);
+        }
     }
 
     /// Something was written to a disk, or was lost from it.
@@ -295,8 +335,9 @@ impl World {
     pub(super) fn judge_read(&mut self, n: usize, waiter: Waiter, result: Result<Answer, QueryError>) {
         let at = usize::try_from(waiter.0).unwrap_or(usize::MAX);
         let Some(Call::Read { after, stale, regime }) = self.calls.get(at).copied() else {
-            return self.breach(format!("r{n} answers a read that nobody sent"));
+            return self.breach(format!("r{n} answers a read that nobody sent, or twice"));
         };
+        self.calls[at] = Call::Over;
         let Ok(Answer { answer, position: Position::Log(at) }) = result else { return };
         if regime != self.regime || !self.counts(n) {
             return;

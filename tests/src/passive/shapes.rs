@@ -1,6 +1,8 @@
 //! What walks are like. A shape says what may happen at all; within it, each seed draws how often (Groce et al.,
 //! *Swarm Testing*, ISSTA 2012): faults that are rare everywhere are found nowhere.
 
+use std::time::Duration;
+
 use replica::passive::{BATCH_BYTES, SnapshotAfter};
 
 use super::chance::Chance;
@@ -125,6 +127,8 @@ pub struct Plan {
     pub alone: bool,
     /// Whether the group is in sync and calm before anything happens.
     pub formed: bool,
+    /// How long a client waits.
+    pub patience: Duration,
     /// How many must be in sync.
     pub min_in_sync: u8,
     /// Replies remembered.
@@ -190,6 +194,7 @@ impl Plan {
             firsts,
             alone,
             formed: !alone && shape != Shape::Firsts,
+            patience: Duration::from_secs(5),
             min_in_sync,
             capacity,
             snapshots: SnapshotAfter {

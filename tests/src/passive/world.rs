@@ -27,13 +27,12 @@ use super::disk::Disk;
 use super::ledger::Ledger;
 use super::network::{AUTHORITY, Flying, Life, Network, Word};
 use super::shapes::Plan;
+use super::shared::Shared;
 use super::story::Story;
 use super::witness::Witness;
 
 /// Before the world began: a wall clock may jump back from here.
 const WALL_BEGAN: i64 = 100 * 24 * 3_600_000;
-/// How long a client waits.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// A replica's id is shown by its first digits.
 const ID_SHIFT: u32 = 96;
 /// Commands and facts, as the service encodes them.
@@ -64,8 +63,18 @@ pub(super) struct Node {
 /// What a client waits for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Call {
-    Update { request: RequestId, command: u8, regime: ConfigVersion },
-    Read { after: LogIndex, stale: bool, regime: ConfigVersion },
+    Update {
+        request: RequestId,
+        command: u8,
+        regime: ConfigVersion,
+    },
+    Read {
+        after: LogIndex,
+        stale: bool,
+        regime: ConfigVersion,
+    },
+    /// A read that was answered.
+    Over,
 }
 
 /// Everything.
@@ -73,7 +82,7 @@ pub(super) enum Call {
 pub struct World {
     pub(super) plan: Plan,
     pub(super) planted: Planted,
-    pub(super) nodes: Vec<Node>,
+    pub(super) nodes: Vec<Shared<Node>>,
     /// Disks that were there before others took their place.
     pub(super) replaced: Vec<Disk>,
     pub(super) network: Network,
@@ -159,7 +168,7 @@ impl World {
             version: ConfigVersion(0),
         };
         let mut world = Self {
-            nodes: (0..plan.size).map(node).collect(),
+            nodes: (0..plan.size).map(node).map(Shared::new).collect(),
             replaced: Vec::new(),
             network: Network::new(),
             authority: Authority::default(),
@@ -408,7 +417,7 @@ impl World {
                 self.network.push(n, AUTHORITY, Flying::Ask { life, by, known, change: Some(next) });
             }
             Effect::Look(member) => {
-                let lives = |node: &Node| node.core.is_some() && node.boot == member.boot;
+                let lives = |node: &Shared<Node>| node.core.is_some() && node.boot == member.boot;
                 if !self.nodes.iter().any(lives) {
                     self.network.push(n, n, Flying::Refused(member));
                 }
@@ -515,7 +524,7 @@ impl World {
         );
     }
 
-    fn change(&mut self, by: Member, next: GroupConfig) -> Word {
+    pub(super) fn change(&mut self, by: Member, next: GroupConfig) -> Word {
         let before = self.authority.record().cloned();
         match self.authority.change(by, next) {
             Ok((changed, word)) => {
@@ -643,18 +652,19 @@ impl World {
         let waiter = Waiter(self.calls.len() as u64);
         self.calls.push(Call::Update { request, command, regime: self.regime });
         let bytes = |number: u8| Bytes::from_static(BYTES[usize::from(number) % BYTES.len()]);
-        let (facts, payload, deadline) = (bytes(facts), bytes(command), self.nodes[n].now + PATIENCE);
+        let (facts, payload, deadline) =
+            (bytes(facts), bytes(command), self.nodes[n].now + self.plan.patience);
         self.event(n, Event::Execute { waiter, request, facts, payload, deadline });
     }
 
-    fn read(&mut self, n: usize, consistency: Consistency) {
+    pub(super) fn read(&mut self, n: usize, consistency: Consistency) {
         if self.nodes[n].core.is_none() {
             return;
         }
         let stale = !matches!(consistency, Consistency::Linearizable);
         let waiter = Waiter(self.calls.len() as u64);
         self.calls.push(Call::Read { after: self.shown, stale, regime: self.regime });
-        let deadline = self.nodes[n].now + PATIENCE;
+        let deadline = self.nodes[n].now + self.plan.patience;
         self.event(n, Event::Query { waiter, consistency, payload: Bytes::new(), deadline });
     }
 
@@ -738,12 +748,18 @@ impl World {
 }
 
 /// The ticket of a greeting, whose answer is no reply but a meeting.
-const GREETING: SendTicket = SendTicket(0);
+pub(super) const GREETING: SendTicket = SendTicket(0);
 /// A ticket that no core has.
 const NOBODY_WAITS: SendTicket = SendTicket((1 << 36) - 1);
 
+/// Where a replica with this identity was in the beginning.
+#[cfg(feature = "model")]
+pub(super) fn place_of_id(id: ReplicaId) -> usize {
+    usize::try_from(id.to_u128() >> ID_SHIFT).map_or(usize::MAX, |number| number - 1)
+}
+
 /// A waiter's number says who waits: no book of them is kept.
-fn waiter_of(from: usize, life: Life, ticket: SendTicket) -> Waiter {
+pub(super) fn waiter_of(from: usize, life: Life, ticket: SendTicket) -> Waiter {
     Waiter((from as u64) << 60 | u64::from(life) << 36 | ticket.0)
 }
 
