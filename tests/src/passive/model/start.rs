@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use common::clock::Timestamp;
 use common::replication::{BootId, RequestId};
-use replica::passive::{Planted, SnapshotAfter};
+use replica::passive::{BATCH_BYTES, Planted, SnapshotAfter};
 
 use super::Bounds;
 use super::group::{Group, REPLICAS};
@@ -27,6 +27,8 @@ impl Group {
             capacity: 1_000,
             patience: FOR_EVER,
             snapshots: SnapshotAfter::default(),
+            batch_bytes: BATCH_BYTES,
+            slow: 0,
             requests: u16::from(bounds.updates),
             copies: 1,
             commands: 1,
