@@ -261,28 +261,32 @@ fn a_peers_word_is_asked_after_and_not_followed() {
     assert!(gave_up, "the name server's own word is followed");
 }
 
-/// The record of a second force-elect was on its way to an empty disk when the first one's primary fed it: it then held
-/// what nobody else had, and could not be told from a disk that never did.
+/// The record of a second force-elect was on its way to an empty disk, or was on it when the process started again, when
+/// the first one's primary fed it: it then held what nobody else had, and could not be told from a disk that never did.
 #[test]
 fn who_knows_of_a_force_elect_takes_nothing_from_the_primary_before() {
-    let mut tried = Tried::on(Stored::default());
     let forced = |version, epoch, by: Member| GroupConfig {
         forced: ConfigVersion(version),
         ..record(version + 1, epoch, by, &[by])
     };
-    tried.step(Event::Record(Some(forced(3, 3, SECOND))));
-    tried.written();
-    tried.step(Event::Record(Some(forced(1_003, 1_003, THIRD))));
-    let message = Message::Append {
-        from: SECOND.id,
-        epoch: Epoch(3),
-        prev: LogPoint::default(),
-        entries: vec![Arc::new(genesis())],
-        committed: LogIndex(1),
-    };
-    tried.step(Event::Peer { waiter: Waiter(1), message });
-    assert_eq!(tried.replied(), Some(&ReplyBody::Fenced));
-    assert_eq!(tried.core.progress().committed, LogIndex(0));
+    let second = forced(1_003, 1_003, THIRD);
+    let mut told = Tried::on(Stored::default());
+    told.step(Event::Record(Some(forced(3, 3, SECOND))));
+    told.written();
+    told.step(Event::Record(Some(second.clone())));
+    let restarted = Tried::on(Stored { config: Some(second), ..Stored::default() });
+    for mut tried in [told, restarted] {
+        let message = Message::Append {
+            from: SECOND.id,
+            epoch: Epoch(3),
+            prev: LogPoint::default(),
+            entries: vec![Arc::new(genesis())],
+            committed: LogIndex(1),
+        };
+        tried.step(Event::Peer { waiter: Waiter(1), message });
+        assert_eq!(tried.replied(), Some(&ReplyBody::Fenced));
+        assert_eq!(tried.core.progress().committed, LogIndex(0));
+    }
 }
 
 /// Two appends were on their way, and the second one's refusal undid what the first one's had said: both were sent

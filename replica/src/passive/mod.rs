@@ -122,7 +122,7 @@ pub struct Core {
     snapshots: Snapshots,
     /// Where the snapshot before it ended: the log is kept from there on, for peers that are a little behind.
     trim_to: LogIndex,
-    /// max(last log epoch, epochs met since).
+    /// max(last log epoch, that of the record on this disk, epochs met since).
     epoch: Epoch,
     /// The last epoch that this boot led: none is led twice.
     led: Epoch,
@@ -220,11 +220,13 @@ impl Core {
             return Err(format!("the snapshot ends at {applied}, the log does not hold that"));
         }
         log.applied(applied.index);
+        // What a record on this disk says was seen at the name server: no primary before it is followed any more.
+        let recorded = stored.config.as_ref().map_or(Epoch(0), |config| config.epoch);
         let forgets = setup.planted.is(Fault::VolatileEpoch);
         let mut core = Self {
             now,
             effects: Vec::new(),
-            epoch: if forgets { Epoch(0) } else { log.last().epoch },
+            epoch: if forgets { Epoch(0) } else { log.last().epoch.max(recorded) },
             led: Epoch(0),
             following: None,
             heard: None,
