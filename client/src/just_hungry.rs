@@ -18,7 +18,9 @@ use common::clock::Timestamp;
 use common::directory::Names;
 use common::replication::RequestId;
 use common::services::just_hungry::NAME;
-use common::services::just_hungry::command::{Change, Command, Delivery, Done, Item, Lines, Reply, Verdict};
+use common::services::just_hungry::command::{
+    Change, Command, Delivery, Done, Item, Lines, Product, Reply, Verdict,
+};
 use common::services::just_hungry::query::{self, Answer, Basket, Details, MenuItem, Page, Query, Quote};
 use common::services::money::Pence;
 use common::services::{Outcome, decode, encode};
@@ -103,6 +105,24 @@ impl JustHungry {
     pub async fn motd(&self) -> Result<String, Failure> {
         match self.ask(&Query::Motd).await? {
             Answer::Motd(text) => Ok(text),
+            _ => Err(not_understood()),
+        }
+    }
+
+    /// Sets the message of the day.
+    pub async fn set_motd(&self, text: &str) -> Result<(), Failure> {
+        match self.run(&Command::SetMotd { text: nfc(text) }).await? {
+            Done::Motd => Ok(()),
+            _ => Err(not_understood()),
+        }
+    }
+
+    /// Replaces the menu, and gives how many products are on it.
+    pub async fn set_menu(&self, products: Vec<Product>) -> Result<u32, Failure> {
+        let composed = |product: Product| Product { name: nfc(&product.name), ..product };
+        let products = products.into_iter().map(composed).collect();
+        match self.run(&Command::SetCatalogue { products }).await? {
+            Done::Catalogue { count } => Ok(count),
             _ => Err(not_understood()),
         }
     }

@@ -3,6 +3,7 @@
 //! # Parts, in reading order
 //! 1. [`passive`]: the engine of the services that one primary orders: a core without clock or socket, and its
 //!    [driver](passive::driver), which carries out what the core decides.
+//!    What applying its log makes is [`state`]; rules that tests can break are [`planted`].
 //! 2. [`disk`]: what must survive, fsynced on a thread of its own.
 //! 3. [`links`]: the connections to the other replicas.
 //! 4. [`server`]: what is answered on the port, for front ends and for replicas.
@@ -26,7 +27,9 @@ pub mod disk;
 pub mod genesis;
 pub mod links;
 pub mod passive;
+pub mod planted;
 pub mod server;
+pub mod state;
 
 use std::cell::Cell;
 use std::future::Future;
@@ -62,7 +65,7 @@ use crate::disk::file::{Contents, FileError, Found, GroupFile, Identity, Place};
 use crate::links::Links;
 use crate::passive::driver::mailbox::Group;
 use crate::passive::driver::{Driver, NotStarted, Parts};
-use crate::passive::{First, Planted, Setup, SnapshotAfter, Stored};
+use crate::passive::{BATCH_BYTES, First, Planted, Setup, SnapshotAfter, Stored};
 
 /// For draining, handing over, farewells and closing together.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
@@ -225,6 +228,7 @@ impl Replica {
                     min_in_sync,
                 }),
                 snapshots: SnapshotAfter::default(),
+                batch_bytes: BATCH_BYTES,
                 planted,
             };
             // A disk that holds nothing cannot be an old copy.

@@ -280,3 +280,39 @@ fn bad_words_end_with_2_or_3_and_say_what_to_try() -> Result<()> {
     }
     Ok(())
 }
+
+/// The lines of a console block of the README that begin with a prompt, under this heading.
+fn commands_under(readme: &str, heading: &str) -> Vec<String> {
+    let section =
+        readme.split("\n## ").find(|section| section.starts_with(heading)).expect("the README has it");
+    let blocks = section.split("```console\n").skip(1).filter_map(|rest| rest.split("```").next());
+    blocks.flat_map(str::lines).filter_map(|line| line.strip_prefix("$ ")).map(str::to_owned).collect()
+}
+
+#[test]
+fn what_the_readme_tells_to_type_works() -> Result<()> {
+    let folder = Folder::new()?;
+    let readme = fs::read_to_string(top().join("README.md"))?;
+    let mut commands = commands_under(&readme, "Three minutes");
+    commands.extend(commands_under(&readme, "In scripts"));
+    ensure!(commands.len() > 12, "{commands:?}");
+    for line in commands {
+        // As it stands there, but for ports that somebody else may have.
+        let line = line.replace("./run.sh up --mode headless", &format!("./run.sh {UP}"));
+        // `./run.sh` lies in the folder; all else is as run.sh is started by the other tests.
+        let mut shell = Command::new("bash");
+        let run = folder.command("")?;
+        for (name, value) in run.get_envs() {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
+        shell.args(["-euo", "pipefail", "-c", &line]).current_dir(folder.0.path()).stdin(Stdio::null());
+        let output = shell.output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{line}: {}\n{said}", output.status);
+    }
+    assert_eq!(folder.json("orders -u bob")?.len(), 1);
+    Ok(())
+}

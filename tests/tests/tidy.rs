@@ -182,7 +182,10 @@ const CORES: &[&str] = &[
     "nameserver/src/groups",
     "nameserver/src/leases",
     "nameserver/src/registry",
+    "replica/src/disk/batch",
     "replica/src/passive",
+    "replica/src/planted",
+    "replica/src/state",
 ];
 
 /// The shells that live beside their cores.

@@ -55,7 +55,7 @@ pub struct RestoreError {
 /// # Laws
 /// `apply` is a function of its arguments and the state; `restore(snapshot())` is the same state; equal states
 /// have equal snapshots. [`laws`] checks them for every service.
-pub trait StateMachine: Clone + Sized + Send + 'static {
+pub trait StateMachine: Clone + Sized + Send + Sync + 'static {
     /// What a front end finds out about the world for a command; empty bytes are its default.
     type Facts: Serialize + DeserializeOwned + Default;
     /// What changes the state.
@@ -96,7 +96,7 @@ pub trait StateMachine: Clone + Sized + Send + 'static {
 }
 
 /// A [`StateMachine`] as an engine sees it: bytes in, bytes out.
-pub trait Machine: Send {
+pub trait Machine: Send + Sync {
     /// Runs a command; what cannot be decoded is answered, and changes nothing.
     fn apply(&mut self, applied: Applied, facts: &[u8], payload: &[u8]) -> Bytes;
     /// Answers a query.

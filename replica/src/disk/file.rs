@@ -22,11 +22,10 @@ use redb::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::batch::{Stored, WriteBatch};
 use super::directory::{Directory, DirectoryError};
 use super::mark::Mark;
 use super::snapshot::{self, Kept, Shelf, Step};
-use crate::passive::{Stored, WriteBatch};
-
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
 

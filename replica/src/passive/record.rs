@@ -52,7 +52,7 @@ impl Core {
         self.pending_cas.take_if(|pending| pending.version <= record.version && record.version >= seen);
         let goes_back = record.version < seen && self.planted(Fault::RegressedRecordAccepted);
         if record.version > seen || goes_back {
-            return self.adopt(record);
+            return self.adopt(&record);
         }
         if same {
             if self.adopting.is_none() && self.standing != Standing::Known {
@@ -82,17 +82,15 @@ impl Core {
         }
     }
 
-    /// A newer record: to the disk with it, and then act on it. Who wins leads at once, since nothing leaves before
-    /// its barrier is on the disk, which goes there with the record. Who is replaced stops at once: a change of ours
-    /// may have stood before this record, and is settled by it, so from now on we do not know whose word we need.
-    fn adopt(&mut self, record: GroupConfig) {
-        let replaced = !self.is_led_from_here(&record);
-        self.take_the_lead(&record);
+    /// A newer record: to the disk with it, and then act on it. Its epoch begins at once. Who wins leads it, since
+    /// nothing leaves before its barrier is on the disk, which goes there with the record. Who is replaced stops: a
+    /// change of ours may have stood before this record, and is settled by it, so from now on we do not know whose word
+    /// we need. And who follows takes nothing more from the primary before: a force-elect may have made that void.
+    fn adopt(&mut self, record: &GroupConfig) {
         self.unsaved.config = Some(record.clone());
-        self.adopting = Some(record);
-        if replaced {
-            self.step_down();
-        }
+        self.adopting = Some(record.clone());
+        self.take_the_lead(record);
+        self.enter(record.epoch);
     }
 
     /// A record is on this disk: act on it.
