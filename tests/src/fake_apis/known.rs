@@ -70,7 +70,7 @@ pub(super) fn postcodes_io(asked: &str) -> Answer {
     }
     if let Some((_, year, month)) = RETIRED.iter().find(|row| row.0 == code) {
         let retired = json!({"postcode": code, "year_terminated": year, "month_terminated": month,
-            "longitude": -2.242851, "latitude": 57.101474});
+            "longitude": -2.25, "latitude": 57.5});
         return (
             404,
             json!({"status": 404, "error": "Postcode not found", "terminated": retired}).to_string(),
