@@ -10,6 +10,7 @@ pub mod just_hungry;
 pub mod laws;
 pub mod matching;
 pub mod money;
+pub mod movies;
 pub mod page;
 pub mod phone;
 pub mod postcode;
