@@ -8,7 +8,7 @@
 //! from each answer), [`errors`] (what a failure tells). Then the command line: [`grammar`] (the words), [`run`]
 //! (from words to exit status), `shop` (the commands about food), [`postcode`], [`cluster`] and [`ns`] (those about
 //! the servers), [`objects`] and [`output`] (what is printed, in three forms), [`shown`] (food as it is printed),
-//! [`session`] (what is remembered).
+//! [`session`] (what is remembered), [`import`] (lists of others).
 //!
 //! Left out on purpose: a cache of answers. A front end answers in less time than a person needs to notice, and what
 //! it says is never behind.
@@ -16,6 +16,7 @@
 pub mod cluster;
 pub mod errors;
 pub mod grammar;
+pub mod import;
 pub mod just_hungry;
 pub mod ns;
 pub mod objects;
