@@ -88,7 +88,7 @@ const TITLES: [&str; 35] = [
 /// A database of these titles.
 fn library(titles: &[String]) -> Movies {
     let applied = laws::applied(0);
-    let mut movies = Movies::start(applied.time, &start_bytes(Start::Empty)).unwrap();
+    let mut movies = Movies::start(applied.time, &start_bytes(Start::Empty)).expect("an empty start");
     for batch in titles.chunks(100) {
         let batch = batch.iter().map(|title| NewMovie { title: title.clone(), ..NewMovie::default() });
         let reply = movies.apply(applied, Facts::default(), Command::AddMany { movies: batch.collect() });

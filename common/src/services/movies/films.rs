@@ -18,7 +18,7 @@ type Number = u32;
 /// All films.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Films {
-    films: Vec<Film>,
+    arrived: Vec<Film>,
     by_key: BTreeMap<FilmKey, Number>,
     /// By each of their names without article and blanks.
     by_bare_name: Index,
@@ -55,7 +55,7 @@ impl Eq for Films {}
 
 impl Films {
     pub(super) fn len(&self) -> usize {
-        self.films.len()
+        self.arrived.len()
     }
 
     pub(super) fn get(&self, key: &FilmKey) -> Option<&Movie> {
@@ -91,12 +91,12 @@ impl Films {
 
     /// Adds a film whose key is new.
     pub(super) fn insert(&mut self, movie: Movie) {
-        let number = Number::try_from(self.films.len()).expect("a bound of the service is far below");
+        let number = Number::try_from(self.arrived.len()).expect("a bound of the service is far below");
         let key = movie.key();
         let before = self.by_key.insert(key.clone(), number);
         assert!(before.is_none(), "{key:?} was there before");
         self.index(number, key.title());
-        self.films.push(Film { movie, key, aliases: Vec::new() });
+        self.arrived.push(Film { movie, key, aliases: Vec::new() });
         self.index_aliases(number);
     }
 
@@ -192,10 +192,10 @@ impl Films {
     }
 
     fn film(&self, number: Number) -> &Film {
-        &self.films[number as usize]
+        &self.arrived[number as usize]
     }
 
     fn film_mut(&mut self, number: Number) -> &mut Film {
-        &mut self.films[number as usize]
+        &mut self.arrived[number as usize]
     }
 }

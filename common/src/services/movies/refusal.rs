@@ -169,7 +169,9 @@ impl Refusal {
             Self::MovieExists { title, .. } => cut(title, TITLE_BYTES_MAX),
             Self::MovieAmbiguous { title, candidates, .. } => {
                 cut(title, TITLE_BYTES_MAX);
-                candidates.iter_mut().for_each(|candidate| cut(&mut candidate.title, TITLE_BYTES_MAX));
+                for candidate in candidates.iter_mut() {
+                    cut(&mut candidate.title, TITLE_BYTES_MAX);
+                }
                 while encode(candidates).len() > CANDIDATES_BYTES_MAX {
                     candidates.pop();
                 }
