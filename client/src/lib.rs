@@ -9,7 +9,8 @@
 //! three doors: a command, a script, a person), `desk` (what the commands of one run share), `script`, and `repl` with
 //! `ask`, `complete` and `wizard` (how a person is talked with). The commands: `shop` (about food), [`postcode`],
 //! `cluster`, [`ns`] and `servers` (about the servers), `local` (about this program). What is printed: [`objects`] and
-//! [`output`] (in three forms), [`shown`] (food). What is remembered: [`session`].
+//! [`output`] (in three forms), [`shown`] (food). What is remembered: [`session`]. Lists of
+//! others: [`import`].
 //!
 //! Left out on purpose: a cache of answers. A front end answers in less time than a person needs to notice, and what
 //! it says is never behind.
@@ -20,6 +21,7 @@ mod complete;
 mod desk;
 pub mod errors;
 pub mod grammar;
+pub mod import;
 pub mod just_hungry;
 mod leaders;
 mod local;

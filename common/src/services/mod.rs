@@ -10,8 +10,11 @@ pub mod just_hungry;
 pub mod laws;
 pub mod matching;
 pub mod money;
+pub mod movies;
+pub mod page;
 pub mod phone;
 pub mod postcode;
+mod records;
 pub mod text;
 pub mod user_code;
 

@@ -10,6 +10,8 @@ use crate::replication::RequestId;
 use crate::services::money::Pence;
 use crate::services::phone::Phone;
 
+pub use crate::services::page::{PAGE_BYTES_MAX, PAGE_ENTRIES_MAX, Page};
+
 /// Everything that can be asked. Lists come in pages: `after` is the last number already seen (0: none), `limit`
 /// the most that is wanted, where 0 and anything above [`PAGE_ENTRIES_MAX`] mean that bound.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,12 +80,6 @@ pub enum Query {
     },
 }
 
-/// The most entries of a page.
-pub const PAGE_ENTRIES_MAX: usize = 500;
-
-/// The most bytes of a page: half of what a frame may hold.
-pub const PAGE_BYTES_MAX: usize = 512 * 1024;
-
 /// What a query says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
@@ -105,15 +101,6 @@ pub enum Answer {
     Refused(Refusal),
     /// To [`Query::Postcode`].
     Postcode(Checked),
-}
-
-/// A part of a list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Page<T> {
-    /// In the list's order.
-    pub entries: Vec<T>,
-    /// Whether the list goes on.
-    pub more: bool,
 }
 
 /// A product on the menu.
