@@ -9,9 +9,10 @@ use clap::{Parser, Subcommand, ValueEnum};
 use common::names::Address;
 use common::rpc::limits::FRONTEND;
 use common::telemetry::{DEFAULT_FILTER, LogFormat};
-use url::{Host, Url};
+use url::Url;
 
 use crate::outside::Policy;
+use crate::outside::web::is_this_machine;
 
 /// Takes in clients' calls and finds the replica for each.
 #[derive(Clone, Debug, Parser)]
@@ -234,13 +235,7 @@ impl FromStr for ServiceUrl {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let url = Url::parse(text).map_err(|_| "an address like https://api.postcodes.io, please")?;
-        let this_machine = match url.host() {
-            Some(Host::Domain(name)) => name == "localhost",
-            Some(Host::Ipv4(ip)) => ip.is_loopback(),
-            Some(Host::Ipv6(ip)) => ip.is_loopback(),
-            None => false,
-        };
-        let safe = url.scheme() == "https" || (url.scheme() == "http" && this_machine);
+        let safe = url.scheme() == "https" || (url.scheme() == "http" && is_this_machine(&url));
         if !safe {
             return Err("https, or http to this machine, please: others could answer in its place");
         }

@@ -148,6 +148,35 @@ fn b07_check_unavailable_is_not_invalid() -> Result<()> {
 }
 
 #[test]
+fn without_root_certificates_nobody_confirms_and_orders_go_on() -> Result<()> {
+    let options = Options { replicas: 1, ..Options::default() };
+    let cluster = Cluster::start_in(options, |name| {
+        let mut place = Place::default();
+        if name.starts_with("frontend") {
+            let words =
+                "--postcodes auto --postcodes-url https://127.0.0.1:9 --getthedata-url https://127.0.0.1:9";
+            place.args = words.split(' ').map(str::to_owned).collect();
+            // And a proxy that is not there: this machine is asked without one.
+            let nowhere = [
+                ("SSL_CERT_FILE", "/no/such/file"),
+                ("SSL_CERT_DIR", "/no/such/folder"),
+                ("HTTPS_PROXY", "http://127.0.0.1:1"),
+            ];
+            place.around.environment =
+                nowhere.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        }
+        place
+    })?;
+    for _ in 0..3 {
+        let order = place(&cluster, "DH1 3LE")?.map_err(|error| anyhow::anyhow!("{error}"))?;
+        assert_eq!(order["postcode_check"], "unconfirmed");
+    }
+    let log = cluster.front_ends[0].log();
+    assert_eq!(log.matches("a web service rests").count(), 2, "{log}");
+    Ok(())
+}
+
+#[test]
 fn a_no_is_the_end_of_an_order_and_a_town_goes_with_a_yes() -> Result<()> {
     let apis = FakeApis::anywhere()?;
     let cluster = cluster(&apis, &[])?;

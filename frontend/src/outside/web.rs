@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::redirect;
-use url::Url;
+use url::{Host, Url};
 
 /// Ten times the longest true answer.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -53,22 +53,39 @@ pub enum Broken {
     },
 }
 
-/// The real world. The client is made at the first question: a front end that never asks needs no certificates, and
+/// The real world. A client is made at the first question: a front end that never asks needs no certificates, and
 /// one that finds none serves all the same.
 #[derive(Debug, Default)]
 pub struct Http {
-    client: OnceCell<Result<reqwest::Client, Broken>>,
+    far: OnceCell<Result<reqwest::Client, Broken>>,
+    near: OnceCell<Result<reqwest::Client, Broken>>,
 }
 
 impl Http {
-    fn client(&self) -> Result<&reqwest::Client, Broken> {
-        self.client.get_or_init(client).as_ref().map_err(Clone::clone)
+    fn client(&self, url: &Url) -> Result<&reqwest::Client, Broken> {
+        let client = if is_this_machine(url) {
+            // A proxy would look for the address on its own machine.
+            self.near.get_or_init(|| client(reqwest::ClientBuilder::no_proxy))
+        } else {
+            self.far.get_or_init(|| client(|builder| builder))
+        };
+        client.as_ref().map_err(Clone::clone)
+    }
+}
+
+/// Whether what is asked for never leaves this machine.
+pub(crate) fn is_this_machine(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
     }
 }
 
 impl Web for Http {
     async fn get(&self, url: &Url) -> Result<Page, Broken> {
-        let mut response = self.client()?.get(url.clone()).send().await.map_err(cut)?;
+        let mut response = self.client(url)?.get(url.clone()).send().await.map_err(cut)?;
         if response.content_length().is_some_and(|length| length > BODY_BYTES_MAX as u64) {
             return Err(Broken::TooLong);
         }
@@ -83,15 +100,14 @@ impl Web for Http {
     }
 }
 
-fn client() -> Result<reqwest::Client, Broken> {
+fn client(proxy: fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder) -> Result<reqwest::Client, Broken> {
     // Another library of this process may have chosen one before; there is only ring to choose.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder()
+    let builder = reqwest::Client::builder()
         .user_agent(USER_AGENT)
         .redirect(redirect::Policy::none())
-        .connect_timeout(CONNECT_TIME)
-        .build()
-        .map_err(|error| Broken::NoClient { why: in_words(error) })
+        .connect_timeout(CONNECT_TIME);
+    proxy(builder).build().map_err(|error| Broken::NoClient { why: in_words(error) })
 }
 
 fn cut(error: reqwest::Error) -> Broken {
