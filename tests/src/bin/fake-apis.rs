@@ -25,5 +25,8 @@ fn main() -> Result<()> {
     println!("fake-apis ready address={}{services}", apis.address());
     std::io::stdout().flush()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async { Ok(Signals::listen()?.next().await) })
+    runtime.block_on(async {
+        Signals::listen()?.next().await;
+        Ok(())
+    })
 }
