@@ -74,7 +74,8 @@ struct Flags {
 }
 
 /// Rules that are broken here, the faults that bring it to light, and how many seeds that may take.
-const PLANTED: [(Fault, &[Kind], u64); 1] = [(Fault::AckBeforeBackup, PARTED, 16)];
+const PLANTED: [(Fault, &[Kind], u64); 2] =
+    [(Fault::AckBeforeBackup, PARTED, 16), (Fault::NoFence, PARTED, 16)];
 
 /// What makes a primary sleep through its successor's election.
 const PARTED: &[Kind] = &[Kind::Partition, Kind::Pair, Kind::Frozen];
