@@ -4,10 +4,10 @@
 //! was silent. For that reason also who is suspected, when a peer is sent something again and when the record is read
 //! again are left out; the model decides that. What the log decides, its checksum stands for.
 
-use common::replication::{BootId, Epoch, GroupConfig, InSyncSet, LogIndex, ReplicaId};
+use common::replication::{BootId, Epoch, GroupConfig, InSyncSet, LogIndex, Member, ReplicaId};
 
 use super::primary::{Peer, Primary};
-use super::{Core, WriteBatch};
+use super::{Core, Met, WriteBatch};
 
 /// How the replicas and their processes are called: under another naming, the same group.
 pub trait Names {
@@ -70,14 +70,11 @@ pub fn batch(batch: &WriteBatch, names: &impl Names) -> u64 {
 }
 
 impl Core {
-    /// What decides how it goes on.
-    pub fn digest(&self, names: &impl Names) -> u64 {
-        let optional =
-            |config: &Option<GroupConfig>| config.as_ref().map_or(0, |config| record(config, names));
+    /// What decides how it goes on, under each of these namings.
+    pub fn digests<N: Names, const NAMINGS: usize>(&self, namings: &[N; NAMINGS]) -> [u64; NAMINGS] {
         let (durable, saving) = self.log.on_disk();
         let flags = [self.stopping.is_some(), self.stopped, self.disk_full, self.clock_off];
-        let flags = flags.into_iter().fold(0, |all, flag| all << 1 | u64::from(flag));
-        Digest::of(&[
+        let plain = Digest::of(&[
             self.epoch.0,
             self.led.0,
             self.matched.0,
@@ -89,21 +86,25 @@ impl Core {
             self.state.applied().index.0,
             self.state.hash(),
             self.standing as u64,
-            flags,
+            flags.into_iter().fold(0, |all, flag| all << 1 | u64::from(flag)),
+        ])
+        .with_all(self.unacknowledged.iter().map(|(_, upto)| upto.0));
+        std::array::from_fn(|naming| self.named_digest(plain, &namings[naming]))
+    }
+
+    fn named_digest(&self, plain: Digest, names: &impl Names) -> u64 {
+        let optional =
+            |config: &Option<GroupConfig>| config.as_ref().map_or(0, |config| record(config, names));
+        let met = |met: &Met| Digest::of(&[names.replica(met.member.id), names.boot(met.member.boot)]).get();
+        let named = [
             optional(&self.config),
             optional(&self.adopting),
             optional(&self.pending_cas),
             batch(&self.unsaved, names),
             self.saving.as_ref().map_or(0, |(_, config)| 1 + optional(config)),
             self.leading.as_ref().map_or(0, |primary| self.primary_digest(primary, names)),
-        ])
-        .with_all(
-            self.met
-                .values()
-                .map(|met| Digest::of(&[names.replica(met.member.id), names.boot(met.member.boot)]).get()),
-        )
-        .with_all(self.unacknowledged.iter().map(|(_, upto)| upto.0))
-        .get()
+        ];
+        plain.with(&named).with_all(self.met.values().map(met)).get()
     }
 
     fn primary_digest(&self, primary: &Primary, names: &impl Names) -> u64 {
@@ -143,6 +144,12 @@ impl Core {
         })
     }
 
+    /// Whether this primary feeds that process, as far as it lets itself be fed.
+    pub fn feeds(&self, member: Member) -> bool {
+        let peer = self.leading.as_ref().and_then(|primary| primary.peers.get(&member.id));
+        peer.is_some_and(|peer| peer.boot == Some(member) && !peer.refused)
+    }
+
     /// Whether this primary would know more if `peer` confirmed what it says now.
     pub fn would_ask(&self, peer: ReplicaId) -> bool {
         let Some(primary) = &self.leading else { return false };
@@ -168,7 +175,7 @@ mod tests {
     use std::sync::Arc;
 
     use common::clock::Timestamp;
-    use common::replication::{Entry, Member};
+    use common::replication::Entry;
     use common::rpc::peer::Message;
 
     use super::super::hostile::{ME, OTHER, following, genesis, now, update};
@@ -197,22 +204,22 @@ mod tests {
         let mut core = following(OTHER);
         let mut effects = Vec::new();
         core.step(now(10), Event::Tick, &mut effects);
-        let before = core.digest(&CALLED);
+        let before = core.digests(&[CALLED]);
         core.step(now(100_000), Event::Tick, &mut effects);
-        assert_eq!(core.digest(&CALLED), before);
+        assert_eq!(core.digests(&[CALLED]), before);
         let first = Entry::seal(0, LogIndex(1), Epoch(1), Timestamp::from_millis(1), genesis());
         let (prev, entries) = (first.point(), vec![Arc::new(update(&first, Epoch(1), b"any"))]);
         let (from, epoch, committed) = (OTHER.id, Epoch(1), LogIndex(0));
         let message = Message::Append { from, epoch, prev, entries, committed };
         core.step(now(100_000), Event::Peer { waiter: Waiter(1), message }, &mut effects);
-        assert_ne!(core.digest(&CALLED), before);
+        assert_ne!(core.digests(&[CALLED]), before);
     }
 
     #[test]
     fn names_count_only_by_who_is_who() {
         let core = following(OTHER);
-        assert_ne!(core.digest(&CALLED), core.digest(&Called { first: OTHER }));
-        assert_eq!(core.digest(&CALLED), following(OTHER).digest(&CALLED));
+        assert_ne!(core.digests(&[CALLED]), core.digests(&[Called { first: OTHER }]));
+        assert_eq!(core.digests(&[CALLED]), following(OTHER).digests(&[CALLED]));
     }
 
     #[test]

@@ -1,5 +1,4 @@
-//! Visits every state of a small group, and says how many there were. What breaks a law is told, by about the shortest
-//! way to it.
+//! Visits every state of a small group, and says how many there were. What breaks a law is told, step by step.
 
 use std::process::ExitCode;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -25,6 +24,9 @@ struct Args {
     /// Rules to break (needs the feature `planted`): then a law must be broken, too.
     #[arg(long)]
     plant: Vec<Fault>,
+    /// Goes breadth first, for the shortest way to what breaks a law: in one thread, and with tens of times the memory.
+    #[arg(long)]
+    shortest: bool,
     /// Threads.
     #[arg(long, default_value_t = 2)]
     jobs: usize,
@@ -57,12 +59,22 @@ fn main() -> ExitCode {
 /// Whether all laws hold, or one does not if rules are broken.
 fn visit(args: &Args, bounds: Bounds, faults: &[Fault]) -> bool {
     let within = Within::new(bounds, faults);
+    let shortest = args.shortest || !faults.is_empty();
+    // One thread alone goes strictly breadth first, and finds the shortest way.
+    let threads = if shortest { 1 } else { args.jobs.max(1) };
+    let checker = within.clone().checker().threads(threads).finish_when(HasDiscoveries::AnyFailures);
+    let checker = checker.target_state_count(args.generated.unwrap_or(usize::MAX));
+    if shortest {
+        tell(args, &within, faults, checker.spawn_bfs())
+    } else {
+        tell(args, &within, faults, checker.spawn_dfs())
+    }
+}
+
+/// Says what comes of it, and whether that is as it should be.
+fn tell(args: &Args, within: &Within, faults: &[Fault], mut checker: impl Checker<Within>) -> bool {
     let clock = Clock::start();
     let begun = clock.now();
-    // One alone goes strictly breadth first, and finds the shortest way.
-    let threads = if faults.is_empty() { args.jobs.max(1) } else { 1 };
-    let checker = within.clone().checker().threads(threads).finish_when(HasDiscoveries::AnyFailures);
-    let mut checker = checker.target_state_count(args.generated.unwrap_or(usize::MAX)).spawn_bfs();
     let workers = checker.handles();
     let (working, ended) = mpsc::channel::<()>();
     let all = std::thread::spawn(move || {
@@ -98,7 +110,7 @@ fn visit(args: &Args, bounds: Bounds, faults: &[Fault]) -> bool {
             println!("  {line}");
         }
     }
-    let unseen: Vec<_> = within.must_happen().filter(|name| !found.contains_key(name)).collect();
+    let unseen: Vec<_> = within.never().collect();
     if broken.is_none() && !unseen.is_empty() {
         println!("  never: {}", unseen.join(", "));
     }

@@ -38,7 +38,7 @@ impl Group {
         let namings = NAMINGS.map(|places| Naming { places, generations: &self.generations });
         for (n, node) in self.world.nodes.iter().enumerate() {
             if before.is_none_or(|before| !before.world.nodes[n].is_same(node)) {
-                self.digests[n] = std::array::from_fn(|naming| node_digest(node, &namings[naming]));
+                self.digests[n] = node_digests(node, &namings);
             }
         }
         let plain = self.plain_digest();
@@ -80,13 +80,18 @@ impl Group {
     }
 }
 
-fn node_digest(node: &Shared<Node>, names: &impl Names) -> u64 {
+fn node_digests(node: &Shared<Node>, namings: &[Naming<'_>; NAMINGS.len()]) -> NodeDigests {
     let last = node.disk.last().index;
     let crc = node.disk.crc_at(last).map_or(0, u64::from);
-    let config = node.disk.config.as_ref().map_or(0, |config| digest::record(config, names));
-    let writing = node.writing.as_ref().map_or(0, |(batch, _)| 1 + digest::batch(batch, names));
-    let core = node.core.as_ref().map_or(0, |core| core.digest(names));
-    Digest::of(&[names.boot(node.boot), last.0, crc, config, writing, core]).get()
+    let boot = namings[0].boot(node.boot);
+    let plain = Digest::of(&[boot, last.0, crc]);
+    let cores = node.core.as_ref().map_or(NodeDigests::default(), |core| core.digests(namings));
+    std::array::from_fn(|number| {
+        let names = &namings[number];
+        let config = node.disk.config.as_ref().map_or(0, |config| digest::record(config, names));
+        let writing = node.writing.as_ref().map_or(0, |(batch, _)| 1 + digest::batch(batch, names));
+        plain.with(&[config, writing, cores[number]]).get()
+    })
 }
 
 fn exchange_digest(exchange: &Exchange, names: &Naming<'_>) -> u64 {

@@ -470,6 +470,10 @@ impl Group {
         self.core(n).is_some_and(|core| core.role() == Role::Primary)
     }
 
+    pub(super) fn feeds(&self, n: usize, peer: usize) -> bool {
+        self.core(n).is_some_and(|core| core.feeds(self.world.member(peer)))
+    }
+
     pub(super) fn record(&self) -> &GroupConfig {
         self.records.last().expect("there was a first one")
     }

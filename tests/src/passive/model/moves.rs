@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use common::replication::ConfigVersion;
+use common::replication::{ConfigVersion, GroupConfig};
 use common::rpc::replica::Role;
 use replica::passive::Fault;
 
@@ -111,7 +111,7 @@ impl Group {
         let (role, config) = (core.role(), core.newest_config());
         let version = config.map_or(ConfigVersion(0), |config| config.version);
         for (place, record) in self.records.iter().enumerate() {
-            if record.version > version {
+            if record.version > version && !(role != Role::Primary && self.only_stands_by(n, record)) {
                 moves.push(Move::Tell(n, place));
             }
         }
@@ -129,9 +129,16 @@ impl Group {
         }
         if !in_sync {
             let primary = config.and_then(|config| self.process(config.primary));
-            moves
-                .extend(primary.filter(|&primary| self.leads(primary)).map(|primary| Move::Join(n, primary)));
+            let primary = primary.filter(|&primary| self.leads(primary) && !self.feeds(primary, n));
+            moves.extend(primary.map(|primary| Move::Join(n, primary)));
         }
+    }
+
+    /// Whether being told of `record` would only have this backup refuse more, and nothing is proposed after it: that
+    /// it refuses something is no different from that being lost. It is told when it hears from its primary.
+    fn only_stands_by(&self, n: usize, record: &GroupConfig) -> bool {
+        let id = self.world.nodes[n].id;
+        record.version == self.last_version && record.primary.id != id && record.in_sync.contains(id)
     }
 
     fn moves_of_primary(&self, n: usize, proposes: bool, moves: &mut Vec<Move>) {
