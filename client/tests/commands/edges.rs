@@ -87,7 +87,7 @@ fn texts_have_their_lengths_and_are_kept_as_they_are() {
 }
 
 #[test]
-fn what_others_wrote_steers_no_terminal_and_starts_no_formula() {
+fn t11_what_others_wrote_steers_no_terminal_and_starts_no_formula() {
     let house = House::open();
     for words in [
         &["order", "place", "-u", "ann", "--item", "\u{1b}[2J\u{9b}31m", "--postcode", "dh13le"][..],
