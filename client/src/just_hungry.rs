@@ -18,15 +18,18 @@ use common::clock::Timestamp;
 use common::directory::Names;
 use common::replication::RequestId;
 use common::services::just_hungry::NAME;
+use common::services::just_hungry::checked::Checked;
 use common::services::just_hungry::command::{
     Change, Command, Delivery, Done, Item, Lines, Product, Reply, Verdict,
 };
 use common::services::just_hungry::query::{self, Answer, Basket, Details, MenuItem, Page, Query, Quote};
+use common::services::just_hungry::refusal::Refusal;
 use common::services::money::Pence;
 use common::services::{Outcome, decode, encode};
 use unicode_normalization::UnicodeNormalization as _;
 
 use crate::errors::{self, Code, Failure};
+use crate::postcode;
 use crate::service::Service;
 
 /// The food shop.
@@ -194,6 +197,11 @@ impl JustHungry {
             Answer::Order(order) => Ok(*order),
             _ => Err(not_understood()),
         }
+    }
+
+    /// What is known of a postcode; a refusal when it is none.
+    pub async fn postcode(&self, text: &str) -> Result<Result<Checked, Refusal>, Failure> {
+        postcode::ask(&self.service, text).await
     }
 
     /// Keeps details of a customer; absent ones stay. Gives what is known of the postcode.

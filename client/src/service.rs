@@ -99,7 +99,10 @@ impl Attempts {
 
     fn not_called(&mut self, error: &CallError) -> Next {
         self.maybe_ran |= error.outcome() == Outcome::Unknown;
-        self.last = Some(errors::of_call(error));
+        // That our own time ran out says less than an answer that came before.
+        if *error != CallError::Unacknowledged || self.last.is_none() {
+            self.last = Some(errors::of_call(error));
+        }
         match error {
             CallError::TooLarge { .. } => Next::Final,
             CallError::Busy { retry_in } => Next::Pause(*retry_in),

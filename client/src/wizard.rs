@@ -4,7 +4,8 @@
 //! What was answered is kept as it is answered: whoever is interrupted finds their details and their basket as they
 //! left them. Ordered is only what was reviewed, at the total that was shown.
 
-use common::services::just_hungry::command::{Change, Delivery, Item, Lines, Stock, Verdict};
+use common::services::just_hungry::checked::Checked;
+use common::services::just_hungry::command::{Change, Delivery, Item, Lines, Stock};
 use common::services::just_hungry::query::{Details, MenuItem, place};
 use common::services::just_hungry::refusal::Refusal;
 use common::services::matching::{fold, near};
@@ -113,27 +114,42 @@ async fn detail(
     old: Option<String>,
     answer: fn(String) -> NewDetails,
 ) -> Result<(), Ended> {
-    let prompt = offering(question, old.as_deref());
     let mut refusals = Refusals::default();
     loop {
-        let typed = shop.prompts.value(&prompt).await?;
+        let typed = shop.prompts.value(&offering(question, old.as_deref())).await?;
         if typed.is_empty() && old.is_some() {
             return Ok(());
         }
         let new = answer(typed);
-        let checked = new.postcode.is_some();
-        let refused = match shop.just_hungry.set_details(user, new).await {
-            Ok(verdict) => match verdict.filter(|verdict| checked && !verdict.is_valid()) {
-                Some(verdict) if !anyway(shop, &verdict).await? => {
-                    errors::of_refusal(&Refusal::PostcodeUnconfirmed { postcode: verdict.postcode }).told()
-                }
-                _ => return Ok(()),
-            },
-            Err(failure) if asks_again(&failure) => failure,
+        if let Some(postcode) = &new.postcode
+            && !will_do(shop, postcode, &mut refusals).await?
+        {
+            continue;
+        }
+        match shop.just_hungry.set_details(user, new).await {
+            Ok(_) => return Ok(()),
+            Err(failure) if asks_again(&failure) => refusals.one_more(shop, failure).await?,
             Err(failure) => return Err(failure.into()),
-        };
-        refusals.one_more(shop, refused).await?;
+        }
     }
+}
+
+/// Whether a postcode will do: it is valid, or nobody could say and the person wants it all the same.
+async fn will_do(shop: &Shop, postcode: &str, refusals: &mut Refusals) -> Result<bool, Ended> {
+    let checked = shop.just_hungry.postcode(postcode).await?;
+    let sentence = checked.as_ref().map(Checked::sentence).unwrap_or_default();
+    let refusal = match checked.and_then(Checked::verdict) {
+        Ok(verdict) => {
+            shop.output.say(&sentence);
+            if verdict.is_valid() || shop.prompts.yes("Order anyway?", false).await? {
+                return Ok(true);
+            }
+            errors::of_refusal(&Refusal::PostcodeUnconfirmed { postcode: verdict.postcode }).told()
+        }
+        Err(refusal) => errors::of_refusal(&refusal),
+    };
+    refusals.one_more(shop, refusal).await?;
+    Ok(false)
 }
 
 /// Answers that were refused, one after another.
@@ -163,17 +179,6 @@ fn asks_again(failure: &Failure) -> bool {
         failure.code,
         Code::Invalid | Code::PostcodeMalformed | Code::PostcodeUnknown | Code::PostcodeRetired
     )
-}
-
-/// Asks whether a postcode that nobody could confirm will do.
-async fn anyway(shop: &Shop, verdict: &Verdict) -> Result<bool, Ended> {
-    shop.output.say(&unconfirmed(verdict));
-    shop.prompts.yes("Order anyway?", false).await
-}
-
-fn unconfirmed(verdict: &Verdict) -> String {
-    let postcode = verdict.postcode;
-    format!("Could not validate postcode {postcode}: neither web service answered. Its form is right.")
 }
 
 /// `Postcode [DH1 3LE]: `, where Enter takes what is offered.
@@ -329,27 +334,19 @@ pub(crate) async fn one_of(shop: &Shop, user: &str, item: &MenuItem) -> Result<(
     loop {
         let typed = shop.prompts.value(&offering("Postcode", old.as_deref())).await?;
         let postcode = if typed.is_empty() && old.is_some() { None } else { Some(typed) };
+        if let Some(postcode) = &postcode
+            && !will_do(shop, postcode, &mut refusals).await?
+        {
+            continue;
+        }
         if !shop.prompts.yes("Confirm?", true).await? {
             shop.output.say("ORDER SUCCESSFULLY CANCELLED");
             return Ok(());
         }
         let lines = Lines::Given(vec![Item { item: item.name.clone(), qty: 1 }]);
-        // Strict at first: whether a postcode that nobody could confirm will do, is the person's to say.
-        let order = Order { postcode, strict: true, expected: Some(item.price), ..Order::of(user, lines) };
-        let mut placed = shop.just_hungry.place(order.clone()).await;
-        if let Err(failure) = &placed
-            && failure.code == Code::PostcodeUnconfirmed
-        {
-            shop.output.say(&failure.message);
-            if shop.prompts.yes("Order anyway?", false).await? {
-                placed = shop.just_hungry.place(Order { strict: false, ..order }).await;
-            }
-        }
-        match placed {
+        let order = Order { postcode, expected: Some(item.price), ..Order::of(user, lines) };
+        match shop.just_hungry.place(order).await {
             Ok(placed) => return shop.show_placed(user, placed.no, "ORDER CONFIRMED. ").await,
-            Err(failure) if failure.code == Code::PostcodeUnconfirmed => {
-                refusals.one_more(shop, failure.told()).await?;
-            }
             Err(failure) if asks_again(&failure) => refusals.one_more(shop, failure).await?,
             Err(failure) => return Err(failure.into()),
         }

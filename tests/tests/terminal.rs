@@ -188,16 +188,16 @@ fn b01_shortcuts_d03_home_page_d05_order_by_letter_and_e03_postcode_session() ->
     person.answer("\"1st\"> ", "menu")?;
     person.answer("\"1st\"> ", "b")?;
     person.answer("Postcode: ", "DH1 3LE")?;
+    person.answer("Order anyway? [y/N] ", "y")?;
     person.answer("Confirm? [Y/n] ", "n")?;
     person.expect("ORDER SUCCESSFULLY CANCELLED")?;
     person.answer("\"1st\"> ", "menu")?;
     person.answer("\"1st\"> ", "b")?;
     person.answer("Postcode: ", "nowhere")?;
-    person.answer("Confirm? [Y/n] ", "")?;
     person.expect("Invalid postcode")?;
     person.answer("Postcode: ", "DH1 3LE")?;
-    person.answer("Confirm? [Y/n] ", "")?;
     person.answer("Order anyway? [y/N] ", "y")?;
+    person.answer("Confirm? [Y/n] ", "")?;
     person.expect("ORDER CONFIRMED")?;
 
     // Whoever orders by postcode has its history; Tab completes.
@@ -314,7 +314,8 @@ fn e02_client_before_servers_and_d02_motd_is_the_health_check() -> Result<()> {
     let data = path(folder.path(), "replica.1");
     let _name_server = start("nameserver", "nameserver", &["-l", &address, "--store", &store])?;
     let _replica = start("replica.1", "replica", &["1", "--first", "-n", &address, "--data-dir", &data])?;
-    let front_end = start("frontend.1", "frontend", &["-n", &address, "--http", "off"])?;
+    let front_end =
+        start("frontend.1", "frontend", &["-n", &address, "--http", "off", "--postcodes", "offline"])?;
     person.line("y")?;
     // The first try may still come too early.
     while !person.comes_first("Hamburger", "Try again? [Y/n] ")? {
