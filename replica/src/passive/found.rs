@@ -10,7 +10,7 @@ use common::replication::{
     BootId, ConfigVersion, Entry, EntryKind, Epoch, GroupConfig, InSyncSet, Limits, LogIndex, LogPoint,
     Member, ReplicaId, RequestId,
 };
-use common::rpc::peer::{Message, Reply, ReplyBody};
+use common::rpc::peer::{Hello, Message, Reply, ReplyBody};
 use common::rpc::replica::SubmitError;
 
 use super::{
@@ -287,6 +287,28 @@ fn who_knows_of_a_force_elect_takes_nothing_from_the_primary_before() {
         assert_eq!(tried.replied(), Some(&ReplyBody::Fenced));
         assert_eq!(tried.core.progress().committed, LogIndex(0));
     }
+}
+
+/// A winner that was told to stop handed the group to a member that had said nothing in its epoch. That one's disk was
+/// no more, and so nobody could lead.
+#[test]
+fn who_stops_hands_over_to_nobody_who_is_silent() {
+    let handed_over = |answered: bool| {
+        let mut tried = Tried::new();
+        let hello = Hello { me: SECOND, ..tried.core.hello(now().wall) };
+        tried.step(Event::Met(hello));
+        tried.step(Event::Record(Some(record(2, 1, ME, &[ME, SECOND]))));
+        tried.written();
+        if answered {
+            tried.confirmed(SECOND);
+        }
+        tried.step(Event::Stop);
+        let drained = Now { at: now().at + Duration::from_millis(60), ..now() };
+        tried.core.step(drained, Event::Tick, &mut tried.effects);
+        tried.effects.iter().any(|effect| matches!(effect, Effect::Cas { .. }))
+    };
+    assert!(handed_over(true));
+    assert!(!handed_over(false));
 }
 
 /// Two appends were on their way, and the second one's refusal undid what the first one's had said: both were sent

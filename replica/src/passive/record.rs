@@ -216,14 +216,16 @@ impl Core {
         if unsettled || (drains && waited < DRAIN_FOR) {
             return true;
         }
-        // Two whose disks are full would hand it to and fro: first each says whether its disk has room.
-        let known = |peer: &Peer| self.stopping.is_some() || peer.confirmed_at.is_some();
+        // Who has said nothing in this epoch may be no more, and its disk neither; and two whose disks are full would
+        // hand it to and fro, so first each says whether its disk has room.
         let fit = |(id, peer): &(&_, &Peer)| {
-            config.in_sync.contains(**id) && !peer.is_gone(self.now.at) && known(peer)
+            config.in_sync.contains(**id) && !peer.is_gone(self.now.at) && peer.confirmed_at.is_some()
         };
         let successors = primary.peers.iter().filter(fit);
         let advanced = successors.filter_map(|(_, peer)| Some((peer.matched, peer.boot?)));
-        let Some((_, successor)) = advanced.max_by_key(|(matched, _)| *matched) else { return false };
+        let Some((_, successor)) = advanced.max_by_key(|(matched, _)| *matched) else {
+            return self.stopping.is_some() && waited < DRAIN_FOR;
+        };
         let next = config.handed_to(successor);
         self.propose(next);
         true
