@@ -23,11 +23,13 @@ pub struct Digest(u64);
 
 impl Digest {
     /// The digest of these numbers, in their order.
+    #[inline]
     pub fn of(parts: &[u64]) -> Self {
         Self(parts.len() as u64).with(parts)
     }
 
     /// And of these after them.
+    #[inline]
     #[must_use]
     pub fn with(self, parts: &[u64]) -> Self {
         // Wang Yi's folded multiplication (wyhash): one for each number.
@@ -62,6 +64,9 @@ pub fn record(config: &GroupConfig, names: &impl Names) -> u64 {
 
 /// A batch that is not on the disk yet.
 pub fn batch(batch: &WriteBatch, names: &impl Names) -> u64 {
+    if batch.is_empty() {
+        return 0;
+    }
     let last = batch.append.last().map_or(0, |entry| u64::from(entry.crc));
     let truncate = batch.truncate_from.map_or(0, |from| from.0);
     let base = batch.base.map_or(0, |base| base.point.index.0);

@@ -96,9 +96,9 @@ fn tell(args: &Args, within: &Within, faults: &[Fault], mut checker: impl Checke
         None => "exhausted, no law broken".to_owned(),
     };
     println!(
-        "  {} unique states, {generated} generated, depth {}, {:.1} s: {ended}",
+        "  {} unique states, {generated} generated, ways of up to {} moves, {:.1} s: {ended}",
         checker.unique_state_count(),
-        checker.max_depth(),
+        checker.max_depth() - 1,
         clock.now().since(begun).as_secs_f64()
     );
     if let Some(moves) = &broken {

@@ -36,7 +36,7 @@ impl World {
         self.calm = false;
     }
 
-    /// In calm still, a replica is dropped, and comes back as a learner that nobody knows yet.
+    /// In calm still, a replica dies and is dropped.
     #[cfg(feature = "model")]
     pub(super) fn form_without(&mut self, n: usize) {
         self.calm = true;
@@ -50,7 +50,6 @@ impl World {
             self.breach(format!("I16: r{n} is gone, and is not dropped"));
         }
         self.calm = false;
-        self.start(n);
     }
 
     /// Everything heals; what must happen then?

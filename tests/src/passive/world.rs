@@ -34,7 +34,7 @@ use super::witness::Witness;
 /// Before the world began: a wall clock may jump back from here.
 const WALL_BEGAN: i64 = 100 * 24 * 3_600_000;
 /// A replica's id is shown by its first digits.
-const ID_SHIFT: u32 = 96;
+pub(super) const ID_SHIFT: u32 = 96;
 /// Commands and facts, as the service encodes them.
 const BYTES: [&[u8]; 4] = [&[0], &[1], &[2], &[3]];
 
@@ -80,14 +80,14 @@ pub(super) enum Call {
 /// Everything.
 #[derive(Clone)]
 pub struct World {
-    pub(super) plan: Plan,
+    pub(super) plan: Shared<Plan>,
     pub(super) planted: Planted,
     pub(super) nodes: Vec<Shared<Node>>,
     /// Disks that were there before others took their place.
     pub(super) replaced: Vec<Disk>,
     pub(super) network: Network,
-    pub(super) authority: Authority,
-    pub(super) witness: Witness,
+    pub(super) authority: Shared<Authority>,
+    pub(super) witness: Shared<Witness>,
     /// By waiter; all that were ever made.
     pub(super) calls: Vec<Call>,
     /// By number; made when first used.
@@ -97,7 +97,7 @@ pub struct World {
     /// Who led which epoch, the latest last.
     pub(super) led: Vec<(Epoch, Member)>,
     /// By index: the entries that disks were given.
-    pub(super) written: Vec<Vec<Arc<Entry>>>,
+    pub(super) written: Shared<Vec<Vec<Arc<Entry>>>>,
     /// The version of the last force-elect.
     pub(super) regime: ConfigVersion,
     /// Whether who was given the group has committed something since.
@@ -171,13 +171,13 @@ impl World {
             nodes: (0..plan.size).map(node).map(Shared::new).collect(),
             replaced: Vec::new(),
             network: Network::new(),
-            authority: Authority::default(),
-            witness: Witness::default(),
+            authority: Shared::new(Authority::default()),
+            witness: Shared::new(Witness::default()),
             calls: Vec::new(),
             requests: vec![None; usize::from(plan.requests)],
             shown: LogIndex(0),
             led: Vec::new(),
-            written: Vec::new(),
+            written: Shared::new(Vec::new()),
             regime: ConfigVersion(0),
             settled: true,
             boots: 0,
@@ -194,7 +194,7 @@ impl World {
                 group: "walk".parse().expect("a name"),
                 name: "replica.walk".parse().expect("a name"),
             },
-            plan,
+            plan: Shared::new(plan),
         };
         let up = if world.plan.alone { 1 } else { world.plan.size };
         for n in 0..up {
@@ -751,12 +751,6 @@ impl World {
 pub(super) const GREETING: SendTicket = SendTicket(0);
 /// A ticket that no core has.
 const NOBODY_WAITS: SendTicket = SendTicket((1 << 36) - 1);
-
-/// Where a replica with this identity was in the beginning.
-#[cfg(feature = "model")]
-pub(super) fn place_of_id(id: ReplicaId) -> usize {
-    usize::try_from(id.to_u128() >> ID_SHIFT).map_or(usize::MAX, |number| number - 1)
-}
 
 /// A waiter's number says who waits: no book of them is kept.
 pub(super) fn waiter_of(from: usize, life: Life, ticket: SendTicket) -> Waiter {

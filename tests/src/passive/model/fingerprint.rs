@@ -7,7 +7,7 @@ use replica::passive::digest::{self, Digest, Names};
 use super::group::{Exchange, Group, REPLICAS, Stage};
 use crate::passive::ledger::Tally;
 use crate::passive::shared::Shared;
-use crate::passive::world::{Call, Node, place_of_id};
+use crate::passive::world::{Call, ID_SHIFT, Node};
 
 /// All ways to call three replicas: what each place is called.
 const NAMINGS: [[u64; REPLICAS]; 6] = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
@@ -23,7 +23,8 @@ struct Naming<'a> {
 
 impl Names for Naming<'_> {
     fn replica(&self, id: ReplicaId) -> u64 {
-        self.places[place_of_id(id)]
+        let number = usize::try_from(id.to_u128() >> ID_SHIFT).expect("replicas are counted");
+        self.places[number - 1]
     }
 
     fn boot(&self, boot: BootId) -> u64 {

@@ -13,6 +13,7 @@ use super::fingerprint::NodeDigests;
 use super::{Bounds, Move};
 use crate::passive::act::Step;
 use crate::passive::network::{Flying, Life};
+use crate::passive::shared::Shared;
 use crate::passive::story::Story;
 use crate::passive::world::{GREETING, World, waiter_of};
 
@@ -64,7 +65,7 @@ pub struct Group {
     /// Changes of the record that are under way, and may still arrive.
     pub(super) proposals: Vec<(Member, GroupConfig)>,
     /// The records that stood, from the first one on; the last one stands.
-    pub(super) records: Vec<GroupConfig>,
+    pub(super) records: Shared<Vec<GroupConfig>>,
     pub(super) left: Left,
     /// Nothing is proposed that would be later than this.
     pub(super) last_version: ConfigVersion,
@@ -87,7 +88,7 @@ impl Group {
             world,
             exchanges: Vec::new(),
             proposals: Vec::new(),
-            records: vec![record],
+            records: Shared::new(vec![record]),
             left: Left {
                 updates: bounds.updates,
                 copies: bounds.copies,
@@ -190,6 +191,13 @@ impl Group {
         let (Move::Crash(n) | Move::CrashProposed(n)) = to_come else { return };
         self.knows[n] = [BootId::NOBODY; REPLICAS];
         self.connections_end(n);
+    }
+
+    /// One that was dropped before anything could happen starts.
+    pub(super) fn starts_outside(&mut self, n: usize) {
+        self.knows[n] = [BootId::NOBODY; REPLICAS];
+        self.start(n);
+        self.take_fingerprint(None);
     }
 
     /// A process starts, and learns at once who else is there.

@@ -2,7 +2,8 @@
 //! bounds go. The cores are the real ones, in the world of the walks, under the same laws; a library keeps the book of
 //! states (`stateright`).
 //!
-//! Reading order: [`moves`], what can happen · [`group`], and how · [`fingerprint`], what is the same · [`start`].
+//! Reading order: [`moves`], what can happen · [`group`], and how · `laws`, what holds of every state ·
+//! [`fingerprint`], which states are one · [`start`], the first one.
 //!
 //! # What may happen
 //! At any time, in any order: an append or its reply arrives, late, overtaken or never; a disk writes; a process dies,
@@ -37,6 +38,7 @@
 
 mod fingerprint;
 mod group;
+mod laws;
 mod moves;
 mod start;
 

@@ -111,7 +111,8 @@ impl Group {
         let (role, config) = (core.role(), core.newest_config());
         let version = config.map_or(ConfigVersion(0), |config| config.version);
         for (place, record) in self.records.iter().enumerate() {
-            if record.version > version && !(role != Role::Primary && self.only_stands_by(n, record)) {
+            let stands_by = role != Role::Primary && self.only_stands_by(n, record);
+            if record.version > version && !stands_by {
                 moves.push(Move::Tell(n, place));
             }
         }

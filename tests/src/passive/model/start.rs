@@ -41,14 +41,19 @@ impl Group {
         };
         let mut world = World::new(plan, planted, Story::default());
         world.form();
-        if usize::from(bounds.in_sync) < REPLICAS {
-            world.form_without(REPLICAS - 1);
-        }
         for number in 0..u64::from(bounds.updates) {
             let id = RequestId::from_parts(Timestamp::from_millis(1), 0, number);
             world.requests[usize::try_from(number).expect("few")] = Some(id);
         }
-        let knows: [BootId; REPLICAS] = std::array::from_fn(|n| world.nodes[n].boot);
-        Self::new(world, bounds, knows)
+        let boots: [BootId; REPLICAS] = std::array::from_fn(|n| world.nodes[n].boot);
+        let outside = usize::from(bounds.in_sync) < REPLICAS;
+        if outside {
+            world.form_without(REPLICAS - 1);
+        }
+        let mut group = Self::new(world, bounds, boots);
+        if outside {
+            group.starts_outside(REPLICAS - 1);
+        }
+        group
     }
 }
