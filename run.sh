@@ -15,15 +15,18 @@ usage() {
 ./run.sh                     start what does not run, and wait until it serves
 
 ./run.sh [up] [--mode auto|xterm|tmux|headless] [--replicas 3] [--front-ends 1] [--ns-port 9090]
-              [--http 127.0.0.1:8080|off] [--min-in-sync 1] [--fresh [--yes]]
+              [--http 127.0.0.1:8080|off] [--min-in-sync 1] [--fresh [--yes]] [--fake-apis|--offline]
 ./run.sh client [ARGS…]      the command line, on this cluster
 ./run.sh status              which processes run, and how the groups are; exit 5 when one serves nobody
 ./run.sh logs [-f] [NAME]    what they wrote; -f goes on
 ./run.sh kill NAME           kill -9, to see that nothing is lost
 ./run.sh restart NAME        stop it if it runs, start it again with the same data
+./run.sh faults API FAULT    have a web service of --fake-apis fail: API is postcodes, getthedata or omdb; FAULT is none,
+                             status:CODE, hang, slow:TIME, cut, drip, bad_json, html, huge, lie, redirect or refuse
 ./run.sh down                stop all
 
-NAME is nameserver, replica.1 …, frontend.1 …. --fresh forgets all data first. --ns-port 0 takes any free port.
+NAME is nameserver, replica.1 …, frontend.1 …, fake-apis. --fresh forgets all data first. --ns-port 0 takes any free
+port. --fake-apis asks a stand-in of our own in place of the web services; --offline asks nobody.
 BIN=DIR (environment) uses the programs in DIR and builds nothing.
 END
 }
@@ -145,19 +148,19 @@ choose_mode() {
     fi
 }
 
-# Opens an xterm for NAME in the place of its former one.
-windows=0
+# Opens an xterm for NAME in the place of its former one: each process has its own, the client the last.
 open_window() {
-    local name=$1 pid start
+    local name=$1 pid start all at=0
     shift
     if { read -r pid start <"$run/$name.window"; } 2>/dev/null && is_the_one "$pid" "$start"; then
         kill "$pid"
     fi
+    mapfile -t all < <(names)
+    while [ "$at" -lt "${#all[@]}" ] && [ "${all[at]}" != "$name" ]; do at=$((at + 1)); done
     # shellcheck disable=SC2017 # rows are whole numbers
-    setsid xterm -hold -T "$name" -geometry "80x18+$((windows % 3 * 500))+$((windows / 3 * 320))" \
+    setsid xterm -hold -T "$name" -geometry "80x18+$((at % 3 * 500))+$((at / 3 * 320))" \
         -e "$@" >/dev/null 2>&1 8>&- &
     echo "$! $(start_time $!)" >"$run/$name.window"
-    windows=$((windows + 1))
 }
 
 tmux_here() { command tmux -L "just-hungry-$(<"$run/port")" "$@" 8>&-; }
@@ -169,7 +172,8 @@ open_pane() {
     pane=$(cat "$run/$name.window" 2>/dev/null) || pane=
     if [ -n "$pane" ] && tmux_here respawn-pane -k -t "$pane" "$@" 2>/dev/null; then return; fi
     if tmux_here has-session -t cluster 2>/dev/null; then
-        pane=$(tmux_here split-window -d -t cluster -P -F '#{pane_id}' "$@")
+        pane=$(tmux_here list-panes -t cluster -F '#{pane_id}' | tail -n 1) # behind the last one
+        pane=$(tmux_here split-window -d -t "$pane" -P -F '#{pane_id}' "$@")
         tmux_here select-layout -t cluster tiled >/dev/null
     else
         pane=$(tmux_here new-session -d -s cluster -x 200 -y 50 -P -F '#{pane_id}' "$@")
@@ -188,6 +192,7 @@ open_client() {
         xterm) open_window client "${shell[@]}" ;;
         tmux)
             open_pane client "${shell[@]}"
+            tmux_here select-pane -t "$(<"$run/client.window")"
             if [ -t 1 ] && [ -z "${TMUX-}" ]; then
                 flock -u 8
                 tmux_here attach -t cluster
@@ -200,7 +205,7 @@ open_client() {
 
 # --- verbs ------------------------------------------------------------------------------------------------------
 
-# Where the programs are; builds what changed.
+# Where the programs are; builds what changed, the stand-in only if it is asked for.
 build() {
     if [ -n "${BIN-}" ]; then
         bin=$BIN
@@ -208,6 +213,7 @@ build() {
         bin=${CARGO_TARGET_DIR:-$PWD/target}/release
         command -v cargo >/dev/null || fail 2 "cargo is not installed" "https://rustup.rs"
         cargo build --release --quiet -p nameserver -p replica -p frontend -p client 8>&-
+        if [ "${1-}" = fake-apis ]; then cargo build --release --quiet -p cluster-tests --bin fake-apis 8>&-; fi
     fi
     [ -x "$bin/nameserver" ] || fail 2 "no programs in $bin" "without BIN, so that they are built"
 }
@@ -215,7 +221,7 @@ build() {
 # Names of processes that there are or were, in the order in which they are started.
 names() {
     local file
-    for file in "$run"/{nameserver,replica.*,frontend.*}.args; do
+    for file in "$run"/{nameserver,fake-apis,replica.*,frontend.*}.args; do
         file=${file##*/}
         if [ -e "$run/$file" ]; then echo "${file%.args}"; fi
     done
@@ -233,11 +239,15 @@ plan() {
 }
 
 up() {
-    local asked=auto replicas=3 front_ends=1 port='' http='' min_in_sync=1 fresh='' yes=''
+    local asked=auto replicas=3 front_ends=1 port='' http='' min_in_sync=1 fresh='' yes='' world=real
     while [ $# -gt 0 ]; do
         case $1 in
             --fresh) fresh=1 && shift && continue ;;
             --yes | -y) yes=1 && shift && continue ;;
+            --fake-apis | --offline)
+                [[ $world == real || $world == "${1#--}" ]] || fail 2 "$1 and --$world exclude each other" "one of them"
+                world=${1#--} && shift && continue
+                ;;
             --mode | --replicas | --front-ends | --ns-port | --http | --min-in-sync) ;;
             *) fail 2 "unknown argument $1" "./run.sh help" ;;
         esac
@@ -252,7 +262,7 @@ up() {
         esac || fail 2 "$2 is no value for $1" "./run.sh help"
         shift 2
     done
-    build
+    build "$world"
     if [ -n "$fresh" ]; then forget "$yes"; fi
 
     mode=$(cat "$run/mode" 2>/dev/null) || mode=
@@ -271,14 +281,32 @@ up() {
     done
 
     # Whoever still runs knows the name server by the address it had.
-    local listen=127.0.0.1:${port:-9090} servers first=() page=() all=() n
+    local listen=127.0.0.1:${port:-9090} servers first=() page=() asks=() all=() n
     if [ -n "$(running)" ] && address_of nameserver >/dev/null; then listen=$(address_of nameserver); fi
     plan nameserver "$bin/nameserver" -l "$listen" --store "$run/nameserver.redb"
-    begin nameserver
+    all=(nameserver)
+    if [ "$world" = fake-apis ]; then
+        # Front ends that still run, or are started again, find it where it was.
+        plan fake-apis "$bin/fake-apis" -l "$(address_of fake-apis || echo 127.0.0.1:0)"
+        all+=(fake-apis)
+    fi
+    begin "${all[@]}"
+    all=()
     servers=$(address_of nameserver)
+    case $world in
+        offline) asks=(--postcodes offline) ;;
+        fake-apis)
+            local line
+            line=$(<"$run/fake-apis.ready_line")
+            asks=(--postcodes auto --postcodes-url "$(field postcodes "$line")" --getthedata-url "$(field getthedata "$line")")
+            ;;
+    esac
 
     # Only a cluster that never served is new: --first beside old data would hide them.
-    [ -e "$run/served" ] || first=(--first --min-in-sync "$min_in_sync")
+    if [ ! -e "$run/served" ]; then
+        first=(--first)
+        [ "$min_in_sync" = 1 ] || first+=(--min-in-sync "$min_in_sync")
+    fi
     for n in $(seq "$replicas"); do
         plan "replica.$n" "$bin/replica" "$n" -n "$servers" --data-dir "$run/replica.$n" "${first[@]}"
         first=()
@@ -288,7 +316,7 @@ up() {
         # A front end that is not told where to put its page finds a free port by itself.
         case $http:$n in :* | *:[!1]) page=() ;; *) page=(--http "$http") ;; esac
         if [ "$http" = off ]; then page=(--http off); fi
-        plan "frontend.$n" "$bin/frontend" -n "$servers" "${page[@]}"
+        plan "frontend.$n" "$bin/frontend" -n "$servers" "${page[@]}" "${asks[@]}"
         all+=("frontend.$n")
     done
     begin "${all[@]}"
@@ -300,6 +328,9 @@ up() {
     printf '  %s\n' './run.sh client menu' './run.sh kill replica.1' './run.sh down'
     open_client
 }
+
+# The value of key $1 in the ready line $2.
+field() { [[ " $2 " =~ \ $1=([^ ]+)\  ]] && echo "${BASH_REMATCH[1]}"; }
 
 # Starts those of the given processes that do not run, all at once, and waits for them.
 begin() {
@@ -379,9 +410,10 @@ restart() {
     mode=$(<"$run/mode")
     signal TERM "$name"
     stopped "$name"
-    if [ "$name" = nameserver ] && address=$(address_of nameserver); then
-        mapfile -t args <"$run/nameserver.args"
-        plan nameserver "${args[0]}" -l "$address" "${args[@]:3}"
+    # Others know them by the address they had.
+    if [[ $name =~ ^(nameserver|fake-apis)$ ]] && address=$(address_of "$name"); then
+        mapfile -t args <"$run/$name.args"
+        plan "$name" "${args[0]}" -l "$address" "${args[@]:3}"
     fi
     begin "$name"
 }
@@ -389,7 +421,7 @@ restart() {
 # Front ends first, then the name server, then the replicas: so nobody is taken out of an in-sync set by a full stop.
 down() {
     local stage name
-    for stage in frontend nameserver replica; do
+    for stage in frontend fake-apis nameserver replica; do
         for name in $(running | grep "^$stage"); do signal TERM "$name"; done
         for name in $(names | grep "^$stage"); do
             [ ! -e "$run/$name.pid" ] || stopped "$name"
@@ -406,6 +438,23 @@ close_windows() {
     for file in "$run"/*.window; do
         if { read -r pid start <"$file"; } 2>/dev/null && is_the_one "$pid" "$start"; then kill "$pid"; fi
     done
+}
+
+# Has a web service of the stand-in fail from now on. HTTP by hand: no other program is needed for it.
+faults() {
+    [[ $# -eq 2 && $1$2 =~ ^[a-z0-9:_]+$ ]] || fail 2 "faults needs a web service and a fault" "./run.sh help"
+    pid_of fake-apis >/dev/null || fail 3 "there is no stand-in" "./run.sh up --fake-apis"
+    local at body="{\"fault\":\"$2\"}" status why
+    at=$(address_of fake-apis)
+    exec 7<>"/dev/tcp/${at%:*}/${at##*:}"
+    printf '%s\r\n' "PUT /_faults/$1 HTTP/1.1" "Host: $at" "Content-Type: application/json" \
+        "Content-Length: ${#body}" "Connection: close" "" >&7
+    printf '%s' "$body" >&7
+    read -r _ status _ <&7
+    why=$(tail -n 1 <&7)
+    exec 7>&-
+    [ "$status" = 204 ] || fail 2 "${why:-the stand-in answers $status}" "./run.sh help"
+    echo "$1: $2"
 }
 
 one_name() { [ $# -eq 2 ] || fail 2 "$1 needs the name of one process" "./run.sh status"; }
@@ -430,6 +479,7 @@ case $1 in
     logs) logs "${@:2}" ;;
     kill) one_name "$@" && kill_hard "$2" ;;
     restart) one_name "$@" && restart "$2" ;;
+    faults) faults "${@:2}" ;;
     down) down ;;
     --become) become "$2" window ;;
     *) fail 2 "unknown command $1" "./run.sh help" ;;

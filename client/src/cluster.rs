@@ -24,6 +24,7 @@ use common::services::{TABLE, just_hungry};
 use futures::future::{join, join_all, select_all};
 use tokio::sync::watch;
 
+use crate::ask::Prompts;
 use crate::errors::{Code, Failure};
 use crate::grammar::{Cluster, Global};
 use crate::objects::{self, Health};
@@ -36,14 +37,20 @@ use decide::Wish;
 ///
 /// # Errors
 /// When nobody can be asked, when a service serves nobody, or when waiting took too long.
-pub async fn run(output: Output, names: &Names, global: &Global, command: Cluster) -> Result<(), Ended> {
+pub(crate) async fn run(
+    output: Output,
+    names: &Names,
+    prompts: &Prompts,
+    global: &Global,
+    command: Cluster,
+) -> Result<(), Ended> {
     let timeout = global.timeout;
     match command {
         Cluster::Adopt { group } => {
-            adopt::run(output, &mut Lookout::new(names), global, group, Wish::Adopt).await
+            adopt::run(output, &mut Lookout::new(names), prompts, global, group, Wish::Adopt).await
         }
         Cluster::ForceElect { group, name } => {
-            adopt::run(output, &mut Lookout::new(names), global, group, Wish::Force(name)).await
+            adopt::run(output, &mut Lookout::new(names), prompts, global, group, Wish::Force(name)).await
         }
         Cluster::Status => {
             let timeout = timeout.unwrap_or(Duration::from_secs(5));

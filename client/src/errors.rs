@@ -73,6 +73,8 @@ codes! {
     ReplicaUnknown = "replica_unknown", 3, later;
     /// Nobody knows the group.
     GroupUnknown = "group_unknown", 3, later;
+    /// No such number in the client's own list of name servers.
+    ServerUnknown = "server_unknown", 3, never;
     /// Not on the menu.
     UnknownProduct = "unknown_product", 3, never;
     /// No such order.
@@ -81,6 +83,8 @@ codes! {
     Denied = "denied", 4, never;
     /// Nobody is there to be asked, and `--yes` was not given.
     NeedsYes = "needs_yes", 4, never;
+    /// Rows of a file are bad.
+    BadRows = "bad_rows", 4, never;
     /// Too little is left.
     LowStock = "low_stock", 4, later;
     /// Nothing to order.
@@ -156,13 +160,27 @@ pub struct Failure {
     pub request_id: Option<RequestId>,
     /// What else there is to know, by the refusal's own names.
     pub fields: Map<String, Value>,
+    /// Where in a script the command stands.
+    pub at: Option<String>,
+    /// Whether a person has been told already.
+    pub told: bool,
 }
 
 impl Failure {
     /// A failure without effect.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         let effect = if code.exit() == 6 { Effect::Unknown } else { Effect::None };
-        Self { code, message: message.into(), hint: None, effect, request_id: None, fields: Map::new() }
+        let message = message.into();
+        Self {
+            code,
+            message,
+            hint: None,
+            effect,
+            request_id: None,
+            fields: Map::new(),
+            at: None,
+            told: false,
+        }
     }
 
     /// With what to do next.
@@ -183,6 +201,20 @@ impl Failure {
     #[must_use]
     pub fn request(mut self, id: RequestId) -> Self {
         self.request_id = Some(id);
+        self
+    }
+
+    /// Of the command that stands there in a script.
+    #[must_use]
+    pub fn at(mut self, place: String) -> Self {
+        self.at = Some(place);
+        self
+    }
+
+    /// Told to a person already; nobody needs to be told again.
+    #[must_use]
+    pub fn told(mut self) -> Self {
+        self.told = true;
         self
     }
 
@@ -225,6 +257,8 @@ impl Failure {
             effect: Effect,
             retryable: bool,
             request_id: Option<String>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            at: Option<&'a str>,
             #[serde(flatten)]
             fields: &'a Map<String, Value>,
         }
@@ -236,6 +270,7 @@ impl Failure {
                 effect: self.effect,
                 retryable: self.code.retryable(),
                 request_id: self.request_id.map(|id| id.to_string()),
+                at: self.at.as_deref(),
                 fields: &self.fields,
             },
         })
@@ -245,6 +280,9 @@ impl Failure {
 impl fmt::Display for Failure {
     /// What, then what to do.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(place) = &self.at {
+            write!(f, "{}: ", crate::output::escaped(place))?;
+        }
         write!(f, "error: {}", crate::output::escaped(&self.message))?;
         match &self.hint {
             Some(hint) => write!(f, "\n  try: {}", crate::output::escaped(hint)),

@@ -1,30 +1,38 @@
-//! The commands, as they are typed: one tree for the command line and whatever else will take commands.
+//! The commands, as they are typed: one tree for the command line, the lines of a script, and those of a person.
 
+mod line;
+mod values;
+
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::styling::Styles;
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 use common::names::{Address, LogicalName};
 use common::replication::{GroupName, RequestId};
 use common::services::just_hungry::command::{Delivery, Item};
 use common::services::money::Pence;
 
 use crate::output::{Color, Format};
+use values::{counted_item, delivery, duration, item, replica_name, timeout};
+
+pub(crate) use line::{BadLine, parse_line};
+pub(crate) use values::user_code;
 
 /// Just Hungry: hot food, cold facts. And the names and replicas behind it.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "client", version, styles = Styles::plain(), max_term_width = 100, disable_help_flag = true,
-    subcommand_required = true,
-    arg_required_else_help = true, before_help = "Examples:\n  client menu\n  client order place -u ann --item \
+    after_help = "Without a command: at a terminal the interactive client, else a script from standard input.",
+    before_help = "Examples:\n  client menu\n  client order place -u ann --item \
     hamburger=2 --postcode \"DH1 3LE\"\n  client order list -u ann --json\n  client cluster status")]
 pub struct Cli {
     /// What every command can be told
     #[command(flatten)]
     pub global: Global,
-    /// What to do
+    /// What to do; nothing: talk with a person, or read a script
     #[command(subcommand)]
-    pub command: Command,
+    pub command: Option<Command>,
 }
 
 /// What every command can be told.
@@ -87,24 +95,27 @@ pub struct Global {
 /// What to do.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
-    /// Show what there is to eat, with prices and stock
+    /// Run a script: one command a line
+    #[command(before_help = "Example: client run orders.txt --keep-going")]
+    Run(Run),
+    /// Show what there is to eat, with prices and stock; or replace it
     #[command(before_help = "Example: client menu --json")]
-    Menu,
-    /// Show the message of the day
+    Menu(Menu),
+    /// Show the message of the day; or set it
     #[command(before_help = "Example: client motd")]
-    Motd,
+    Motd(Motd),
+    /// Tell versions, licences, and what a user code is not
+    #[command(before_help = "Example: client about")]
+    About,
     /// Keep or show a customer's details
     #[command(subcommand, before_help = "Example: client user set -u ann --first Ann --postcode \"DH1 3LE\"")]
     User(User),
     /// Fill or show a basket
     #[command(subcommand, before_help = "Example: client cart add -u ann hamburger=2 chips")]
     Cart(Cart),
-    /// Order, and look at orders
-    #[command(
-        subcommand,
-        before_help = "Example: client order place -u ann --item hamburger=2 --delivery same-day"
-    )]
-    Order(Order),
+    /// Order, and look at orders; alone, at a terminal: be led through an order
+    #[command(before_help = "Example: client order place -u ann --item hamburger=2 --delivery same-day")]
+    Order(Orders),
     /// List orders: the same as order list
     #[command(before_help = "Example: client orders -u ann --active")]
     Orders(OrderList),
@@ -117,11 +128,113 @@ pub enum Command {
     /// Ask the name server
     #[command(subcommand, before_help = "Example: client ns list replica.")]
     Ns(Ns),
+    /// Keep a list of name servers of your own, which --name-server overrides
+    #[command(subcommand, before_help = "Example: client servers add shop.example:9090")]
+    Servers(Servers),
+    /// Print what a shell needs to complete our commands
+    #[command(before_help = "Example: client completions bash")]
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Write the manual, a page per command
+    #[command(before_help = "Example: client man ~/.local/share/man/man1")]
+    Man {
+        /// Where to; made when it is not there
+        dir: PathBuf,
+    },
+}
+
+/// A script.
+#[derive(Clone, Debug, Args)]
+pub struct Run {
+    /// Where it is; -: standard input
+    pub file: PathBuf,
+    /// Go on after a failure; the exit status is the first one's
+    #[arg(long)]
+    pub keep_going: bool,
+    /// Show each line on standard error before it is run
+    #[arg(long)]
+    pub echo: bool,
+}
+
+/// About the menu.
+#[derive(Clone, Debug, Args)]
+pub struct Menu {
+    /// To replace it
+    #[command(subcommand)]
+    pub change: Option<MenuChange>,
+}
+
+/// How the menu changes.
+#[derive(Clone, Debug, Subcommand)]
+pub enum MenuChange {
+    /// Replace the whole menu by a file: name,price,stock with that head; stock a number, or unlimited; asks first
+    #[command(before_help = "Example: client menu load menu.csv --yes")]
+    Load {
+        /// The file; -: standard input
+        file: PathBuf,
+    },
+}
+
+/// About the message of the day.
+#[derive(Clone, Debug, Args)]
+pub struct Motd {
+    /// To set it
+    #[command(subcommand)]
+    pub change: Option<MotdChange>,
+}
+
+/// How the message of the day changes.
+#[derive(Clone, Debug, Subcommand)]
+pub enum MotdChange {
+    /// Set it
+    #[command(before_help = "Example: client motd set \"Free delivery on Friday.\"")]
+    Set {
+        /// The message, 1 to 200 characters
+        text: String,
+    },
+}
+
+/// About orders, or the wish to place one.
+#[derive(Clone, Debug, Args)]
+pub struct Orders {
+    /// What exactly
+    #[command(subcommand)]
+    pub what: Option<Order>,
+}
+
+/// About the client's own list of name servers.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Servers {
+    /// Show the list
+    #[command(before_help = "Example: client servers list")]
+    List,
+    /// Add one to the list
+    #[command(before_help = "Example: client servers add shop.example:9090")]
+    Add {
+        /// Where it is
+        #[arg(value_name = "HOST:PORT")]
+        address: Address,
+    },
+    /// Remove one from the list
+    #[command(before_help = "Example: client servers remove 2")]
+    Remove {
+        /// Its number, as servers list tells
+        number: usize,
+    },
 }
 
 /// About a customer.
 #[derive(Clone, Debug, Subcommand)]
 pub enum User {
+    /// Be this user from now on
+    #[command(before_help = "Example: client user use ann")]
+    Use {
+        /// The user code
+        #[arg(value_parser = user_code)]
+        code: String,
+    },
     /// Show the details kept
     #[command(before_help = "Example: client user show -u ann")]
     Show,
@@ -303,7 +416,7 @@ pub enum Cluster {
         /// Which group
         group: GroupName,
         /// The replica: its name, or the number of replica.N
-        #[arg(value_parser = replica_name)]
+        #[arg(value_name = "REPLICA", value_parser = replica_name)]
         name: LogicalName,
     },
 }
@@ -342,68 +455,6 @@ impl Global {
     /// The form of results.
     pub fn format(&self) -> Format {
         if self.json { Format::Json } else { self.output }
-    }
-}
-
-fn delivery() -> impl TypedValueParser<Value = Delivery> {
-    let word = |(word, number)| PossibleValue::new(word).alias(number);
-    PossibleValuesParser::new([("2h", "1"), ("same-day", "2"), ("next-day", "3")].map(word))
-        .map(|word| word.parse().expect("each of these words is a delivery"))
-}
-
-fn item(text: &str) -> Result<Item, String> {
-    if text.contains('=') { counted_item(text) } else { named(text, 1) }
-}
-
-fn counted_item(text: &str) -> Result<Item, String> {
-    let (name, qty) = text.rsplit_once('=').ok_or("say how many, like hamburger=2")?;
-    named(
-        name,
-        qty.trim().parse().map_err(|_| format!("{qty:?} is no quantity; 1 to 99 is, like hamburger=2"))?,
-    )
-}
-
-fn named(name: &str, qty: u32) -> Result<Item, String> {
-    match name.trim() {
-        "" => Err("the product's name is missing, like hamburger=2".into()),
-        item => Ok(Item { item: item.into(), qty }),
-    }
-}
-
-fn replica_name(text: &str) -> Result<LogicalName, String> {
-    let name = if text.parse::<u32>().is_ok() { format!("replica.{text}") } else { text.to_owned() };
-    name.parse().map_err(|error| format!("{error}"))
-}
-
-fn user_code(text: &str) -> Result<String, String> {
-    match text.trim() {
-        code if (1..=64).contains(&code.chars().count()) => Ok(code.into()),
-        _ => Err("a user code has 1 to 64 characters".into()),
-    }
-}
-
-/// Reads `300ms`, `5s`, `2m` or `1h`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let number: Option<u64> = number.parse().ok();
-    let millis = match unit {
-        "ms" => number,
-        "s" => number.and_then(|n| n.checked_mul(1_000)),
-        "m" => number.and_then(|n| n.checked_mul(60_000)),
-        "h" => number.and_then(|n| n.checked_mul(3_600_000)),
-        _ => None,
-    };
-    millis.map(Duration::from_millis).ok_or_else(|| "a time is like 300ms, 5s or 2m".into())
-}
-
-fn timeout(text: &str) -> Result<Duration, String> {
-    /// Longer than anybody waits; a command is sent for 60 s at most.
-    const LONGEST: Duration = Duration::from_hours(1);
-    match duration(text)? {
-        Duration::ZERO => Err("longer than nothing".into()),
-        time if time <= LONGEST => Ok(time),
-        _ => Err("1h at most".into()),
     }
 }
 

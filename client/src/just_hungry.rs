@@ -18,13 +18,18 @@ use common::clock::Timestamp;
 use common::directory::Names;
 use common::replication::RequestId;
 use common::services::just_hungry::NAME;
-use common::services::just_hungry::command::{Change, Command, Delivery, Done, Item, Lines, Reply, Verdict};
+use common::services::just_hungry::checked::Checked;
+use common::services::just_hungry::command::{
+    Change, Command, Delivery, Done, Item, Lines, Product, Reply, Verdict,
+};
 use common::services::just_hungry::query::{self, Answer, Basket, Details, MenuItem, Page, Query, Quote};
+use common::services::just_hungry::refusal::Refusal;
 use common::services::money::Pence;
 use common::services::{Outcome, decode, encode};
 use unicode_normalization::UnicodeNormalization as _;
 
 use crate::errors::{self, Code, Failure};
+use crate::postcode;
 use crate::service::Service;
 
 /// The food shop.
@@ -107,6 +112,24 @@ impl JustHungry {
         }
     }
 
+    /// Sets the message of the day.
+    pub async fn set_motd(&self, text: &str) -> Result<(), Failure> {
+        match self.run(&Command::SetMotd { text: nfc(text) }).await? {
+            Done::Motd => Ok(()),
+            _ => Err(not_understood()),
+        }
+    }
+
+    /// Replaces the menu, and gives how many products are on it.
+    pub async fn set_menu(&self, products: Vec<Product>) -> Result<u32, Failure> {
+        let composed = |product: Product| Product { name: nfc(&product.name), ..product };
+        let products = products.into_iter().map(composed).collect();
+        match self.run(&Command::SetCatalogue { products }).await? {
+            Done::Catalogue { count } => Ok(count),
+            _ => Err(not_understood()),
+        }
+    }
+
     /// Everything on the menu, in its order.
     pub async fn menu(&self) -> Result<Vec<MenuItem>, Failure> {
         let page = async |after| match self.ask(&Query::Menu { after, limit: WHOLE_PAGE }).await? {
@@ -174,6 +197,11 @@ impl JustHungry {
             Answer::Order(order) => Ok(*order),
             _ => Err(not_understood()),
         }
+    }
+
+    /// What is known of a postcode; a refusal when it is none.
+    pub async fn postcode(&self, text: &str) -> Result<Result<Checked, Refusal>, Failure> {
+        postcode::ask(&self.service, text).await
     }
 
     /// Keeps details of a customer; absent ones stay. Gives what is known of the postcode.

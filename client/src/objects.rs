@@ -22,6 +22,40 @@ pub struct Motd {
     pub motd: String,
 }
 
+/// That it was done, where nothing else is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Done {
+    /// Yes.
+    pub done: bool,
+}
+
+impl Done {
+    /// It was.
+    pub const YES: Self = Self { done: true };
+}
+
+/// What this program is, and what it stands on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct About {
+    /// Of the client.
+    pub version: &'static str,
+    /// Of all of ours.
+    pub licence: &'static str,
+    /// Whose data are shown, in their owners' words.
+    pub attributions: &'static [&'static str],
+    /// What a user code is not.
+    pub note: &'static str,
+}
+
+/// A line of the client's own list of name servers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Server {
+    /// Its number in the list, from 1.
+    pub number: usize,
+    /// Where it is.
+    pub address: String,
+}
+
 /// A customer's details.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct User {

@@ -13,6 +13,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Row, Table};
 use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::errors::{self, Failure};
 
@@ -59,6 +60,10 @@ pub enum Ended {
     Failed(Box<Failure>),
     /// Whoever read our results has enough of them.
     Closed,
+    /// Ctrl-C at a prompt.
+    Interrupted,
+    /// Ctrl-D at a prompt: nobody will answer any more.
+    Left,
 }
 
 impl From<Failure> for Ended {
@@ -130,6 +135,16 @@ impl Output {
         to_stderr(&text(self.screen()));
     }
 
+    /// Tells a person at the prompt, as prompts do: beside the results, with foreign text made harmless.
+    pub fn say(self, text: &str) {
+        to_stderr(&escaped(text));
+    }
+
+    /// Whether somebody wants to know everything.
+    pub fn is_verbose(self) -> bool {
+        self.notes == Notes::Verbose
+    }
+
     /// Tells a person who wants to know everything.
     pub fn detail(self, text: &str) {
         if self.notes == Notes::Verbose {
@@ -137,8 +152,11 @@ impl Output {
         }
     }
 
-    /// Says why the command failed.
+    /// Says why the command failed, if nobody has said so yet.
     pub fn failure(self, failure: &Failure) {
+        if failure.told {
+            return;
+        }
         match self.format {
             Format::Json => to_stderr(&failure.json()),
             Format::Table | Format::Plain => {
@@ -153,7 +171,8 @@ impl Output {
         /// What is assumed of a terminal that does not say how wide it is.
         const WIDTH_UNKNOWN: u16 = 80;
         let terminal = io::stdout().is_terminal();
-        let width = terminal.then(|| Table::new().width().unwrap_or(WIDTH_UNKNOWN));
+        let told = || Table::new().width().filter(|&width| width > 0);
+        let width = terminal.then(|| told().unwrap_or(WIDTH_UNKNOWN));
         Screen { width, color: self.colored(terminal) }
     }
 
@@ -225,17 +244,17 @@ pub fn plain<T: Serialize>(object: &T) -> String {
     let cells: Vec<String> = fields
         .0
         .iter()
-        .map(|value| match value {
-            Value::Null => String::new(),
-            Value::String(text) => escaped(&text.replace('\n', "\\n").replace('\t', "\\t")),
-            other => json(other),
+        .map(|value| match serde_json::from_str(value.get()) {
+            Ok(Value::Null) => String::new(),
+            Ok(Value::String(text)) => escaped(&text.replace('\n', "\\n").replace('\t', "\\t")),
+            _ => value.get().to_owned(),
         })
         .collect();
     cells.join("\t")
 }
 
 /// The values of an object in the order of its text, which a map would lose.
-struct Fields(Vec<Value>);
+struct Fields(Vec<Box<RawValue>>);
 
 impl<'de> Deserialize<'de> for Fields {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -249,7 +268,7 @@ impl<'de> Deserialize<'de> for Fields {
 
             fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Fields, M::Error> {
                 let mut values = Vec::new();
-                while let Some((_, value)) = map.next_entry::<String, Value>()? {
+                while let Some((_, value)) = map.next_entry::<String, Box<RawValue>>()? {
                     values.push(value);
                 }
                 Ok(Fields(values))

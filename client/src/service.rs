@@ -18,6 +18,7 @@ use common::rpc::limits::{FRONTEND, NAME_SERVICE};
 use common::rpc::name_service::LookupError;
 use common::rpc::replica::{Consistency, QueryError, SubmitError};
 use common::rpc::transport::{CallError, Reconnecting, within};
+use futures::future::LocalBoxFuture;
 use tarpc::context::Context;
 use tokio::sync::watch;
 
@@ -98,7 +99,10 @@ impl Attempts {
 
     fn not_called(&mut self, error: &CallError) -> Next {
         self.maybe_ran |= error.outcome() == Outcome::Unknown;
-        self.last = Some(errors::of_call(error));
+        // That our own time ran out says less than an answer that came before.
+        if *error != CallError::Unacknowledged || self.last.is_none() {
+            self.last = Some(errors::of_call(error));
+        }
         match error {
             CallError::TooLarge { .. } => Next::Final,
             CallError::Busy { retry_in } => Next::Pause(*retry_in),
@@ -158,15 +162,19 @@ pub struct Service {
     patience: Patience,
     given: Option<RequestId>,
     clock: Clock,
-    ids: Mutex<Ids>,
-    connections: Mutex<BTreeMap<Address, FrontEnd>>,
+    ids: Arc<Mutex<Ids>>,
+    connections: Arc<Mutex<BTreeMap<Address, FrontEnd>>>,
     under_way: Arc<Mutex<Option<RequestId>>>,
     last_id: Mutex<Option<RequestId>>,
     tell: Tell,
+    ask: Option<Ask>,
 }
 
 /// Who is told what happens on the way.
 type Tell = Box<dyn Fn(Told<'_>)>;
+
+/// Who is told of a failure, and asked whether to try again.
+type Ask = Box<dyn Fn(&Failure) -> LocalBoxFuture<'static, bool>>;
 
 /// What happens on the way.
 #[derive(Clone, Copy, Debug)]
@@ -198,11 +206,32 @@ impl Service {
             patience: Patience::default(),
             given: None,
             clock: Clock::start(),
-            ids: Mutex::default(),
-            connections: Mutex::default(),
+            ids: Arc::default(),
+            connections: Arc::default(),
             under_way: Arc::default(),
             last_id: Mutex::default(),
             tell: Box::new(|_| ()),
+            ask: None,
+        }
+    }
+
+    /// Another handle over the same connections, told nothing yet of patience, ids and listeners.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        Self {
+            group: self.group.clone(),
+            name: self.name.clone(),
+            names: self.names.clone(),
+            front_ends: self.front_ends.clone(),
+            patience: Patience::default(),
+            given: None,
+            clock: self.clock,
+            ids: Arc::clone(&self.ids),
+            connections: Arc::clone(&self.connections),
+            under_way: Arc::default(),
+            last_id: Mutex::default(),
+            tell: Box::new(|_| ()),
+            ask: None,
         }
     }
 
@@ -227,6 +256,14 @@ impl Service {
         self
     }
 
+    /// Telling `ask`, when all tries are over and a further one could succeed, and trying again, with the same id, if
+    /// it says so.
+    #[must_use]
+    pub fn asking(mut self, ask: impl Fn(&Failure) -> LocalBoxFuture<'static, bool> + 'static) -> Self {
+        self.ask = Some(Box::new(ask));
+        self
+    }
+
     /// Noting in `under_way` the id of a command that was sent and not answered yet.
     #[must_use]
     pub fn noting(mut self, under_way: &Arc<Mutex<Option<RequestId>>>) -> Self {
@@ -242,38 +279,37 @@ impl Service {
     pub async fn execute(&self, payload: Bytes) -> Result<(RequestId, Bytes), Failure> {
         let mut id = self.given.unwrap_or_else(|| locked(&self.ids).next());
         let mut attempts = Attempts { given: self.given.is_some(), ..Attempts::default() };
-        *locked(&self.under_way) = Some(id);
-        let reply = self
-            .deliver(&mut attempts, async |front_end, context, attempts, _| {
-                let sent = front_end
-                    .execute(context, self.group.clone(), id, VectorTimestamp::default(), payload.clone())
-                    .await;
-                match sent {
-                    Ok(Ok(done)) => Ok(done.reply),
-                    // An earlier copy may have passed another door.
-                    Ok(Err(SubmitError::AtTheDoor { reply })) if !attempts.maybe_ran => Ok(reply),
-                    Ok(Err(error)) => {
-                        let next = attempts.refused(&error);
-                        if let Next::Redate(now) = next {
-                            let mut ids = locked(&self.ids);
-                            ids.correct(now);
-                            id = ids.next();
-                            *locked(&self.under_way) = Some(id);
+        loop {
+            *locked(&self.under_way) = Some(id);
+            let reply = self
+                .deliver(&mut attempts, async |front_end, context, attempts, _| {
+                    let sent = front_end
+                        .execute(context, self.group.clone(), id, VectorTimestamp::default(), payload.clone())
+                        .await;
+                    match sent {
+                        Ok(Ok(done)) => Ok(done.reply),
+                        // An earlier copy may have passed another door.
+                        Ok(Err(SubmitError::AtTheDoor { reply })) if !attempts.maybe_ran => Ok(reply),
+                        Ok(Err(error)) => {
+                            let next = attempts.refused(&error);
+                            if let Next::Redate(now) = next {
+                                let mut ids = locked(&self.ids);
+                                ids.correct(now);
+                                id = ids.next();
+                                *locked(&self.under_way) = Some(id);
+                            }
+                            Err(next)
                         }
-                        Err(next)
+                        Err(error) => Err(attempts.not_called(&error.into())),
                     }
-                    Err(error) => Err(attempts.not_called(&error.into())),
-                }
-            })
-            .await;
-        *locked(&self.last_id) = locked(&self.under_way).take();
-        reply.map(|reply| (id, reply)).map_err(|failure| match failure.effect {
-            Effect::None => failure.request(id),
-            Effect::Unknown if failure.code == Code::RequestExpired => failure.request(id),
-            Effect::Unknown => failure
-                .hint(format!("the same command with --request-id {id}; it cannot be carried out twice"))
-                .request(id),
-        })
+                })
+                .await;
+            *locked(&self.last_id) = locked(&self.under_way).take();
+            match reply {
+                Ok(reply) => return Ok((id, reply)),
+                Err(failure) => self.try_again(identified(failure, id)).await?,
+            }
+        }
     }
 
     /// The id that the last command ran under.
@@ -303,12 +339,34 @@ impl Service {
                 Err(error) => Err(attempts.not_called(&error.into())),
             }
         };
-        let answer = self.deliver(&mut attempts, asked).await;
-        // A query changes nothing, so "no answer" is all that an unknown outcome means.
-        answer.map_err(|failure| match failure.effect {
-            Effect::None => failure,
-            Effect::Unknown => errors::no_primary(),
-        })
+        loop {
+            match self.deliver(&mut attempts, &asked).await {
+                Ok(answer) => return Ok(answer),
+                // A query changes nothing, so "no answer" is all that an unknown outcome means.
+                Err(failure) => {
+                    let failure = match failure.effect {
+                        Effect::None => failure,
+                        Effect::Unknown => errors::no_primary(),
+                    };
+                    self.try_again(failure).await?;
+                }
+            }
+        }
+    }
+
+    /// Returns when somebody wants another try; else fails for good.
+    async fn try_again(&self, failure: Failure) -> Result<(), Failure> {
+        let may_pass = failure.code.retryable() && matches!(failure.exit(), 5 | 6);
+        match &self.ask {
+            Some(ask) if may_pass => {
+                if ask(&failure).await {
+                    Ok(())
+                } else {
+                    Err(failure.told())
+                }
+            }
+            _ => Err(failure),
+        }
     }
 
     /// Calls front ends in turn until one answers or all tries are over.
@@ -411,6 +469,17 @@ impl Service {
             Ok(_) => Failure::new(Code::NoFrontEnd, "Could not find front-end server.")
                 .hint("start one: frontend; client ns list shows who is there"),
         }
+    }
+}
+
+/// A command's failure, with its identity, and what to do with that.
+fn identified(failure: Failure, id: RequestId) -> Failure {
+    match failure.effect {
+        Effect::None => failure.request(id),
+        Effect::Unknown if failure.code == Code::RequestExpired => failure.request(id),
+        Effect::Unknown => failure
+            .hint(format!("the same command with --request-id {id}; it cannot be carried out twice"))
+            .request(id),
     }
 }
 

@@ -59,16 +59,20 @@ impl SessionFile {
     /// # Errors
     /// The file system's.
     pub fn write(&self, session: &Session) -> io::Result<()> {
-        if let Some(directory) = self.0.parent() {
-            fs::create_dir_all(directory)?;
-        }
-        // Two commands at once write two files; the later rename wins.
-        let new = self.0.with_extension(format!("new-{}", std::process::id()));
-        let mut file =
-            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        file.write_all(serde_json::to_string(session).expect("a session is plain data").as_bytes())?;
-        fs::rename(&new, &self.0)
+        write_whole(&self.0, serde_json::to_string(session).expect("a session is plain data").as_bytes())
     }
+}
+
+/// Writes a file of the state directory, whole or not at all, for its owner's eyes only.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    // Two commands at once write two files; the later rename wins.
+    let new = path.with_extension(format!("new-{}", std::process::id()));
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    file.write_all(bytes)?;
+    fs::rename(&new, path)
 }
 
 #[cfg(test)]

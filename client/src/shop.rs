@@ -1,81 +1,133 @@
 //! The commands about food: `menu`, `motd`, `user`, `cart`, `order`.
 
+use std::path::Path;
+
 use common::clock::Clock;
 use common::directory::Names;
 use common::services::just_hungry::command::{Change, Lines, Verdict};
-use common::services::just_hungry::query::Details;
-use common::services::just_hungry::{NAME, query};
+use common::services::just_hungry::query::{self, Details, MenuItem};
 use common::services::postcode::{INPUT_CHARS_MAX, Postcode};
 
+use crate::ask::Prompts;
+use crate::desk::{Desk, patience};
 use crate::errors::{self, Code, Failure};
-use crate::grammar::{Cart, Command, Global, Goods, Order, OrderList, Place, User, UserSet};
+use crate::grammar::{
+    Cart, Command, Global, Goods, Menu, MenuChange, Motd, MotdChange, Order, OrderList, Orders, Place, User,
+    UserSet, user_code,
+};
 use crate::just_hungry::{self, JustHungry, NewDetails};
-use crate::objects;
+use crate::leaders::Leaders;
 use crate::output::{Ended, Output};
-use crate::run::{UnderWay, agree, ask, somebody_is_there};
-use crate::service::{Patience, Service, Told, no_answer};
+use crate::service::{Patience, no_answer};
 use crate::session::{Session, SessionFile, state_directory};
-use crate::shown;
+use crate::{menu_file, objects, shown, wizard};
 
 /// Runs one of the commands.
 ///
 /// # Errors
-/// The command's failure.
-pub(crate) async fn run(
-    output: Output,
-    names: Names,
-    global: Global,
-    command: Command,
-    under_way: &UnderWay,
-) -> Result<(), Ended> {
-    let patience = Patience {
-        timeout: global.timeout.unwrap_or(Patience::default().timeout),
-        tries: global.retries,
-        every: global.retry_every,
-    };
-    let service =
-        Service::new(&names, NAME).patient(patience).with_id(global.request_id).noting(under_way).telling(
-            move |told| match told {
-                Told::FailOver(what) => output.detail(what),
-                Told::MayBeBehind => output.note("this may be behind: too few replicas are in sync"),
-            },
-        );
-    let shop = Shop { output, names, global, patience, just_hungry: JustHungry::over(service) };
-    match command {
-        Command::Menu => shop.menu().await,
-        Command::Motd => shop.motd().await,
+/// The command's failure, or what ended it.
+pub(crate) async fn run(desk: &Desk, output: Output, global: Global, command: Command) -> Result<(), Ended> {
+    let shop = Shop::new(desk, output, global)?;
+    if let Command::Order(Orders { what: None }) = command {
+        return shop.led().await;
+    }
+    let leaders = Leaders::before(&shop.names, output).await;
+    let ended = match command {
+        Command::Menu(Menu { change: None }) => shop.menu().await,
+        Command::Menu(Menu { change: Some(MenuChange::Load { file }) }) => shop.load_menu(&file).await,
+        Command::Motd(Motd { change: None }) => shop.motd().await,
+        Command::Motd(Motd { change: Some(MotdChange::Set { text }) }) => shop.set_motd(&text).await,
+        Command::User(User::Use { code }) => shop.use_user(&code).await,
         Command::User(User::Show) => shop.user_show().await,
         Command::User(User::Set(details)) => shop.user_set(details).await,
         Command::Cart(cart) => shop.cart(cart).await,
-        Command::Order(Order::Quote(goods)) => shop.quote(goods).await,
-        Command::Order(Order::Place(place)) => shop.place(place).await,
-        Command::Order(Order::List(list)) | Command::Orders(list) => shop.orders(list).await,
-        Command::Order(Order::Show { no }) => shop.order(no).await,
-        Command::Order(Order::Cancel { no }) => shop.cancel(no).await,
-        Command::Postcode(_) | Command::Cluster(_) | Command::Ns(_) => {
-            unreachable!("{command:?} is no command about food")
+        Command::Order(Orders { what: Some(Order::Quote(goods)) }) => shop.quote(goods).await,
+        Command::Order(Orders { what: Some(Order::Place(place)) }) => shop.place(place).await,
+        Command::Order(Orders { what: Some(Order::List(list)) }) | Command::Orders(list) => {
+            shop.orders(list).await
         }
-    }
+        Command::Order(Orders { what: Some(Order::Show { no }) }) => shop.order(no).await,
+        Command::Order(Orders { what: Some(Order::Cancel { no }) }) => shop.cancel(no).await,
+        other => unreachable!("{other:?} is no command about food"),
+    };
+    leaders.after(&shop.names, output).await;
+    ended
 }
 
-struct Shop {
-    output: Output,
+/// The counter: the shop, and who stands before it.
+pub(crate) struct Shop {
+    pub(crate) output: Output,
+    pub(crate) prompts: Prompts,
+    pub(crate) just_hungry: JustHungry,
     names: Names,
     global: Global,
     patience: Patience,
-    just_hungry: JustHungry,
 }
 
 impl Shop {
+    /// The counter for one command.
+    ///
+    /// # Errors
+    /// When it is not known which name servers to ask.
+    pub(crate) fn new(desk: &Desk, output: Output, global: Global) -> Result<Self, Failure> {
+        Ok(Self {
+            output,
+            prompts: desk.prompts.clone(),
+            just_hungry: JustHungry::over(desk.just_hungry(output, &global)?),
+            names: desk.names(&global)?,
+            patience: patience(&global),
+            global,
+        })
+    }
+
     async fn menu(&self) -> Result<(), Ended> {
         let menu = self.just_hungry.menu().await?;
+        self.show_menu(&menu)
+    }
+
+    /// Shows a menu, and learns the names that are on it.
+    pub(crate) fn show_menu(&self, menu: &[MenuItem]) -> Result<(), Ended> {
+        self.prompts.learn(|known| known.products = menu.iter().map(|item| item.name.clone()).collect());
         let products: Vec<objects::Product> = menu.iter().map(objects::Product::from).collect();
-        self.output.list(&products, |screen| shown::menu_text(screen, &menu))
+        self.output.list(&products, |screen| shown::menu_text(screen, menu))
+    }
+
+    async fn load_menu(&self, file: &Path) -> Result<(), Ended> {
+        let products = menu_file::read(file)?;
+        let question = format!("Replace the whole menu by what this file has ({})?", products.len());
+        self.prompts.agree(&self.global, &question).await?;
+        let count = self.just_hungry.set_menu(products).await?;
+        self.output.one(&objects::Done::YES, |_| match count {
+            1 => "1 product is on the menu.".into(),
+            count => format!("{count} products are on the menu."),
+        })
     }
 
     async fn motd(&self) -> Result<(), Ended> {
         let motd = self.just_hungry.motd().await?;
         self.output.one(&objects::Motd { motd: motd.clone() }, |_| crate::output::escaped(&motd))
+    }
+
+    async fn set_motd(&self, text: &str) -> Result<(), Ended> {
+        self.just_hungry.set_motd(text).await?;
+        self.output.one(&objects::Done::YES, |_| "The message of the day is set.".into())
+    }
+
+    async fn use_user(&self, code: &str) -> Result<(), Ended> {
+        self.cluster_known().await?;
+        self.remember(code);
+        self.output.one(&objects::Done::YES, |_| crate::output::escaped(&format!("You are {code}.")))
+    }
+
+    /// Leads through an order.
+    async fn led(&self) -> Result<(), Ended> {
+        if !Prompts::somebody_is_there(&self.global) {
+            let failure = Failure::new(Code::InputNeeded, "what to order? There is nobody to be asked");
+            return Err(failure.hint("client order place --item ITEM; client order --help").into());
+        }
+        let user = self.user().await?;
+        self.remember(&user);
+        wizard::order(self, &user).await
     }
 
     async fn user_show(&self) -> Result<(), Ended> {
@@ -151,16 +203,25 @@ impl Shop {
         let order =
             just_hungry::Order { user: user.clone(), lines, delivery, tip, postcode, strict, expected };
         let placed = self.just_hungry.place(order).await?;
-        let no = placed.no;
-        let unseen = self.unseen(format!("the order was placed as #{no}"), format!("order show {no}"), &user);
-        let order = self.just_hungry.order(&user, no).await.map_err(unseen)?;
+        let order = self.placed(&user, placed.no).await?;
         self.warn(Some(&order.verdict));
-        let headline = format!("Order #{} successfully placed! Please pay on delivery.", order.no);
-        self.show_order(&headline, &order)?;
+        self.show_order(&placed_text(order.no), &order)?;
         if !quick {
             self.remember(&user);
         }
         Ok(())
+    }
+
+    /// The order that was just placed.
+    async fn placed(&self, user: &str, no: u32) -> Result<query::Order, Failure> {
+        let unseen = self.unseen(format!("the order was placed as #{no}"), format!("order show {no}"), user);
+        self.just_hungry.order(user, no).await.map_err(unseen)
+    }
+
+    /// Shows an order that was just placed, by somebody who has agreed to where it goes.
+    pub(crate) async fn show_placed(&self, user: &str, no: u32, first: &str) -> Result<(), Ended> {
+        let order = self.placed(user, no).await?;
+        self.show_order(&format!("{first}{}", placed_text(no)), &order)
     }
 
     async fn orders(&self, list: OrderList) -> Result<(), Ended> {
@@ -186,8 +247,13 @@ impl Shop {
             };
             (orders, empty)
         };
+        self.show_orders(&orders, empty)
+    }
+
+    /// Shows orders, or that there are none.
+    pub(crate) fn show_orders(&self, orders: &[query::Order], empty: &str) -> Result<(), Ended> {
         let objects: Vec<objects::Order> = orders.iter().map(objects::Order::from).collect();
-        self.output.list(&objects, |screen| match orders.as_slice() {
+        self.output.list(&objects, |screen| match orders {
             [] => empty.into(),
             orders => shown::orders_text(screen, orders, Clock::wall()),
         })
@@ -201,9 +267,9 @@ impl Shop {
         Ok(())
     }
 
-    async fn cancel(&self, no: u32) -> Result<(), Ended> {
+    pub(crate) async fn cancel(&self, no: u32) -> Result<(), Ended> {
         let user = self.user().await?;
-        agree(&self.global, &format!("Cancel order #{no} of {user}?")).await?;
+        self.prompts.agree(&self.global, &format!("Cancel order #{no} of {user}?")).await?;
         self.just_hungry.cancel(&user, no).await?;
         let unseen = self.unseen(format!("order #{no} was cancelled"), format!("order show {no}"), &user);
         let order = self.just_hungry.order(&user, no).await.map_err(unseen)?;
@@ -237,32 +303,28 @@ impl Shop {
     }
 
     /// The user code, asked for if need be.
-    async fn user(&self) -> Result<String, Failure> {
+    async fn user(&self) -> Result<String, Ended> {
         if let Some(user) = self.known_user().await? {
             return Ok(user);
         }
-        let missing = || {
-            Failure::new(Code::InputNeeded, "whose? A user code is needed")
-                .hint("--user CODE (env CLIENT_USER)")
-        };
-        if !somebody_is_there(&self.global) {
-            return Err(missing());
+        if !Prompts::somebody_is_there(&self.global) {
+            let failure = Failure::new(Code::InputNeeded, "whose? A user code is needed");
+            return Err(failure.hint("--user CODE (env CLIENT_USER)").into());
         }
-        match ask("User code: ").await {
-            Some(code) if (1..=64).contains(&code.chars().count()) => Ok(code),
-            _ => Err(missing()),
+        loop {
+            match user_code(&self.prompts.value("User code: ").await?) {
+                Ok(code) => return Ok(code),
+                Err(why) => self.output.say(&why),
+            }
         }
     }
 
     /// The user code given, or the last one.
-    async fn known_user(&self) -> Result<Option<String>, Failure> {
+    pub(crate) async fn known_user(&self) -> Result<Option<String>, Failure> {
         if let Some(user) = &self.global.user {
             return Ok(Some(user.clone()));
         }
-        // Which cluster's last one, only its name server can say.
-        if tokio::time::timeout(self.patience.timeout, self.names.cluster()).await.is_err() {
-            return Err(no_answer(&self.names).await);
-        }
+        self.cluster_known().await?;
         let Some(file) = self.session() else { return Ok(None) };
         let (session, note) = file.read();
         if let Some(note) = note {
@@ -271,12 +333,20 @@ impl Shop {
         Ok(session.user)
     }
 
+    /// Returns when a name server has said which cluster this is: each has a last user code of its own.
+    async fn cluster_known(&self) -> Result<(), Failure> {
+        if tokio::time::timeout(self.patience.timeout, self.names.cluster()).await.is_err() {
+            return Err(no_answer(&self.names).await);
+        }
+        Ok(())
+    }
+
     fn session(&self) -> Option<SessionFile> {
         Some(SessionFile::of(&state_directory()?, self.names.known_cluster()?))
     }
 
     /// Keeps the user code for the next command. That it cannot be kept is no failure of this one.
-    fn remember(&self, user: &str) {
+    pub(crate) fn remember(&self, user: &str) {
         let Some(file) = self.session() else { return };
         let (session, note) = file.read();
         if let Some(note) = note {
@@ -288,6 +358,10 @@ impl Shop {
             self.output.note(&format!("the user code could not be kept: {error}"));
         }
     }
+}
+
+fn placed_text(no: u32) -> String {
+    format!("Order #{no} successfully placed! Please pay on delivery.")
 }
 
 /// Why one of several changes failed, after `made` others: who repeats all would make those twice.

@@ -157,6 +157,15 @@ pub fn cart_text(basket: &Basket) -> String {
     lines.join("\n")
 }
 
+/// A basket in a prompt; `None` when it is empty.
+pub fn basket_in_short(basket: &Basket) -> Option<String> {
+    match basket.lines.iter().map(|line| line.qty).sum::<u32>() {
+        0 => None,
+        1 => Some(format!("1 item {}", basket.items)),
+        count => Some(format!("{count} items {}", basket.items)),
+    }
+}
+
 /// A quote as text.
 pub fn quote_text(quote: &Quote) -> String {
     let mut lines = order_lines(&quote.lines);

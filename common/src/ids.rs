@@ -23,6 +23,11 @@ impl InstanceId {
     pub const fn from_u128(bits: u128) -> Self {
         Self(Uuid::from_u128(bits))
     }
+
+    /// Its 128 bits.
+    pub const fn to_u128(self) -> u128 {
+        self.0.as_u128()
+    }
 }
 
 /// One cluster: a name server's store, and everything whose state hangs on it.

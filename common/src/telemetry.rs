@@ -2,7 +2,8 @@
 //!
 //! **Field names**, so that one `grep` follows one thing through all processes: `name`, `address`, `peer`,
 //! `instance`, `cluster`, `service`, `group`, `replica`, `role`, `trouble`, `epoch`, `index`, `version`, `request`,
-//! `lease`, `in_sync`, `waited`, `error`. A message is constant and in lower case; what varies is a field.
+//! `lease`, `in_sync`, `waited`, `error`, `path`, `api`, `outcode`. A message is constant and in lower case; what varies is a
+//! field.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,8 +12,9 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// tarpc opens a span per call at INFO, which doubles the CPU of a call; and it logs an error for every request whose
-/// deadline passes, so that a hostile caller could fill the disk with lines.
-pub const DEFAULT_FILTER: &str = "info,tarpc=warn,tarpc::server::in_flight_requests=off";
+/// deadline passes, so that a hostile caller could fill the disk with lines. Its client warns of a lost connection once
+/// for each call on it, which the caller learns, and says, itself.
+pub const DEFAULT_FILTER: &str = "info,tarpc=warn,tarpc::client=error,tarpc::server::in_flight_requests=off";
 
 /// Between two reminders that anybody can call.
 const WARN_EVERY: Duration = Duration::from_hours(1);

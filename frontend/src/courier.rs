@@ -100,7 +100,10 @@ impl Courier {
             };
             let call = ask(self.pool.client(&target.address), within(REPLICA, deadline.since(now)));
             let reading = match unless_overtaken(&journey, &target, &mut known, call).await {
-                Some(Ok(Ok(answer))) => return Ok(answer),
+                Some(Ok(Ok(answer))) => {
+                    debug!(%service, replica = %target.id, address = %target.address, "answered");
+                    return Ok(answer);
+                }
                 Some(Ok(Err(error))) => error.read(),
                 Some(Err(error)) => E::read_call(CallError::from(error)),
                 None => Reading::Setback(Setback::Lost),

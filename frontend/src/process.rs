@@ -30,11 +30,13 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::courier::Courier;
 use crate::http::{self, AskReady, Hosts};
 use crate::outside::Door;
-use crate::outside::postcodes::{Offline, PostcodeCheck};
+use crate::outside::data::{BadFile, PostcodeData};
+use crate::outside::postcodes::Postcodes;
+use crate::outside::web::{Http, Web};
 use crate::server::Server;
 
 /// To tell the name server that we are stopping; a courtesy, so it may fail.
@@ -60,6 +62,9 @@ pub enum Failed {
     /// Exit 2.
     #[error("PYRO_NS_HOST and PYRO_NS_PORT name no name server: {0}\n  try: --name-server HOST:PORT")]
     NameServer(BadAddress),
+    /// Exit 2.
+    #[error(transparent)]
+    PostcodeData(#[from] BadFile),
     /// Exit 4 when the name is held by somebody else, else 1.
     #[error("cannot register {name}: {why}")]
     Register {
@@ -77,7 +82,7 @@ impl Failed {
     /// What the process exits with.
     pub fn exit_status(&self) -> u8 {
         match self {
-            Self::Bind { .. } | Self::NameServer(_) => 2,
+            Self::Bind { .. } | Self::NameServer(_) | Self::PostcodeData(_) => 2,
             Self::Register {
                 why: RegisterError::Held { .. } | RegisterError::SharingMismatch { .. },
                 ..
@@ -110,6 +115,7 @@ pub async fn run(config: Config, services: &'static [Served]) -> Result<(), Fail
 struct Running {
     address: SocketAddr,
     http: Option<SocketAddr>,
+    postcodes: config::Postcodes,
     services: Vec<LogicalName>,
     keeper: LeaseKeeper,
     stop: CancellationToken,
@@ -118,6 +124,8 @@ struct Running {
 
 impl Running {
     async fn start(config: &Config, services: &'static [Served]) -> Result<Self, Failed> {
+        // Before anything else: a damaged file is the operator's to mend.
+        let door = Door::new(postcodes(config)?, config.policy());
         let (listener, address) = bind("--listen", &[config.listen]).await?;
         let (pages, http) = match config.http_addresses().as_slice() {
             [] => (None, None),
@@ -143,7 +151,7 @@ impl Running {
 
         let groups = services.iter().map(|served| served.name.parse().expect("the table holds good names"));
         let courier = Courier::new(Clock::start(), cluster, groups);
-        let server = Server::new(courier, Door::new(Offline, config.policy()));
+        let server = Server::new(courier, door);
         follow(&server, &names);
         let _ = known.set(Rc::clone(&server));
         let stop = CancellationToken::new();
@@ -154,7 +162,8 @@ impl Running {
         let serving = spawn_essential(serve(listener, vec![route], options));
 
         let keeper = names.keep(config.ttl, InstanceId::random(), None);
-        let running = Self { address, http, services, keeper, stop, serving };
+        let postcodes = config.postcodes;
+        let running = Self { address, http, postcodes, services, keeper, stop, serving };
         running.register().await?;
         Ok(running)
     }
@@ -183,9 +192,10 @@ impl Running {
         let http = self.http.map_or_else(|| "off".to_owned(), url);
         let names: Vec<&str> = self.services.iter().map(LogicalName::as_str).collect();
         format!(
-            "frontend ready address={} http={http} names={} postcodes=offline",
+            "frontend ready address={} http={http} names={} postcodes={}",
             self.address,
-            names.join(",")
+            names.join(","),
+            self.postcodes.as_str()
         )
     }
 
@@ -205,6 +215,26 @@ impl Running {
         }
         self.keeper.leave().await;
     }
+}
+
+/// Who finds out about postcodes, as the flags say.
+fn postcodes(config: &Config) -> Result<Postcodes<Http>, BadFile> {
+    let data = match config.postcode_data() {
+        None => None,
+        Some(path) => {
+            let data = PostcodeData::open(&path)?;
+            let (sectors, units) = data.counts();
+            info!(path = %path.display(), sectors, units, "postcode data are read");
+            Some(data)
+        }
+    };
+    Ok(match config.postcodes {
+        config::Postcodes::Offline => Postcodes::offline(data),
+        config::Postcodes::Auto => {
+            let [first, second] = [&config.postcodes_url, &config.getthedata_url].map(|at| at.url().clone());
+            Postcodes::asking(Http::default(), first, second, data)
+        }
+    })
 }
 
 /// Runs a task without which the process must not go on: its panic ends the process, and so its lease.
@@ -235,7 +265,7 @@ async fn bind(flag: &'static str, addresses: &[SocketAddr]) -> Result<(TcpListen
 
 /// Keeps what the server knows of groups and replicas as new as the name server's word; as it was, while there is
 /// none.
-fn follow<P: PostcodeCheck + 'static>(server: &Rc<Server<P>>, names: &Names) {
+fn follow<W: Web + 'static>(server: &Rc<Server<W>>, names: &Names) {
     let services: Vec<GroupName> = server.courier().services().cloned().collect();
     for service in services {
         let (server, mut record) = (Rc::clone(server), names.group(service));
@@ -267,7 +297,7 @@ fn follow<P: PostcodeCheck + 'static>(server: &Rc<Server<P>>, names: &Names) {
 }
 
 /// The server, once a name server has told which cluster it is of.
-type Known = Rc<OnceCell<Rc<Server<Offline>>>>;
+type Known = Rc<OnceCell<Rc<Server<Http>>>>;
 
 /// Answers those who ask for readiness: all who wait with one look.
 fn answer_readiness(known: &Known) -> AskReady {

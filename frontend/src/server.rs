@@ -6,49 +6,52 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::clock::Clock;
-use common::replication::{GroupName, RequestId, VectorTimestamp};
+use common::replication::{GroupName, LogPoint, RequestId, VectorTimestamp};
 use common::rpc::frontend::Frontend;
 use common::rpc::limits::FRONTEND;
-use common::rpc::replica::{Answer, Consistency, Done, PAYLOAD_BYTES_MAX, QueryError, SubmitError};
-use common::rpc::transport::within;
+use common::rpc::replica::{Answer, Consistency, Done, PAYLOAD_BYTES_MAX, Position, QueryError, SubmitError};
+use common::rpc::transport::{remaining, within};
 use tarpc::context::Context;
 use tokio::sync::{Semaphore, oneshot};
+use tracing::{Instrument as _, debug_span};
 
 use crate::courier::Courier;
-use crate::outside::postcodes::PostcodeCheck;
-use crate::outside::{Door, Refused};
+use crate::outside::web::Web;
+use crate::outside::{Door, Refused, Visit};
 
 /// Commands under way at most, those whose clients have gone away among them: with the largest payloads, 256 MiB.
 const COMMANDS_MAX: usize = 4096;
 /// By then some of so many commands are answered.
 const BUSY_RETRY: Duration = Duration::from_millis(50);
+/// Of a caller's time, what is kept for a fail-over after the door.
+const AFTER_THE_DOOR: Duration = Duration::from_secs(1);
 /// A group that takes longer for a read does not serve.
 const PROBE_TIME: Duration = Duration::from_secs(1);
 
 /// Answers the calls of all connections.
-pub struct Server<P> {
+pub struct Server<W> {
     courier: Courier,
-    door: Door<P>,
+    door: Door<W>,
     room: Arc<Semaphore>,
 }
 
 /// A handle on the one server, for each connection. (The contract asks for a type of our own to stand on.)
-pub struct Desk<P>(Rc<Server<P>>);
+pub struct Desk<W>(Rc<Server<W>>);
 
-impl<P> Clone for Desk<P> {
+impl<W> Clone for Desk<W> {
     fn clone(&self) -> Self {
         Self(Rc::clone(&self.0))
     }
 }
 
-impl<P: PostcodeCheck + 'static> Server<P> {
+impl<W: Web + 'static> Server<W> {
     /// A server that completes commands at `door` and gives them to `courier`.
-    pub fn new(courier: Courier, door: Door<P>) -> Rc<Self> {
+    pub fn new(courier: Courier, door: Door<W>) -> Rc<Self> {
         Rc::new(Self { courier, door, room: Arc::new(Semaphore::new(COMMANDS_MAX)) })
     }
 
     /// What serves one connection.
-    pub fn desk(self: &Rc<Self>) -> Desk<P> {
+    pub fn desk(self: &Rc<Self>) -> Desk<W> {
         Desk(Rc::clone(self))
     }
 
@@ -86,7 +89,7 @@ impl<P: PostcodeCheck + 'static> Server<P> {
     ) -> Result<Done, SubmitError> {
         let unknown = || SubmitError::UnknownService { service: service.clone() };
         let group = self.courier.group(service).ok_or_else(unknown)?;
-        let facts = self.door.complete(service, Clock::wall(), &payload).await;
+        let facts = self.door.complete(service, visit(&context), &payload).await;
         let facts = facts.map_err(|Refused(reply)| SubmitError::AtTheDoor { reply })?;
         let deadline = self.courier.deadline(&context);
         let ask = async |replica: crate::pool::Client, context| {
@@ -107,6 +110,10 @@ impl<P: PostcodeCheck + 'static> Server<P> {
     ) -> Result<Answer, QueryError> {
         let unknown = || QueryError::UnknownService { service: service.clone() };
         let group = self.courier.group(service).ok_or_else(unknown)?;
+        if let Some(answer) = self.door.answer(service, visit(&context), &payload).await {
+            // No state of the group is in it.
+            return Ok(Answer { answer, position: Position::Log(LogPoint::default()) });
+        }
         let deadline = self.courier.deadline(&context);
         let ask = async |replica: crate::pool::Client, context| {
             replica.query(context, service.clone(), prev.clone(), consistency, payload.clone()).await
@@ -115,7 +122,12 @@ impl<P: PostcodeCheck + 'static> Server<P> {
     }
 }
 
-impl<P: PostcodeCheck + 'static> Frontend for Desk<P> {
+/// The caller's visit at the door.
+fn visit(context: &Context) -> Visit {
+    Visit { now: Clock::wall(), time: remaining(context).saturating_sub(AFTER_THE_DOOR) }
+}
+
+impl<W: Web + 'static> Frontend for Desk<W> {
     async fn execute(
         self,
         context: Context,
@@ -134,8 +146,11 @@ impl<P: PostcodeCheck + 'static> Frontend for Desk<P> {
         let (answer, answered) = oneshot::channel();
         tokio::task::spawn_local(async move {
             let _permit = permit;
+            // So that every line about it names the request.
+            let span = debug_span!("command", %service, %request);
+            let done = self.0.execute(context, &service, request, prev, payload).instrument(span).await;
             // Nobody waits for it any more: the order stands all the same.
-            let _ = answer.send(self.0.execute(context, &service, request, prev, payload).await);
+            let _ = answer.send(done);
         });
         let panicked = |_| Err(SubmitError::Internal { why: "the order's task ended".to_owned() });
         answered.await.unwrap_or_else(panicked)

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_frontend"));
-    for unset in ["NAME_SERVER", "PYRO_NS_HOST", "PYRO_NS_PORT", "RUST_LOG"] {
+    for unset in ["NAME_SERVER", "PYRO_NS_HOST", "PYRO_NS_PORT", "RUST_LOG", "POSTCODES", "POSTCODE_DATA"] {
         command.env_remove(unset);
     }
     command.args(arguments);
@@ -77,6 +77,7 @@ fn bad_flags_end_with_2_and_say_what_to_try() {
         (&["--listen", &address, "--http", "off"][..], "127.0.0.1"),
         (&["--http", &address], "127.0.0.1"),
         (&["--listen", "0.0.0.0:0"], "127.0.0.1"),
+        (&["--http", "off", "--postcode-data", "no/such/file"], "127.0.0.1"),
         (&["--http", "off"], "no host"),
     ] {
         let ended = command(arguments).env("PYRO_NS_HOST", host).output().unwrap();

@@ -47,17 +47,17 @@ pub struct Config {
     #[arg(long, conflicts_with_all = ["ephemeral", "first"])]
     pub restored: bool,
 
-    /// What a group that it creates begins with
-    #[arg(long, value_name = "WHAT", value_enum, default_value_t = Start::Demo)]
-    pub start: Start,
+    /// What a group that it creates begins with [default: demo]
+    #[arg(long, value_name = "WHAT", value_enum)]
+    pub start: Option<Start>,
 
     /// The catalogue of a group that it creates: `name,price,stock`, one product a line
     #[arg(long, value_name = "FILE.csv")]
     pub menu: Option<PathBuf>,
 
-    /// How many replicas must be in sync for an answer, in a group that it creates
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=7))]
-    pub min_in_sync: u8,
+    /// How many replicas must be in sync for an answer, in a group that it creates [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=7))]
+    pub min_in_sync: Option<u8>,
 
     /// How long its name outlives it: 100ms to 24h
     #[arg(long, value_name = "D", env = "LEASE_TTL", default_value = "3s", value_parser = ttl)]
@@ -126,6 +126,16 @@ impl Config {
             ));
         }
         Ok(())
+    }
+
+    /// The flags among those given that count only when a group is created.
+    pub fn creation_flags(&self) -> Vec<&'static str> {
+        let given = [
+            ("--start", self.start.is_some()),
+            ("--menu", self.menu.is_some()),
+            ("--min-in-sync", self.min_in_sync.is_some()),
+        ];
+        given.into_iter().filter_map(|(flag, given)| given.then_some(flag)).collect()
     }
 
     /// Where the data are: the flag's, else `name` in the user's state directory.
@@ -200,6 +210,14 @@ mod tests {
         assert!(parse("replica 1 -l 0.0.0.0:0").unwrap().check().is_err());
         assert_eq!(parse("replica 1 -l 0.0.0.0:0 --insecure-bind").unwrap().check(), Ok(()));
         assert_eq!(parse("replica 1 -l [::1]:0").unwrap().check(), Ok(()));
+    }
+
+    #[test]
+    fn only_the_flags_that_were_given_can_be_ignored() {
+        let flags = |line| parse(line).unwrap().creation_flags();
+        assert!(flags("replica 1 --first").is_empty());
+        assert_eq!(flags("replica 1 --start demo --min-in-sync 1"), ["--start", "--min-in-sync"]);
+        assert_eq!(flags("replica 1 --menu menu.csv"), ["--menu"]);
     }
 
     #[test]

@@ -5,10 +5,11 @@
 //! A failed write is final: Linux marks the pages clean, and the next fsync lies; so the process says so and ends
 //! at once, with exit code 74 and without destructors (redb's would commit), and nobody is answered.
 //!
-//! Reading order: [`directory`] (the lock, files that are whole or not there), [`file`](mod@file) (tables,
+//! Reading order: [`batch`] (what is written, and found), [`directory`] (the lock, files that are whole or not there), [`file`](mod@file) (tables,
 //! checksums, damage), `mark` (how far it was durable), `snapshot` (how a large one gets in), and here the
 //! thread.
 
+pub mod batch;
 pub mod directory;
 pub mod file;
 mod mark;
@@ -28,9 +29,9 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::time::timeout;
 
+use self::batch::{Ticket, WriteBatch};
 use self::file::GroupFile;
 use self::snapshot::Step;
-use crate::passive::{Ticket, WriteBatch};
 
 /// Exit code of a process whose disk failed (`EX_IOERR`).
 pub const EXIT_DISK_FAILED: i32 = 74;

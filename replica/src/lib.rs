@@ -3,6 +3,7 @@
 //! # Parts, in reading order
 //! 1. [`passive`]: the engine of the services that one primary orders: a core without clock or socket, and its
 //!    [driver](passive::driver), which carries out what the core decides.
+//!    What applying its log makes is [`state`]; rules that tests can break are [`planted`].
 //!    [`gossip`]: the core of the engine of those that every member takes writes for; no service is hosted by it yet.
 //! 2. [`disk`]: what must survive, fsynced on a thread of its own.
 //! 3. [`links`]: the connections to the other replicas.
@@ -28,7 +29,9 @@ pub mod genesis;
 pub mod gossip;
 pub mod links;
 pub mod passive;
+pub mod planted;
 pub mod server;
+pub mod state;
 
 use std::cell::Cell;
 use std::future::Future;
@@ -64,7 +67,7 @@ use crate::disk::file::{Contents, FileError, Found, GroupFile, Identity, Place};
 use crate::links::Links;
 use crate::passive::driver::mailbox::Group;
 use crate::passive::driver::{Driver, NotStarted, Parts};
-use crate::passive::{First, Planted, Setup, SnapshotAfter, Stored};
+use crate::passive::{BATCH_BYTES, First, Planted, Setup, SnapshotAfter, Stored};
 
 /// For draining, handing over, farewells and closing together.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
@@ -169,8 +172,6 @@ impl Replica {
             [] => Names::from_env("replica").map_err(|error| Failure::Usage(error.to_string()))?,
             servers => Names::new(servers.to_vec(), "replica"),
         };
-        let starts = services.iter().map(|service| genesis::start_of(service.name, config));
-        let starts: Vec<_> = starts.collect::<Result<_, _>>().map_err(Failure::Usage)?;
         let listener = listen(config.listen).await?;
         let address = listener.local_addr()?;
         let directory = if config.ephemeral {
@@ -182,13 +183,28 @@ impl Replica {
         let owner =
             directory.as_ref().map(|directory| directory.owner_key()).transpose().map_err(FileError::from)?;
         let mut opened = Vec::new();
+        let mut creates_any = false;
         for service in services {
             let group = service.name.parse().expect("the table's names keep the grammar");
             let place = Place { directory: directory.clone(), group };
             let found = look_into(&place)?;
-            opened.push((service, place, found));
+            let creates = config.first && !found.as_ref().is_some_and(|(_, contents)| contents.holds_group());
+            creates_any |= creates;
+            let start = match genesis::start_of(service.name, config) {
+                Err(why) if creates => return Err(Failure::Usage(why)),
+                // What is there already needs no menu, whatever became of the file.
+                start => start.unwrap_or_default(),
+            };
+            opened.push((service, place, found, start));
         }
-        let known = opened.iter().find_map(|(_, _, found)| Some(found.as_ref()?.1.identity.cluster));
+        let flags = config.creation_flags();
+        if !flags.is_empty() && !creates_any {
+            tracing::warn!(
+                flags = flags.join(" "),
+                "flags are ignored: they count only when a group is created"
+            );
+        }
+        let known = opened.iter().find_map(|(_, _, found, _)| Some(found.as_ref()?.1.identity.cluster));
         let cluster = match known {
             Some(cluster) => cluster,
             None => names.cluster().await,
@@ -199,8 +215,8 @@ impl Replica {
         let mut identities = Vec::new();
         let mut hints = Vec::new();
         let planted = planted()?;
-        for ((service, place, found), start) in opened.into_iter().zip(starts) {
-            let first = First { limits: Limits::default(), start, min_in_sync: config.min_in_sync };
+        for (service, place, found, start) in opened {
+            let min_in_sync = config.min_in_sync.unwrap_or(1);
             let setup = |id| Setup {
                 cluster,
                 group: place.group.clone(),
@@ -208,8 +224,13 @@ impl Replica {
                 name: name.clone(),
                 address,
                 service: *service,
-                first: config.first.then(|| first.clone()),
+                first: config.first.then(|| First {
+                    limits: Limits::default(),
+                    start: start.clone(),
+                    min_in_sync,
+                }),
                 snapshots: SnapshotAfter::default(),
+                batch_bytes: BATCH_BYTES,
                 planted,
             };
             // A disk that holds nothing cannot be an old copy.

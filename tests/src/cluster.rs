@@ -43,11 +43,13 @@ pub struct Place {
     pub around: Around,
     /// Where its data are; else in the cluster's own folder.
     pub data: Option<PathBuf>,
+    /// What else it is told.
+    pub args: Vec<String>,
 }
 
 impl Default for Place {
     fn default() -> Self {
-        Self { ip: Ipv4Addr::LOCALHOST.into(), around: Around::default(), data: None }
+        Self { ip: Ipv4Addr::LOCALHOST.into(), around: Around::default(), data: None, args: Vec::new() }
     }
 }
 
@@ -93,6 +95,11 @@ impl Cluster {
                 all.extend([flag.to_owned(), data.to_string_lossy().into_owned()]);
             }
             all.extend(args.iter().map(|&arg| arg.to_owned()));
+            // Nobody of the real world is ever asked.
+            if name.starts_with("frontend") && !place.args.iter().any(|arg| arg == "--postcodes") {
+                all.extend(["--postcodes", "offline"].map(str::to_owned));
+            }
+            all.extend(place.args);
             Process::start_in(place.around, name, program, all, folder.path())
         };
         let mut name_server = start("nameserver", "nameserver", Some(("--store", "nameserver.redb")), &[])?;

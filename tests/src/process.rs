@@ -164,6 +164,8 @@ impl Process {
             .stderr(log)
             // What the tester's own environment says must not change a test.
             .env_remove("NAME_SERVER")
+            .env_remove("POSTCODES")
+            .env_remove("POSTCODE_DATA")
             .env_remove("NS_LISTEN")
             .env_remove("RUST_LOG")
             .spawn()

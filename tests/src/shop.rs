@@ -93,7 +93,7 @@ impl Load {
         let thread = std::thread::spawn(move || {
             run(async move {
                 let names = names(name_server);
-                fill(&service(&names)).await?;
+                fill(&service(&names), STOCK).await?;
                 let customer = async |number: usize| {
                     let shop = JustHungry::over(service(&names));
                     let user = format!("customer {number}");
@@ -152,12 +152,12 @@ impl Load {
     }
 }
 
-/// Puts the one thing that is sold on the menu, and much of it in stock.
+/// Puts the one thing that is sold on the menu, and so much of it in stock.
 ///
 /// # Errors
 /// When the shop does not take it.
-pub async fn fill(service: &Service) -> Result<()> {
-    let product = Product { name: ITEM.into(), price: Pence::new(199), stock: Stock::Counted(STOCK) };
+pub async fn fill(service: &Service, stock: u32) -> Result<()> {
+    let product = Product { name: ITEM.into(), price: Pence::new(199), stock: Stock::Counted(stock) };
     let reply = service.execute(encode(&Command::SetCatalogue { products: vec![product] })).await;
     let (_, reply) = reply.map_err(|failure| anyhow!("{failure:?}"))?;
     let reply: Reply = decode(&reply)?;

@@ -304,10 +304,7 @@ fn a_restored_disk_takes_no_part_until_an_operator_says_so() -> Result<()> {
     cluster.await_whole(2)?;
 
     // Its disk is in sync by the record, and yet lacks an order. It must not lead, though nobody else is there.
-    for replica in &mut cluster.replicas {
-        replica.signal(rustix::process::Signal::KILL)?;
-        replica.ended()?;
-    }
+    kill_all(&mut cluster)?;
     fs::remove_dir_all(&data)?;
     copy_directory(&copy, &data)?;
     cluster.replicas[1].give(&["--restored"]);
@@ -322,10 +319,7 @@ fn a_restored_disk_takes_no_part_until_an_operator_says_so() -> Result<()> {
     assert_eq!(orders(&cluster, "ann")?, [kept.clone(), later]);
 
     // Now nothing but the copy is left: whoever forces it is told the price, and has what it holds.
-    for replica in &mut cluster.replicas {
-        replica.signal(rustix::process::Signal::KILL)?;
-        replica.ended()?;
-    }
+    kill_all(&mut cluster)?;
     fs::remove_dir_all(&data)?;
     copy_directory(&copy, &data)?;
     cluster.replicas[1].start_again()?;
@@ -333,6 +327,14 @@ fn a_restored_disk_takes_no_part_until_an_operator_says_so() -> Result<()> {
     cluster.await_whole(1)?;
     assert_eq!(orders(&cluster, "ann")?, [kept]);
     order(&cluster, "ann").map(drop)
+}
+
+/// At once, so that none has time to take over from another.
+fn kill_all(cluster: &mut Cluster) -> Result<()> {
+    for replica in &mut cluster.replicas {
+        replica.signal(rustix::process::Signal::KILL)?;
+    }
+    cluster.replicas.iter_mut().try_for_each(|replica| replica.ended().map(drop))
 }
 
 fn files(directory: &Path) -> Result<Vec<String>> {

@@ -12,7 +12,7 @@ use cluster_tests::source::top;
 use serde_json::Value;
 use tempfile::TempDir;
 
-const UP: &str = "up --mode headless --ns-port 0 --http off";
+const UP: &str = "up --mode headless --ns-port 0 --http off --offline";
 
 /// A folder with a copy of `run.sh`; stopped when dropped.
 struct Folder(TempDir);
@@ -148,15 +148,14 @@ fn in_tmux_each_process_has_a_pane_with_its_name() -> Result<()> {
         return Ok(());
     }
     let folder = Folder::new()?;
-    folder.good("up --mode tmux --ns-port 0 --http off --replicas 2")?;
+    folder.good("up --mode tmux --ns-port 0 --http off --replicas 2 --offline")?;
     let port = fs::read_to_string(folder.0.path().join(".run/port"))?;
     let socket = format!("just-hungry-{}", port.trim());
     let panes =
         Command::new("tmux").args(["-L", &socket, "list-panes", "-a", "-F", "#{pane_title}"]).output()?;
     let panes = String::from_utf8(panes.stdout)?;
-    let mut titles: Vec<_> = panes.lines().collect();
-    titles.sort_unstable();
-    assert_eq!(titles, ["client", "frontend.1", "nameserver", "replica.1", "replica.2"]);
+    let titles: Vec<_> = panes.lines().collect();
+    assert_eq!(titles, ["nameserver", "replica.1", "replica.2", "frontend.1", "client"]);
     folder.good("kill replica.2")?;
     folder.good("restart replica.2")?;
     folder.good("client cluster wait --replicas 2 --timeout 30s")?;
@@ -164,6 +163,38 @@ fn in_tmux_each_process_has_a_pane_with_its_name() -> Result<()> {
     folder.good("down")?;
     assert!(!pids.iter().any(|pid| lives(pid)), "{pids:?}");
     assert!(!Command::new("tmux").args(["-L", &socket, "has-session"]).output()?.status.success());
+    Ok(())
+}
+
+#[test]
+fn the_stand_in_is_asked_in_place_of_the_web_and_fails_as_it_is_told() -> Result<()> {
+    let folder = Folder::new()?;
+    folder.good("up --mode headless --ns-port 0 --http off --replicas 1 --fake-apis")?;
+    let source = |code: &str| -> Result<String> {
+        Ok(folder.json(&format!("postcode check {code}"))?[0]["source"].to_string())
+    };
+    assert_eq!(source("DH13LE")?, "\"postcodes.io\"");
+    folder.good("faults postcodes refuse")?;
+    assert_eq!(source("M11AE")?, "\"getthedata\"");
+    for (bad, code) in [
+        ("faults postcodes hangs", 2),
+        ("faults nobody hang", 2),
+        ("faults postcodes", 2),
+        ("faults postcodes {}", 2),
+    ] {
+        assert_eq!(folder.run(bad)?.status.code(), Some(code), "{bad}");
+    }
+    folder.good("faults postcodes none")?;
+    folder.good("kill fake-apis")?;
+    assert_eq!(folder.run("faults postcodes none")?.status.code(), Some(3));
+    assert_eq!(source("B33BU")?, "\"unconfirmed\"");
+    // Where it was before, so that the front end finds it.
+    folder.good("restart fake-apis")?;
+    assert_ne!(source("LS104PT")?, "\"unconfirmed\"");
+    let pids = folder.pids()?;
+    assert_eq!(pids.len(), 4);
+    folder.good("down")?;
+    assert!(!pids.iter().any(|pid| lives(pid)), "{pids:?}");
     Ok(())
 }
 
@@ -234,6 +265,8 @@ fn bad_words_end_with_2_or_3_and_say_what_to_try() -> Result<()> {
         ("up --replicas", 2),
         ("up --replicas many", 2),
         ("up --mode screen", 2),
+        ("up --fake-apis --offline", 2),
+        ("faults postcodes hang", 3),
         ("--colour", 2),
         ("kill", 2),
         ("kill replica.9", 3),
@@ -245,5 +278,41 @@ fn bad_words_end_with_2_or_3_and_say_what_to_try() -> Result<()> {
         assert_eq!(output.status.code(), Some(code), "{args}: {said}");
         assert!(said.starts_with("error: ") && said.contains("  try: "), "{args}: {said}");
     }
+    Ok(())
+}
+
+/// The lines of a console block of the README that begin with a prompt, under this heading.
+fn commands_under(readme: &str, heading: &str) -> Vec<String> {
+    let section =
+        readme.split("\n## ").find(|section| section.starts_with(heading)).expect("the README has it");
+    let blocks = section.split("```console\n").skip(1).filter_map(|rest| rest.split("```").next());
+    blocks.flat_map(str::lines).filter_map(|line| line.strip_prefix("$ ")).map(str::to_owned).collect()
+}
+
+#[test]
+fn what_the_readme_tells_to_type_works() -> Result<()> {
+    let folder = Folder::new()?;
+    let readme = fs::read_to_string(top().join("README.md"))?;
+    let mut commands = commands_under(&readme, "Three minutes");
+    commands.extend(commands_under(&readme, "In scripts"));
+    ensure!(commands.len() > 12, "{commands:?}");
+    for line in commands {
+        // As it stands there, but for ports that somebody else may have.
+        let line = line.replace("./run.sh up --mode headless", &format!("./run.sh {UP}"));
+        // `./run.sh` lies in the folder; all else is as run.sh is started by the other tests.
+        let mut shell = Command::new("bash");
+        let run = folder.command("")?;
+        for (name, value) in run.get_envs() {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
+        shell.args(["-euo", "pipefail", "-c", &line]).current_dir(folder.0.path()).stdin(Stdio::null());
+        let output = shell.output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{line}: {}\n{said}", output.status);
+    }
+    assert_eq!(folder.json("orders -u bob")?.len(), 1);
     Ok(())
 }

@@ -176,12 +176,17 @@ fn inside_common_modules_import_only_what_lies_below_them() {
 const CORES: &[&str] = &[
     "common/src/replication",
     "common/src/services",
+    "frontend/src/outside/breaker",
+    "frontend/src/outside/cache",
     "frontend/src/router",
     "nameserver/src/groups",
     "nameserver/src/leases",
     "nameserver/src/registry",
+    "replica/src/disk/batch",
     "replica/src/gossip",
     "replica/src/passive",
+    "replica/src/planted",
+    "replica/src/state",
 ];
 
 /// The shells that live beside their cores.

@@ -21,10 +21,10 @@ use serde::Serialize;
 
 use super::decide::{Decision, Heard, Stored, Voice, Wish};
 use super::{Lookout, PATIENCE, Replica};
+use crate::ask::Prompts;
 use crate::errors::{Code, Failure};
 use crate::grammar::Global;
 use crate::output::{Ended, Output};
-use crate::run::agree;
 
 /// How often a record is proposed anew, above what stands by then.
 const PROPOSED_MAX: u32 = 3;
@@ -49,6 +49,7 @@ struct Standing {
 pub(super) async fn run(
     output: Output,
     lookout: &mut Lookout,
+    prompts: &Prompts,
     global: &Global,
     group: GroupName,
     wish: Wish,
@@ -66,7 +67,7 @@ pub(super) async fn run(
     }
     let decision = heard.decide(&wish)?;
     output.plead(|screen| heard.account(screen, &wish, &decision));
-    agree(global, "Install this record?").await?;
+    prompts.agree(global, "Install this record?").await?;
     let installed = install(lookout, &heard, decision).await?;
     for (name, told) in tell(&replicas, &installed).await {
         if let Err(why) = told {
@@ -230,4 +231,26 @@ fn not_installed(error: &NameError<GroupError>) -> Failure {
         NameError::Call(_) => (Code::NoNameServer, "client ns ping"),
     };
     Failure::new(code, format!("the record was not installed: {error}")).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use common::replication::ConfigError;
+    use common::rpc::name_service::StoreError;
+    use common::rpc::transport::CallError;
+
+    use super::*;
+
+    #[test]
+    fn a_record_that_was_not_installed_is_told_with_what_to_do() {
+        let answer = |error| not_installed(&NameError::Answer(error)).code;
+        assert_eq!(answer(GroupError::Denied), Code::Denied);
+        assert_eq!(answer(GroupError::WrongCluster { ours: ClusterId::UNSTATED }), Code::Incompatible);
+        assert_eq!(answer(GroupError::Conflict { current: None }), Code::NotReady);
+        assert_eq!(answer(GroupError::Refused(ConfigError::Version)), Code::NotReady);
+        let down = StoreError::Down { why: "full".into(), retry_in: Duration::ZERO };
+        assert_eq!(answer(GroupError::Store(down)), Code::StoreDown);
+        let call = not_installed(&NameError::Call(CallError::ConnectionLost));
+        assert_eq!((call.code, call.hint.as_deref()), (Code::NoNameServer, Some("client ns ping")));
+    }
 }

@@ -94,3 +94,17 @@ fn one_front_end_never_takes_all_the_time_while_another_could_tell() {
     assert_eq!(share(ms(600)), ms(500));
     assert_eq!(share(ms(100)), ms(100));
 }
+
+#[test]
+fn an_answer_says_more_than_a_later_call_that_was_cut_short() {
+    let mut query = Attempts::default();
+    query.not_answered(&QueryError::Behind);
+    assert_eq!(query.not_called(&CallError::Unacknowledged), Next::Elsewhere);
+    assert_eq!(query.give_up(Duration::ZERO).map(|failure| failure.code), Some(Code::Behind));
+
+    let mut command = Attempts::default();
+    command.refused(&SubmitError::DiskFull);
+    command.not_called(&CallError::Unacknowledged);
+    let failure = command.give_up(Duration::ZERO).unwrap();
+    assert_eq!((failure.code, failure.effect), (Code::Unacknowledged, Effect::Unknown), "it may have run");
+}

@@ -53,6 +53,10 @@ pub(crate) struct Shop {
     clock: Clock,
     /// The ids of all commands, in the order they came, with the number of the front end that took them.
     pub(crate) came: Vec<(usize, RequestId)>,
+    /// What the name server says of the group, one answer after another; then that there is none.
+    pub(crate) groups: VecDeque<Config>,
+    /// How many connections were made to front ends.
+    pub(crate) connections: usize,
 }
 
 #[derive(Clone)]
@@ -78,8 +82,9 @@ impl Frontend for FrontEnd {
         if let Some(Fate::Refused(error)) = fate {
             return Err(error);
         }
+        let facts = facts(&payload)?;
         let reply = shop.replies.get(&request).cloned().unwrap_or_else(|| {
-            shop.machine.apply(Applied { at: AT, time: Clock::wall(), request }, &facts(&payload), &payload)
+            shop.machine.apply(Applied { at: AT, time: Clock::wall(), request }, &facts, &payload)
         });
         shop.replies.insert(request, reply.clone());
         if let Some(Fate::AnswerLost) = fate {
@@ -96,6 +101,9 @@ impl Frontend for FrontEnd {
         consistency: Consistency,
         payload: Bytes,
     ) -> Result<Answer, QueryError> {
+        if let Some(answer) = at_the_door(&payload) {
+            return Ok(Answer { answer, position: Position::Log(LogPoint::default()) });
+        }
         let mut shop = self.shop.lock().unwrap();
         match shop.silence.clone() {
             Some(error) if consistency == Consistency::Linearizable => {
@@ -108,22 +116,40 @@ impl Frontend for FrontEnd {
     }
 }
 
-/// What a front end without web services finds out about a command.
-fn facts(payload: &[u8]) -> Bytes {
-    use common::services::just_hungry::command::{Command, Facts, Verdict};
+/// What the front end answers itself: nobody is there to be asked about a postcode.
+fn at_the_door(payload: &[u8]) -> Option<Bytes> {
+    use common::services::just_hungry::checked::{Checked, Doubt};
+    use common::services::just_hungry::{Answer, Query};
+    let Ok(Query::Postcode { text }) = common::services::decode(payload) else { return None };
+    let postcode = text.parse().expect("the client asks about good postcodes only");
+    let checked = Checked::unconfirmed(postcode, Doubt::NobodyAsked, Timestamp::from_millis(0));
+    Some(common::services::encode(&Answer::Postcode(checked)))
+}
+
+/// What a front end without web services finds out about a command, or refuses itself.
+fn facts(payload: &[u8]) -> Result<Bytes, SubmitError> {
+    use common::services::just_hungry::command::{Command, Done, Facts, Verdict};
+    use common::services::just_hungry::refusal::Refusal;
     let Ok(Command::PlaceOrder { postcode, .. } | Command::SetDetails { postcode, .. }) =
         common::services::decode::<Command>(payload)
     else {
-        return Bytes::new();
+        return Ok(Bytes::new());
     };
-    let postcode = postcode.map(|postcode| postcode.parse().expect("tests send good postcodes"));
-    let verdict = postcode.map(|postcode| Verdict::unconfirmed(postcode, Timestamp::from_millis(0)));
-    common::services::encode(&Facts { verdict, ..Facts::default() })
+    let verdict = match postcode.map(|text| text.parse().map_err(|_| Refusal::postcode_malformed(&text))) {
+        Some(Err(refusal)) => {
+            let reply = common::services::Outcome::<Done, Refusal>::Refused(refusal);
+            return Err(SubmitError::AtTheDoor { reply: common::services::encode(&reply) });
+        }
+        Some(Ok(postcode)) => Some(Verdict::unconfirmed(postcode, Timestamp::from_millis(0))),
+        None => None,
+    };
+    Ok(common::services::encode(&Facts { verdict, ..Facts::default() }))
 }
 
 #[derive(Clone)]
 struct NameServer {
     records: Arc<[Record]>,
+    shop: Arc<Mutex<Shop>>,
 }
 
 impl NameServer {
@@ -183,7 +209,7 @@ impl NameService for NameServer {
         _: GroupName,
         _: Option<ConfigVersion>,
     ) -> Result<Stamped<Option<Config>>, GroupError> {
-        Ok(Self::stamped(None))
+        Ok(Self::stamped(self.shop.lock().unwrap().groups.pop_front()))
     }
 
     async fn watch_group(
@@ -292,6 +318,8 @@ impl House {
             silent_at: Vec::new(),
             clock: Clock::start(),
             came: vec![],
+            groups: VecDeque::new(),
+            connections: 0,
         }));
         let (doors, addresses): (Vec<_>, Vec<_>) = (0..count).map(|_| listen()).unzip();
         let (names, name_server) = listen();
@@ -301,15 +329,17 @@ impl House {
         let thread = std::thread::spawn(move || {
             LocalRuntime::new().unwrap().block_on(async move {
                 let records: Arc<[Record]> = records;
-                let names_route = Route::new(NAME_SERVICE, move |_| {
-                    NameService::serve(NameServer { records: Arc::clone(&records) })
-                });
+                let naming = NameServer { records, shop: Arc::clone(&serving) };
+                let names_route = Route::new(NAME_SERVICE, move |_| NameService::serve(naming.clone()));
                 let mut serving: Vec<_> = doors
                     .into_iter()
                     .enumerate()
                     .map(|(no, door)| {
                         let front_end = FrontEnd { no, shop: Arc::clone(&serving) };
-                        let route = Route::new(FRONTEND, move |_| Frontend::serve(front_end.clone()));
+                        let route = Route::new(FRONTEND, move |_| {
+                            front_end.shop.lock().unwrap().connections += 1;
+                            Frontend::serve(front_end.clone())
+                        });
                         (door, route)
                     })
                     .collect();
@@ -317,7 +347,8 @@ impl House {
                 let all = serving.into_iter().map(|(listener, route)| {
                     let options = ServeOptions {
                         cluster: cluster(),
-                        connections_max: 100,
+                        // A name server holds the poll of a client that has gone, and its seat, to the poll's end.
+                        connections_max: 1000,
                         stop: CancellationToken::new(),
                     };
                     serve(TcpListener::from_std(listener).unwrap(), vec![route], options)
@@ -331,6 +362,11 @@ impl House {
         });
         let state = tempfile::tempdir().unwrap();
         Self { name_server: name_server.into(), shop, state, stop, thread: Some(thread) }
+    }
+
+    /// Where the client keeps what it remembers.
+    pub(crate) fn state(&self) -> &std::path::Path {
+        self.state.path()
     }
 
     /// Runs the client with these words, without a terminal.

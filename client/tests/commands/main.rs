@@ -2,7 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
 
+mod edges;
+mod golden;
 mod house;
+mod rows;
+mod scripts;
 
 use std::io::Read as _;
 use std::process::Stdio;
@@ -213,6 +217,37 @@ fn too_few_replicas_in_sync_still_show_what_may_be_behind() {
         .extend((0..1000).map(|_| Fate::Refused(SubmitError::TooFewInSync { in_sync: 1, needed: 2 })));
     let (exit, error) = house.fails(&[&PLACE[..PLACE.len() - 1], &["--timeout", "2s"]].concat());
     assert_eq!((exit, &error["code"], &error["needed"]), (6, &"too_few_replicas".into(), &2.into()));
+}
+
+#[test]
+fn a_fail_over_is_told_to_whoever_wants_to_know() {
+    use common::replication::{ConfigVersion, Epoch, GroupConfig, InSyncSet, Member, ReplicaId};
+    use common::rpc::name_service::Config;
+
+    let house = House::open();
+    let led_by = |number: u64| {
+        let id: ReplicaId = format!("00000000-0000-0000-0000-00000000000{number}").parse().unwrap();
+        Config::Passive(GroupConfig {
+            cluster: "test".parse().unwrap(),
+            group: "just.hungry".parse().unwrap(),
+            version: ConfigVersion(number),
+            epoch: Epoch(number),
+            primary: Member { id, boot: common::ids::InstanceId::from_u128(1) },
+            in_sync: InSyncSet::new([id]),
+            min_in_sync: 1,
+            forced: ConfigVersion(0),
+        })
+    };
+    let said = |flags: &[&str], groups: [u64; 2]| {
+        house.shop.lock().unwrap().groups = groups.map(led_by).into();
+        let output = house.client(&[flags, &["motd"]].concat());
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let told = said(&["-v"], [1, 2]);
+    assert!(told.contains("1 did not answer; replica ") && told.contains("2 took over, "), "{told}");
+    assert_eq!(said(&["-v"], [3, 3]), "");
+    assert_eq!(said(&[], [4, 5]), "", "who does not ask is not told");
 }
 
 #[test]

@@ -6,6 +6,7 @@
 
 use std::cmp::Reverse;
 
+use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
@@ -30,8 +31,14 @@ pub fn fold(text: &str) -> String {
     folded.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// A name as it is compared: folded, or itself when nothing of it can be (a pizza's picture is a name, too).
+pub fn key(name: &str) -> String {
+    let folded = fold(name);
+    if folded.is_empty() { name.trim().to_owned() } else { folded }
+}
+
 /// How well a name fits what was asked for; the best is the greatest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Class {
     /// Every word is nearly one of the name's, or begins one. Counts only when nothing better is there.
     Letters,
@@ -41,44 +48,90 @@ pub enum Class {
     Phrase,
     /// The name begins with the words.
     Start,
+    /// Another name of the same thing is the same, but for blanks and a leading article.
+    Alias,
     /// The same but for blanks and a leading article.
     Article,
     /// The same.
     Exact,
 }
 
-/// How well `name` fits `query`, both folded.
-pub fn class(query: &str, name: &str) -> Option<Class> {
-    let asked: Vec<&str> = query.split(' ').collect();
-    let words: Vec<&str> = name.split(' ').collect();
-    if query.is_empty() || name.is_empty() {
-        None
-    } else if query == name {
-        Some(Class::Exact)
-    } else if bare(&asked) == bare(&words) {
-        Some(Class::Article)
-    } else if words.starts_with(&asked) {
-        Some(Class::Start)
-    } else if words.windows(asked.len()).any(|row| row == asked) {
-        Some(Class::Phrase)
-    } else if asked.iter().all(|word| words.contains(word)) {
-        Some(Class::Words)
-    } else if asked.iter().all(|word| words.iter().any(|of| is_nearly(word, of))) {
-        Some(Class::Letters)
-    } else {
-        None
+impl Class {
+    /// As text.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Letters => "letters",
+            Self::Words => "words",
+            Self::Phrase => "phrase",
+            Self::Start => "start",
+            Self::Alias => "alias",
+            Self::Article => "article",
+            Self::Exact => "exact",
+        }
+    }
+}
+
+/// What somebody asked for, as names are compared with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    key: String,
+    bare: String,
+}
+
+impl Asked {
+    /// What `text` asks for.
+    pub fn of(text: &str) -> Self {
+        let key = key(text);
+        Self { bare: bare(&key), key }
+    }
+
+    /// Its words, in their order.
+    pub fn words(&self) -> impl Iterator<Item = &str> + Clone {
+        self.key.split(' ')
+    }
+
+    /// It, [`bare`].
+    pub fn bare(&self) -> &str {
+        &self.bare
+    }
+
+    /// How well a name fits, which is given by its [`key`].
+    pub fn class(&self, name: &str) -> Option<Class> {
+        let (asked, words): (Vec<&str>, Vec<&str>) = (self.words().collect(), name.split(' ').collect());
+        if self.key.is_empty() || name.is_empty() {
+            None
+        } else if self.key == name {
+            Some(Class::Exact)
+        } else if self.bare == bare(name) {
+            Some(Class::Article)
+        } else if words.starts_with(&asked) {
+            Some(Class::Start)
+        } else if words.windows(asked.len()).any(|row| row == asked) {
+            Some(Class::Phrase)
+        } else if asked.iter().all(|word| words.contains(word)) {
+            Some(Class::Words)
+        } else if asked.iter().all(|word| words.iter().any(|of| is_nearly(word, of))) {
+            Some(Class::Letters)
+        } else {
+            None
+        }
+    }
+
+    /// How many words a name has more; a leading article is none.
+    pub fn extra(&self, name: &str) -> usize {
+        let count = |name| without_article(name).split(' ').count();
+        count(name).saturating_sub(count(&self.key))
     }
 }
 
 /// The `most` names nearest to what was asked for, best first: by class, then fewest further words, then name.
-pub fn near<'a>(query: &str, names: impl IntoIterator<Item = &'a str>, most: usize) -> Vec<&'a str> {
-    let query = fold(query);
+pub fn near<'a>(asked: &str, names: impl IntoIterator<Item = &'a str>, most: usize) -> Vec<&'a str> {
+    let asked = Asked::of(asked);
     let mut found: Vec<_> = names
         .into_iter()
         .filter_map(|name| {
-            let folded = fold(name);
-            let extra = folded.split(' ').count();
-            class(&query, &folded).map(|class| (Reverse(class), extra, name))
+            let key = key(name);
+            asked.class(&key).map(|class| (Reverse(class), asked.extra(&key), name))
         })
         .collect();
     found.sort_unstable();
@@ -88,28 +141,36 @@ pub fn near<'a>(query: &str, names: impl IntoIterator<Item = &'a str>, most: usi
     found.into_iter().take(most).map(|(_, _, name)| name).collect()
 }
 
-/// Without a leading article, and in one piece: "spider man" is "spiderman", "the matrix" is "matrix".
-fn bare(words: &[&str]) -> String {
+/// Whether a folded word is one that names begin with and people leave out.
+pub fn is_article(word: &str) -> bool {
     const ARTICLES: [&str; 21] = [
         "the", "a", "an", "le", "la", "les", "l", "el", "los", "las", "un", "une", "der", "die", "das", "il",
         "lo", "gli", "i", "det", "den",
     ];
-    match words {
-        [first, rest @ ..] if !rest.is_empty() && ARTICLES.contains(first) => rest.concat(),
-        _ => words.concat(),
-    }
+    ARTICLES.contains(&word)
+}
+
+/// A folded name without a leading article, and in one piece: "spider man" is "spiderman", "the matrix" is "matrix".
+pub fn bare(name: &str) -> String {
+    without_article(name).split(' ').collect()
+}
+
+fn without_article(name: &str) -> &str {
+    name.split_once(' ').filter(|(first, _)| is_article(first)).map_or(name, |(_, rest)| rest)
 }
 
 /// Whether a word begins `of`, or is it but for a slip of the hand: a letter wrong, missing, too many, or two
 /// swapped; two slips in a long word.
-fn is_nearly(word: &str, of: &str) -> bool {
+pub fn is_nearly(word: &str, of: &str) -> bool {
     let letters = word.chars().count();
     let slips = match letters {
         0..=3 => 0,
         4..=7 => 1,
         _ => 2,
     };
-    (letters >= 3 && of.starts_with(word)) || (slips > 0 && strsim::osa_distance(word, of) <= slips)
+    (letters >= 3 && of.starts_with(word))
+        // Distances are dear; lengths alone tell most words apart.
+        || (slips > 0 && of.chars().count().abs_diff(letters) <= slips && strsim::osa_distance(word, of) <= slips)
 }
 
 #[cfg(test)]
@@ -169,7 +230,7 @@ mod tests {
             ("sushi", "burger", None),
             ("", "burger", None),
         ] {
-            assert_eq!(class(query, name), expected, "{query} for {name}");
+            assert_eq!(Asked::of(query).class(name), expected, "{query} for {name}");
         }
     }
 

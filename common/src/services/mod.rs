@@ -14,9 +14,12 @@ pub mod just_hungry;
 pub mod laws;
 pub mod matching;
 pub mod money;
+pub mod movies;
+pub mod page;
 pub mod phone;
 pub mod postcode;
 pub mod ratings;
+mod records;
 pub mod text;
 pub mod user_code;
 
@@ -61,7 +64,7 @@ pub struct RestoreError {
 /// # Laws
 /// `apply` is a function of its arguments and the state; `restore(snapshot())` is the same state; equal states
 /// have equal snapshots. [`laws`] checks them for every service.
-pub trait StateMachine: Clone + Sized + Send + 'static {
+pub trait StateMachine: Clone + Sized + Send + Sync + 'static {
     /// What a front end finds out about the world for a command; empty bytes are its default.
     type Facts: Serialize + DeserializeOwned + Default;
     /// What changes the state.
@@ -102,7 +105,7 @@ pub trait StateMachine: Clone + Sized + Send + 'static {
 }
 
 /// A [`StateMachine`] as an engine sees it: bytes in, bytes out.
-pub trait Machine: Send {
+pub trait Machine: Send + Sync {
     /// Runs a command; what cannot be decoded is answered, and changes nothing.
     fn apply(&mut self, applied: Applied, facts: &[u8], payload: &[u8]) -> Bytes;
     /// Answers a query.

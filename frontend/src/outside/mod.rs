@@ -3,24 +3,45 @@
 //! the same command, and no replica ever waits for anybody outside.
 //!
 //! What the door itself refuses (a malformed postcode or telephone number, bytes that are no command) is never
-//! ordered; the caller gets the service's own refusal, word for word as a replica would encode it.
+//! ordered; the caller gets the service's own refusal, word for word as a replica would encode it. A question about
+//! the world, which no replica can answer, it answers itself.
+//!
+//! **Who is asked**, in reading order: [`postcodes`] decides whom, and what is made of their words
+//! (`postcodes_io`, `getthedata`), of what was found out before (`cache`) and of [`data`] of our own, which [`build`]
+//! makes. Each service is an [`api`], which is asked with manners and left alone while it is ill ([`breaker`]);
+//! [`web`] is the one place that speaks HTTP. Nothing a service says is trusted: lengths are cut, texts checked, and a
+//! service that lies can at worst confirm a wrong code.
 
+pub mod api;
+pub mod breaker;
+pub mod build;
+mod cache;
+pub mod data;
+mod getthedata;
 mod phone;
 pub mod postcodes;
+mod postcodes_io;
+#[cfg(test)]
+pub(crate) mod scripted;
+pub mod web;
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use common::clock::Timestamp;
 use common::replication::GroupName;
 use common::services::just_hungry::{
     self,
+    checked::Checked,
     command::{Command, Done, Facts, Verdict},
+    query::{Answer, Query},
     refusal::{Field, Refusal, Why},
 };
 use common::services::phone::Phone;
-use common::services::postcode::INPUT_CHARS_MAX;
 use common::services::{Outcome, decode, encode};
 
-use postcodes::PostcodeCheck;
+use postcodes::Postcodes;
+use web::Web;
 
 /// What to think of a postcode that nobody could confirm, where the client left it to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,37 +53,46 @@ pub enum Policy {
 }
 
 /// Completes commands with facts.
-#[derive(Clone, Debug)]
-pub struct Door<P> {
-    postcodes: P,
+#[derive(Debug)]
+pub struct Door<W> {
+    postcodes: Postcodes<W>,
     policy: Policy,
+}
+
+/// When somebody comes to the door, and how long they can wait there.
+#[derive(Clone, Copy, Debug)]
+pub struct Visit {
+    /// By the wall clock.
+    pub now: Timestamp,
+    /// At most.
+    pub time: Duration,
 }
 
 /// A refusal before ordering: the service's reply, encoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused(pub Bytes);
 
-impl<P: PostcodeCheck> Door<P> {
+impl<W: Web> Door<W> {
     /// A door that asks `postcodes`.
-    pub fn new(postcodes: P, policy: Policy) -> Self {
+    pub fn new(postcodes: Postcodes<W>, policy: Policy) -> Self {
         Self { postcodes, policy }
     }
 
-    /// Finds the facts for a command of `service` that came at `now`; no bytes when it needs none.
+    /// Finds the facts for a command of `service`; no bytes when it needs none.
     ///
     /// # Errors
     /// [`Refused`], when it may not be ordered.
     pub async fn complete(
         &self,
         service: &GroupName,
-        now: Timestamp,
+        visit: Visit,
         payload: &[u8],
     ) -> Result<Bytes, Refused> {
         if service.as_str() != just_hungry::NAME {
             return Ok(Bytes::new());
         }
         let facts = match decode(payload) {
-            Ok(command) => self.food(now, &command).await,
+            Ok(command) => self.food(visit, &command).await,
             Err(_) => Err(Refusal::Malformed),
         };
         match facts {
@@ -73,17 +103,30 @@ impl<P: PostcodeCheck> Door<P> {
         }
     }
 
-    async fn food(&self, now: Timestamp, command: &Command) -> Result<Facts, Refusal> {
+    /// Answers a query of `service` that asks about the world; `None`: it is for a replica.
+    pub async fn answer(&self, service: &GroupName, visit: Visit, payload: &[u8]) -> Option<Bytes> {
+        if service.as_str() != just_hungry::NAME {
+            return None;
+        }
+        let Ok(Query::Postcode { text }) = decode(payload) else { return None };
+        let answer = match self.check(visit, &text).await {
+            Ok(checked) => Answer::Postcode(checked),
+            Err(refusal) => Answer::Refused(refusal),
+        };
+        Some(encode(&answer))
+    }
+
+    async fn food(&self, visit: Visit, command: &Command) -> Result<Facts, Refusal> {
         match command {
             Command::SetDetails { phone, postcode, .. } => Ok(Facts {
                 // The number first: it costs no question to anybody.
                 phone: phone.as_deref().map(stored_phone).transpose()?,
-                verdict: self.verdict(now, postcode.as_deref()).await?,
+                verdict: self.verdict(visit, postcode.as_deref()).await?,
                 strict: false,
             }),
             Command::PlaceOrder { postcode, .. } => Ok(Facts {
                 phone: None,
-                verdict: self.verdict(now, postcode.as_deref()).await?,
+                verdict: self.verdict(visit, postcode.as_deref()).await?,
                 strict: self.policy == Policy::Strict,
             }),
             Command::SetMotd { .. }
@@ -93,12 +136,17 @@ impl<P: PostcodeCheck> Door<P> {
         }
     }
 
-    async fn verdict(&self, now: Timestamp, postcode: Option<&str>) -> Result<Option<Verdict>, Refusal> {
-        let Some(text) = postcode else { return Ok(None) };
-        let Ok(postcode) = text.parse() else {
-            return Err(Refusal::PostcodeMalformed { text: text.chars().take(INPUT_CHARS_MAX).collect() });
-        };
-        self.postcodes.check(postcode, now).await.map(Some)
+    async fn verdict(&self, visit: Visit, postcode: Option<&str>) -> Result<Option<Verdict>, Refusal> {
+        match postcode {
+            Some(text) => self.check(visit, text).await?.verdict().map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// What is known of what somebody typed. Nobody is asked about what cannot be a postcode.
+    async fn check(&self, visit: Visit, text: &str) -> Result<Checked, Refusal> {
+        let postcode = text.parse().map_err(|_| Refusal::postcode_malformed(text))?;
+        Ok(self.postcodes.check(postcode, visit.now, visit.time).await)
     }
 }
 

@@ -1,12 +1,8 @@
-use std::cell::RefCell;
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
-
 use common::services::just_hungry::command::{Delivery, Lines, Reply, Source};
 use common::services::money::Pence;
-use common::services::postcode::Postcode;
+use futures::FutureExt as _;
 
-use super::postcodes::Offline;
+use super::scripted::{Says, World};
 use super::*;
 
 const NOW: Timestamp = Timestamp::from_millis(1_767_268_800_000);
@@ -15,18 +11,19 @@ fn food() -> GroupName {
     just_hungry::NAME.parse().unwrap()
 }
 
-/// Nobody is waited for offline, so one poll is enough.
-fn complete<P: PostcodeCheck>(door: &Door<P>, payload: &[u8]) -> Result<Bytes, Refused> {
-    let food = food();
-    let mut completing = pin!(door.complete(&food, NOW, payload));
-    match completing.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(done) => done,
-        Poll::Pending => panic!("nobody is there to wait for"),
-    }
+const VISIT: Visit = Visit { now: NOW, time: Duration::from_secs(4) };
+
+fn offline() -> Postcodes<World> {
+    Postcodes::offline(None)
+}
+
+/// Nobody is waited for, so one poll is enough.
+fn complete(door: &Door<World>, payload: &[u8]) -> Result<Bytes, Refused> {
+    door.complete(&food(), VISIT, payload).now_or_never().expect("nobody is there to wait for")
 }
 
 fn facts(policy: Policy, command: &Command) -> Result<Facts, Refusal> {
-    match complete(&Door::new(Offline, policy), &encode(command)) {
+    match complete(&Door::new(offline(), policy), &encode(command)) {
         Ok(none) if none.is_empty() => Ok(Facts::default()),
         Ok(facts) => Ok(decode(&facts).unwrap()),
         Err(Refused(reply)) => match decode(&reply).unwrap() {
@@ -70,24 +67,70 @@ fn an_order_with_a_postcode_goes_with_its_verdict() {
     assert!(!facts.strict);
 }
 
+/// Nothing of it is a postcode; some of it would be another address than the one that is meant.
+const NOT_POSTCODES: [&str; 12] = [
+    "",
+    "DH 11",
+    "MA1 1AA",
+    "../../etc/passwd",
+    "?x=1",
+    "#",
+    "%2f",
+    "DH1 3LE/../x",
+    "DH1%203LE",
+    "\0",
+    "🍕",
+    "\u{202e}DH1 3L",
+];
+
 #[test]
 fn a_malformed_postcode_is_never_ordered_and_nobody_is_asked() {
-    struct Asked(RefCell<u32>);
-    impl PostcodeCheck for Asked {
-        async fn check(&self, postcode: Postcode, now: Timestamp) -> Result<Verdict, Refusal> {
-            *self.0.borrow_mut() += 1;
-            Offline.check(postcode, now).await
-        }
-    }
-    let door = Door::new(Asked(RefCell::default()), Policy::Lenient);
-    for text in ["", "DH 11", "MA1 1AA", "../../etc/passwd", &"x".repeat(10_000)] {
+    let world = World::silent();
+    let door = Door::new(world.postcodes(), Policy::Lenient);
+    let long = "DH1 3LE".repeat(2_000);
+    for text in NOT_POSTCODES.into_iter().chain([long.as_str()]) {
         let Err(Refused(reply)) = complete(&door, &encode(&order(Some(text)))) else {
             panic!("{text} was ordered")
         };
-        let text = text.chars().take(16).collect();
-        assert_eq!(decode::<Reply>(&reply), Ok(Reply::Refused(Refusal::PostcodeMalformed { text })));
+        let refusal = Refusal::postcode_malformed(text);
+        assert_eq!(decode::<Reply>(&reply), Ok(Reply::Refused(refusal.clone())));
+        let query = encode(&Query::Postcode { text: text.to_owned() });
+        let answer = door.answer(&food(), VISIT, &query).now_or_never().unwrap().unwrap();
+        assert_eq!(decode(&answer), Ok(Answer::Refused(refusal)));
     }
-    assert_eq!(*door.postcodes.0.borrow(), 0);
+    assert!(world.asked().is_empty());
+}
+
+/// Whatever stands between its letters: one way to ask.
+#[tokio::test]
+async fn t09_what_is_asked_is_the_canonical_code_as_one_segment() {
+    for text in ["DH1/3LE", "dh1?3le", "#DH1 3LE", "..DH13LE", "DH1 3LE\0", "\u{202e}DH1 3LE", "DH1🍕3LE"] {
+        let world = World::new(|_| Says::Page(404, r#"{"error":"Postcode not found"}"#.to_owned()));
+        let door = Door::new(world.postcodes(), Policy::Lenient);
+        door.complete(&food(), VISIT, &encode(&order(Some(text)))).await.unwrap_err();
+        assert_eq!(world.asked(), ["postcodes.io/postcodes/DH1%203LE"], "{text}");
+    }
+}
+
+#[test]
+fn a_question_about_a_postcode_is_the_doors_and_all_others_are_not() {
+    let door = Door::new(offline(), Policy::Lenient);
+    let answer = |query: &Query| {
+        let answer = door.answer(&food(), VISIT, &encode(query)).now_or_never().unwrap();
+        answer.map(|answer| decode::<Answer>(&answer).unwrap())
+    };
+    let Some(Answer::Postcode(checked)) = answer(&Query::Postcode { text: " dh1-3le.".to_owned() }) else {
+        panic!("it is the door's")
+    };
+    assert_eq!(
+        (checked.postcode.as_str(), checked.answer(), checked.checked),
+        ("DH1 3LE", "unconfirmed", NOW)
+    );
+    assert_eq!(answer(&Query::Motd), None);
+    let (movies, nonsense) = ("movies".parse().unwrap(), b"\xff");
+    let postcode = encode(&Query::Postcode { text: "DH1 3LE".to_owned() });
+    assert_eq!(door.answer(&movies, VISIT, &postcode).now_or_never().unwrap(), None);
+    assert_eq!(door.answer(&food(), VISIT, nonsense).now_or_never().unwrap(), None);
 }
 
 #[test]
@@ -106,7 +149,7 @@ fn a_strict_front_end_says_so_beside_an_order_with_and_without_postcode() {
 
 #[test]
 fn a_command_that_needs_no_facts_gets_none() {
-    let door = Door::new(Offline, Policy::Strict);
+    let door = Door::new(offline(), Policy::Strict);
     for command in [Command::CancelOrder { user: "ann".to_owned(), no: 1 }, details(None, None)] {
         assert_eq!(complete(&door, &encode(&command)), Ok(Bytes::new()));
     }
@@ -115,24 +158,18 @@ fn a_command_that_needs_no_facts_gets_none() {
 #[test]
 fn bytes_that_are_no_command_are_refused_and_never_ordered() {
     for payload in [&b""[..], b"\xff", b"GET / HTTP/1.1\r\n\r\n"] {
-        let Err(Refused(reply)) = complete(&Door::new(Offline, Policy::Lenient), payload) else {
+        let Err(Refused(reply)) = complete(&Door::new(offline(), Policy::Lenient), payload) else {
             panic!("{payload:?} was ordered")
         };
         assert_eq!(decode::<Reply>(&reply), Ok(Reply::Refused(Refusal::Malformed)));
     }
 }
 
-#[test]
-fn a_refusal_of_the_one_who_was_asked_is_the_callers_answer() {
-    struct NotThere;
-    impl PostcodeCheck for NotThere {
-        async fn check(&self, postcode: Postcode, _: Timestamp) -> Result<Verdict, Refusal> {
-            Err(Refusal::PostcodeUnknown { postcode, near: vec![] })
-        }
-    }
-    let Err(Refused(reply)) =
-        complete(&Door::new(NotThere, Policy::Lenient), &encode(&order(Some("DH1 9ZZ"))))
-    else {
+#[tokio::test]
+async fn a_refusal_of_the_one_who_was_asked_is_the_callers_answer() {
+    let world = World::new(|_| Says::Page(404, r#"{"error":"Postcode not found"}"#.to_owned()));
+    let door = Door::new(world.postcodes(), Policy::Lenient);
+    let Err(Refused(reply)) = complete(&door, &encode(&order(Some("DH1 9ZZ")))) else {
         panic!("it was ordered")
     };
     let postcode = "DH1 9ZZ".parse().unwrap();

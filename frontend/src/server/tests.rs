@@ -6,6 +6,8 @@ use common::replication::{ConfigVersion, Epoch, GroupConfig, LogIndex, LogPoint}
 use common::rpc::limits::REPLICA;
 use common::rpc::replica::{MemberStatus, OperatorError, Position, Replica};
 use common::rpc::transport::{Route, ServeOptions, serve};
+use common::services::just_hungry::Answer::Postcode;
+use common::services::just_hungry::Query;
 use common::services::just_hungry::command::{Command, Delivery, Facts, Lines, Reply};
 use common::services::just_hungry::refusal::Refusal;
 use common::services::money::Pence;
@@ -18,7 +20,8 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::fixtures::{CLUSTER, food, led_by, name};
 use crate::outside::Policy;
-use crate::outside::postcodes::Offline;
+use crate::outside::postcodes::Postcodes;
+use crate::outside::scripted::{Says, World};
 
 const REQUEST: RequestId = RequestId::from_parts(Timestamp::from_millis(1_767_268_800_000), 0, 7);
 const DONE: LogPoint = LogPoint { epoch: Epoch(1), index: LogIndex(2) };
@@ -118,12 +121,16 @@ async fn nobody() -> Address {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().into()
 }
 
-fn server() -> Rc<Server<Offline>> {
-    Server::new(Courier::new(Clock::start(), CLUSTER, [food()]), Door::new(Offline, Policy::Lenient))
+fn server_in(postcodes: Postcodes<World>) -> Rc<Server<World>> {
+    Server::new(Courier::new(Clock::start(), CLUSTER, [food()]), Door::new(postcodes, Policy::Lenient))
+}
+
+fn server() -> Rc<Server<World>> {
+    server_in(Postcodes::offline(None))
 }
 
 /// A server that knows who leads whom, where.
-fn server_of(record: &GroupConfig, addresses: &[Address]) -> Rc<Server<Offline>> {
+fn server_of(record: &GroupConfig, addresses: &[Address]) -> Rc<Server<World>> {
     let server = server();
     server.courier().learn(record);
     let names: Vec<_> =
@@ -148,7 +155,7 @@ fn soon() -> Context {
     within(FRONTEND, Duration::from_secs(20))
 }
 
-async fn execute(server: &Rc<Server<Offline>>, payload: &Bytes) -> Result<Done, SubmitError> {
+async fn execute(server: &Rc<Server<World>>, payload: &Bytes) -> Result<Done, SubmitError> {
     server.desk().execute(soon(), food(), REQUEST, VectorTimestamp::default(), payload.clone()).await
 }
 
@@ -283,4 +290,31 @@ async fn ready_means_that_every_group_answers_a_read() {
     assert_eq!(server_of(&led_by(1, 1, &[1]), &[primary]).ready().await, Ok(()));
     let line = server().ready().await.unwrap_err();
     assert_eq!(line, "just.hungry does not serve: nobody serves just.hungry");
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_question_about_a_postcode_needs_no_replica() {
+    let server = server();
+    let query = encode(&Query::Postcode { text: "dh13le".to_owned() });
+    let prev = VectorTimestamp::default();
+    let answered = server.desk().query(soon(), food(), prev, Consistency::Linearizable, query).await.unwrap();
+    assert_eq!(answered.position, Position::Log(LogPoint::default()));
+    let Ok(Postcode(checked)) = decode(&answered.answer) else { panic!("{:?}", answered.answer) };
+    assert_eq!(checked.answer(), "unconfirmed");
+}
+
+#[tokio::test(flavor = "local")]
+async fn an_order_whose_postcode_is_asked_about_delays_no_other() {
+    let (primary, mut asked) = replica(Manner::Primary).await;
+    let world = World::new(|_| Says::Hangs);
+    let server = server_in(world.postcodes());
+    server.courier().learn(&led_by(1, 1, &[1]));
+    server.courier().name_places(&[name(1, 1, primary)]);
+    let payload = order("DH1 3LE");
+    let mut waiting = std::pin::pin!(execute(&server, &payload));
+    assert!(waiting.as_mut().now_or_never().is_none());
+    let other = encode(&Command::CancelOrder { user: "ann".to_owned(), no: 1 });
+    assert!(execute(&server, &other).await.is_ok());
+    assert_eq!(asked.recv().await.unwrap().payload, other);
+    assert!(waiting.now_or_never().is_none() && asked.try_recv().is_err(), "it is still at the door");
 }

@@ -22,11 +22,10 @@ use redb::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::batch::{Stored, WriteBatch};
 use super::directory::{Directory, DirectoryError};
 use super::mark::Mark;
 use super::snapshot::{self, Kept, Shelf, Step};
-use crate::passive::{Stored, WriteBatch};
-
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
 
@@ -72,6 +71,14 @@ pub struct Contents {
     pub stored: Stored,
     /// Where the other members listened when last seen: a hint for a start without a name server.
     pub addresses: Vec<SocketAddr>,
+}
+
+impl Contents {
+    /// Whether it holds more than a first entry whose group may never have come to be.
+    pub fn holds_group(&self) -> bool {
+        let Stored { config, snapshot, entries, .. } = &self.stored;
+        config.is_some() || snapshot.is_some() || entries.len() > 1
+    }
 }
 
 /// What stands in a group's file's place.

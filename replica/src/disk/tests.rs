@@ -11,10 +11,11 @@ use common::replication::{
 use redb::{ReadableTable as _, TableDefinition};
 use tokio::sync::mpsc;
 
+use super::batch::Stored;
 use super::directory::{Directory, DirectoryError};
 use super::file::{Found, GroupFile, Identity, Place};
 use super::*;
-use crate::passive::{LogBase, Stored};
+use crate::state::LogBase;
 
 const IDENTITY: Identity =
     Identity { cluster: ClusterId::from_bytes([7; 16]), replica: ReplicaId::from_u128(42) };

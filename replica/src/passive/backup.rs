@@ -7,8 +7,8 @@ use std::sync::Arc;
 use common::replication::{Entry, EntryKind, Epoch, GroupConfig, LogIndex, LogPoint, ReplicaId};
 use common::rpc::peer::{Hello, Message, Reply, ReplyBody, StateHash};
 
-use super::log::LogBase;
 use super::{CLONE_RETURNS, Core, Effect, Fault, MET_MAX, Met, Standing, Waiter};
+use crate::state::LogBase;
 
 /// Up to where the log is now the primary's, to be acknowledged once that is on the disk; else what is said at once.
 pub(super) type Followed = Result<LogIndex, ReplyBody>;
@@ -47,8 +47,8 @@ impl Core {
             }
             Message::Join { me, last, config_version } => Err(self.welcome(me, last.index, config_version)),
             Message::TakeOver { config } => {
-                self.reply(waiter, ReplyBody::Accepted);
-                return self.hear_of(config);
+                self.hear_of(&config);
+                Err(ReplyBody::Accepted)
             }
             Message::HeardPrimary { epoch } => {
                 let heard = self.heard.filter(|_| epoch == self.epoch);
@@ -61,11 +61,11 @@ impl Core {
         }
     }
 
-    /// Somebody told of a configuration newer than ours.
-    pub(super) fn hear_of(&mut self, config: GroupConfig) {
-        let ours = config.group == self.setup.group && config.cluster == self.setup.cluster;
-        if ours && config.version > self.newest_version() && self.standing != Standing::Restored {
-            self.record_read(Some(config));
+    /// Somebody told of a record newer than ours: a reason to ask. It may be one that an operator has replaced, or that
+    /// a name server has granted and lost; the name server's own word alone is followed.
+    pub(super) fn hear_of(&mut self, config: &GroupConfig) {
+        if config.version > self.newest_version() {
+            self.ask_again_at = Some(self.now.at);
         }
     }
 
@@ -90,8 +90,7 @@ impl Core {
             Some(before) => (Some(before.member), 0),
             None => (None, 0),
         };
-        let config_version = hello.config_version;
-        let met = Met { config_version, former, returns, ..Met::new(hello.me, hello.last.index) };
+        let met = Met { former, returns, ..Met::new(hello.me, hello.last.index) };
         self.met.insert(id, met);
         if self.met.len() > MET_MAX {
             // Somebody who is no member, and asks again when it is there.

@@ -20,15 +20,15 @@ const BUSY_RETRY: Duration = Duration::from_millis(20);
 pub(super) struct Reads {
     /// The last round begun.
     pub(super) round: u64,
-    waiting: Vec<Read>,
+    pub(super) waiting: Vec<Read>,
 }
 
 #[derive(Clone, Debug)]
-struct Read {
+pub(super) struct Read {
     waiter: Waiter,
     payload: Bytes,
     /// The first round begun after it came.
-    needs: u64,
+    pub(super) needs: u64,
     since: Moment,
     deadline: Moment,
 }
@@ -90,7 +90,8 @@ impl Core {
     }
 
     fn read(&self, payload: &[u8]) -> Result<Answer, QueryError> {
-        let uncommitted = self.planted(Fault::ReadUncommitted).then(|| self.state_uncommitted());
+        let ahead = || self.state.ahead(&self.log.batch_from(self.committed.next(), usize::MAX));
+        let uncommitted = self.planted(Fault::ReadUncommitted).then(ahead);
         let state = uncommitted.as_ref().unwrap_or(&self.state);
         let answer = state.query(payload).ok_or(QueryError::Behind)?;
         Ok(Answer { answer, position: Position::Log(state.applied()) })

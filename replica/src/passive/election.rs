@@ -145,7 +145,7 @@ impl Core {
     /// Goes on with a candidacy as far as it is due; begins one after long silence.
     pub(super) fn suspect(&mut self) {
         let now = self.now.at;
-        if self.config.as_ref().is_some_and(|config| config.epoch < self.epoch) && self.leading.is_none() {
+        if self.newest_config().is_some_and(|config| config.epoch < self.epoch) && self.leading.is_none() {
             // We met a later epoch than the record that we know.
             self.ask_soon();
         }
@@ -226,7 +226,7 @@ impl Core {
                 let ago = if let Some(ReplyBody::Heard { ago }) = body { ago } else { None };
                 candidacy.heard_by_others |= ago.is_some_and(|ago| ago < SUSPECT_AFTER / 2);
             }
-            (None, Some(ReplyBody::NotPrimary { config: Some(config) })) => self.hear_of(config),
+            (None, Some(ReplyBody::NotPrimary { config: Some(config) })) => self.hear_of(&config),
             (None, _) => {}
         }
     }

@@ -1,7 +1,6 @@
 //! What goes into the core and what comes out of it.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,14 +8,15 @@ use common::clock::{Moment, Timestamp};
 use common::ids::ClusterId;
 use common::names::LogicalName;
 use common::replication::{
-    ConfigVersion, Entry, Epoch, GroupConfig, GroupName, Limits, LogIndex, LogPoint, Member, ReplicaId,
-    RequestId,
+    ConfigVersion, Epoch, GroupConfig, GroupName, Limits, LogIndex, LogPoint, Member, ReplicaId, RequestId,
 };
 use common::rpc::peer::{Hello, Message, Reply};
 use common::rpc::replica::{Answer, Consistency, Done, QueryError, SubmitError};
 use common::services::Served;
 
-use super::{LogBase, Planted, Work, Worked};
+use crate::disk::batch::{Ticket, WriteBatch};
+use crate::planted::Planted;
+use crate::state::{Work, Worked};
 
 /// The time of an event: the monotonic clock for waiting, the wall clock for stamping.
 #[derive(Clone, Copy, Debug)]
@@ -34,10 +34,6 @@ pub struct Waiter(pub u64);
 /// A message under way to a peer; its reply bears the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SendTicket(pub u64);
-
-/// A batch on its way to the disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket(pub u64);
 
 /// What happened.
 #[derive(Clone, Debug)]
@@ -90,6 +86,8 @@ pub enum Event {
     Record(Option<GroupConfig>),
     /// The name server could not be asked, or did not answer: the outcome of a compare-and-set is unknown.
     NoRecord,
+    /// The same, and it says when to ask again.
+    AskAgainIn(Duration),
     /// The name server's record is older than one that we have seen.
     RecordRegressed,
     /// An operator's record of this version stands at the name server.
@@ -173,41 +171,6 @@ pub enum Effect {
     Stopped,
 }
 
-/// What goes to the disk in one transaction, in the order of the fields.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct WriteBatch {
-    /// Remove the entries from here on.
-    pub truncate_from: Option<LogIndex>,
-    /// Remove the entries up to here, and remember what the log now stands on.
-    pub base: Option<LogBase>,
-    /// Add these at the end.
-    pub append: Vec<Arc<Entry>>,
-    /// Choose this snapshot, which the disk was given before, in the place of the one that counted.
-    pub snapshot: Option<Bytes>,
-    /// The newest configuration seen.
-    pub config: Option<GroupConfig>,
-}
-
-impl WriteBatch {
-    /// Whether there is nothing to write.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-/// What was found on the disk.
-#[derive(Debug, Default)]
-pub struct Stored {
-    /// The newest configuration seen.
-    pub config: Option<GroupConfig>,
-    /// The snapshot, as a [`WriteBatch`] gave it.
-    pub snapshot: Option<Bytes>,
-    /// What the log stands on.
-    pub base: LogBase,
-    /// The log.
-    pub entries: Vec<Entry>,
-}
-
 /// Who a replica is, and what it may do.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -227,6 +190,9 @@ pub struct Setup {
     pub first: Option<First>,
     /// When a snapshot is taken.
     pub snapshots: SnapshotAfter,
+    /// Bytes of entries in one append or one disk batch, if more than one: [`BATCH_BYTES`](super::BATCH_BYTES), but in
+    /// tests.
+    pub batch_bytes: usize,
     /// Which rules it breaks: none, but in tests of the tests.
     pub planted: Planted,
 }

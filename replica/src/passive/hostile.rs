@@ -28,6 +28,10 @@ pub(super) fn config(primary: Member) -> GroupConfig {
 }
 
 fn core(snapshots: SnapshotAfter) -> Core {
+    core_that(snapshots, super::Planted::default())
+}
+
+fn core_that(snapshots: SnapshotAfter, planted: super::Planted) -> Core {
     let setup = Setup {
         cluster: ClusterId::from_bytes([7; 16]),
         group: "just.hungry".parse().unwrap(),
@@ -37,7 +41,8 @@ fn core(snapshots: SnapshotAfter) -> Core {
         service: common::services::TABLE[0],
         first: None,
         snapshots,
-        planted: super::Planted::default(),
+        batch_bytes: super::BATCH_BYTES,
+        planted,
     };
     let genesis = Entry::seal(0, LogIndex(1), Epoch(1), Timestamp::from_millis(1), genesis());
     Core::new(now(0), setup, Stored { entries: vec![genesis], ..Stored::default() }).unwrap()
@@ -95,6 +100,23 @@ fn refused(effects: &[Effect]) -> bool {
         matches!(effect, Effect::Reply { reply: Reply { body: ReplyBody::Refused { .. }, .. }, .. })
     };
     effects.iter().any(refusal)
+}
+
+#[test]
+fn who_holds_nothing_but_its_own_first_entry_follows_nobody() {
+    let first = Entry::seal(0, LogIndex(1), Epoch(1), Timestamp::from_millis(1), genesis());
+    let second = || vec![update(&first, Epoch(1), b"another group's")];
+    let mut alone = core(SnapshotAfter::default());
+    assert!(refused(&append(&mut alone, first.point(), second(), 2)));
+    #[cfg(feature = "planted")]
+    {
+        let planted = super::Planted::default().with(super::Fault::GenesisFollows);
+        let mut broken = core_that(SnapshotAfter::default(), planted);
+        assert!(
+            !refused(&append(&mut broken, first.point(), second(), 2)),
+            "the rule is kept, though broken"
+        );
+    }
 }
 
 #[test]

@@ -26,13 +26,13 @@ pub(super) struct Membership {
     /// A learner that counts already, and is let in when it has all.
     pub(super) letting_in: Option<ReplicaId>,
     /// Who was dropped by this primary: how long to wait, and since when it is caught up.
-    dropped: BTreeMap<Member, Rejoin>,
+    pub(super) dropped: BTreeMap<Member, Rejoin>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Rejoin {
+pub(super) struct Rejoin {
     wait: Duration,
-    caught_up: Option<Moment>,
+    pub(super) caught_up: Option<Moment>,
     in_sync_since: Option<Moment>,
 }
 
@@ -171,7 +171,7 @@ impl Membership {
         self.dropped.insert(member, Rejoin { wait, caught_up: None, in_sync_since: None });
     }
 
-    fn may_rejoin(&self, now: Moment, member: Member) -> bool {
+    pub(super) fn may_rejoin(&self, now: Moment, member: Member) -> bool {
         let waited = |rejoin: &Rejoin| rejoin.caught_up.is_some_and(|since| now.since(since) >= rejoin.wait);
         self.dropped.get(&member).is_none_or(waited)
     }

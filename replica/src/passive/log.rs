@@ -5,25 +5,8 @@ use std::sync::Arc;
 
 use common::clock::Timestamp;
 use common::replication::{Entry, EntryKind, Epoch, LogIndex, LogPoint, RequestId};
-use serde::{Deserialize, Serialize};
 
-/// What a log stands on: the last entry that is no longer in it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LogBase {
-    /// Which entry.
-    pub point: LogPoint,
-    /// Its checksum, which the next one's continues.
-    pub crc: u32,
-    /// Its time, before which no later one lies.
-    pub at: Timestamp,
-}
-
-impl LogBase {
-    /// `entry` as a log's base.
-    pub(super) fn of(entry: &Entry) -> Self {
-        Self { point: entry.point(), crc: entry.crc, at: entry.at }
-    }
-}
+use crate::state::LogBase;
 
 /// Entries from the one after the base on, without a gap.
 #[derive(Clone, Debug, Default)]
@@ -82,6 +65,11 @@ impl Log {
 
     pub(super) fn durable(&self) -> LogIndex {
         self.durable
+    }
+
+    /// The last entry that is on the disk, and the last one on its way there.
+    pub(super) fn on_disk(&self) -> (LogIndex, LogIndex) {
+        (self.durable, self.saving)
     }
 
     pub(super) fn get(&self, index: LogIndex) -> Option<&Arc<Entry>> {

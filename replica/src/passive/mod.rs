@@ -8,19 +8,21 @@
 //!
 //! # Reading order
 //! 0. `event`: what goes in and what comes out.
-//! 1. `log`, `request_table`, `state`: what a replica has: entries, replies remembered, the service's state.
+//! 1. `log`: what a replica has. What applying it makes, and how that becomes a snapshot, is a room of its own,
+//!    [`state`](crate::state); what goes to the disk, and is found there, is [`batch`](crate::disk::batch).
 //! 2. `backup`: the epoch rule, and how a log follows its primary's (PacificA §2.1; Raft's `prev` check).
 //! 3. `primary`: admitting, feeding, the commit rule with its barrier (Vertical Paxos II: an epoch is active only
 //!    once its first entry is everywhere).
 //! 4. `in_sync_set`: who must have an entry before it is committed; shrink and expand by compare-and-set.
 //! 5. `confirmation`: linearizable reads without a clock (Ongaro 2014, §6.4).
 //! 6. `election`: suspicion, candidacy (with `heard_primary` in the place of §9.6's pre-vote), boot rule.
-//! 7. `record`: following the group's record; creation; `learner`: joining; `snapshot`: what is made and restored
-//!    beside the core.
+//! 7. `record`: following the group's record; creation; `learner`: joining; `snapshot`: when they are taken, and what
+//!    becomes of one that came.
 //!
 //! # Where we differ
 //! From PacificA: reads are confirmed by the members instead of covered by leases, and a winner keeps its *whole*
-//! log. Its §2.3 reconciliation is the ordinary feeding of logs that differ. From Raft: all in-sync members must have
+//! log. Its §2.3 reconciliation is the ordinary feeding of logs that differ. What a peer says of the record is only a
+//! reason to ask the name server: a record may be one that an operator has overruled. From Raft: all in-sync members must have
 //! an entry, not a majority, so the last one alone can go on; and votes are one compare-and-set at the authority.
 //!
 //! # How it is driven
@@ -34,6 +36,7 @@
 
 mod backup;
 mod confirmation;
+pub mod digest;
 pub mod driver;
 mod election;
 mod event;
@@ -44,38 +47,35 @@ mod hostile;
 mod in_sync_set;
 mod learner;
 mod log;
-pub mod planted;
 mod primary;
 mod record;
-mod request_table;
 #[cfg(test)]
 mod rules;
 #[cfg(test)]
 mod scenarios;
 mod snapshot;
-mod state;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use common::clock::{Moment, Timestamp};
-use common::replication::{ConfigVersion, Entry, EntryKind, Epoch, GroupConfig, LogIndex, Member, ReplicaId};
+use common::replication::{
+    ConfigVersion, Entry, EntryKind, Epoch, GroupConfig, Limits, LogIndex, Member, ReplicaId,
+};
 use common::rpc::peer::{Hello, Message, Reply, ReplyBody, StateHash};
 use common::rpc::replica::{Role, Waits};
 
 use self::election::Suspicion;
-pub use self::event::{
-    Effect, Event, First, Now, Progress, SendTicket, Setup, SnapshotAfter, Stored, Ticket, Waiter, WriteBatch,
-};
+pub use self::event::{Effect, Event, First, Now, Progress, SendTicket, Setup, SnapshotAfter, Waiter};
 use self::learner::Joining;
 use self::log::Log;
-pub use self::log::LogBase;
-pub use self::planted::{Fault, Planted};
 use self::primary::Primary;
-use self::snapshot::{Snapshots, Taken};
-pub use self::snapshot::{Work, Worked};
-use self::state::State;
+use self::snapshot::Snapshots;
+pub use crate::disk::batch::{Stored, Ticket, WriteBatch};
+pub use crate::planted::{Fault, Planted};
+pub use crate::state::{LogBase, Work, Worked};
+use crate::state::{State, Taken};
 
 /// Silence after which a primary drops a peer: below [`SUSPECT_AFTER`], so that a primary that still reaches the
 /// name server wins that race.
@@ -89,7 +89,7 @@ const APPEND_WITHIN: Duration = Duration::from_secs(3);
 /// How long a peer has for what it answers from memory.
 const ASK_WITHIN: Duration = Duration::from_millis(300);
 /// Bytes of entries in one append or one disk batch: small beside a frame, large beside a group commit.
-const BATCH_BYTES_MAX: usize = 512 * 1024;
+pub const BATCH_BYTES: usize = 512 * 1024;
 /// A tick this late, of those due every 100 ms at least, means that this process was stopped, not the others.
 const STALLED: Duration = Duration::from_millis(200);
 /// Peers remembered: more than the members of a group and their former disks that come back in a boot.
@@ -122,7 +122,7 @@ pub struct Core {
     snapshots: Snapshots,
     /// Where the snapshot before it ended: the log is kept from there on, for peers that are a little behind.
     trim_to: LogIndex,
-    /// max(last log epoch, epochs met since).
+    /// max(last log epoch, that of the record on this disk, epochs met since).
     epoch: Epoch,
     /// The last epoch that this boot led: none is led twice.
     led: Epoch,
@@ -170,7 +170,6 @@ pub struct Core {
 struct Met {
     member: Member,
     last: LogIndex,
-    config_version: ConfigVersion,
     /// The process that it was before, and how often the two have changed places.
     former: Option<Member>,
     returns: u32,
@@ -178,7 +177,7 @@ struct Met {
 
 impl Met {
     fn new(member: Member, last: LogIndex) -> Self {
-        Self { member, last, config_version: ConfigVersion(0), former: None, returns: 0 }
+        Self { member, last, former: None, returns: 0 }
     }
 }
 
@@ -221,11 +220,13 @@ impl Core {
             return Err(format!("the snapshot ends at {applied}, the log does not hold that"));
         }
         log.applied(applied.index);
+        // What a record on this disk says was seen at the name server: no primary before it is followed any more.
+        let recorded = stored.config.as_ref().map_or(Epoch(0), |config| config.epoch);
         let forgets = setup.planted.is(Fault::VolatileEpoch);
         let mut core = Self {
             now,
             effects: Vec::new(),
-            epoch: if forgets { Epoch(0) } else { log.last().epoch },
+            epoch: if forgets { Epoch(0) } else { log.last().epoch.max(recorded) },
             led: Epoch(0),
             following: None,
             heard: None,
@@ -320,11 +321,12 @@ impl Core {
             Event::PeerReply { ticket, reply } => self.peer_replied(ticket, reply),
             Event::PeerRefused(member) => self.peer_refused(member),
             Event::Durable(ticket) => self.durable(ticket),
-            Event::Record(_) | Event::NoRecord | Event::RecordRegressed
+            Event::Record(_) | Event::NoRecord | Event::AskAgainIn(_) | Event::RecordRegressed
                 if self.standing == Standing::Restored => {}
             Event::Adopted(version) => self.operator_decided(version),
             Event::Record(record) => self.record_read(record),
             Event::NoRecord => self.ask_again_at = Some(self.now.at + RECORD_RETRY),
+            Event::AskAgainIn(wait) => self.ask_again_at = Some(self.now.at + wait.max(RECORD_RETRY)),
             Event::RecordRegressed => self.stand_aside(Standing::Estranged),
             Event::DiskFull(full) => self.disk_full = full,
             Event::Worked(worked) => self.worked(worked),
@@ -527,7 +529,7 @@ impl Core {
         let mut batch = std::mem::take(&mut self.unsaved);
         if batch.snapshot.is_none() {
             // A snapshot goes with all that it covers: a disk never holds one that reaches beyond its log.
-            let fits = log::fitting(batch.append.iter(), BATCH_BYTES_MAX);
+            let fits = log::fitting(batch.append.iter(), self.setup.batch_bytes);
             self.unsaved.append = batch.append.split_off(fits);
         }
         self.log.saving(batch.append.last().map(|entry| entry.index));
@@ -562,7 +564,8 @@ impl Core {
                 // make this replica differ from the others.
                 Err(why) => panic!("entry {} cannot be applied: {why}", entry.point()),
             };
-            self.decide_by_own();
+            let limits = || self.setup.first.as_ref().map_or_else(Limits::default, |first| first.limits);
+            self.state.decide_by_own(limits, self.now.wall);
             self.answer(entry.point(), &effected);
             if next.0.is_multiple_of(self.setup.snapshots.multiples_of) {
                 self.hashes.push_back(StateHash { at: next, hash: self.state.hash() });

@@ -13,12 +13,11 @@ use common::rpc::replica::{Done, Position, QueryError, SubmitError};
 
 use super::confirmation::Reads;
 use super::in_sync_set::Membership;
-use super::request_table::Admission;
-use super::state::Effected;
 use super::{
-    APPEND_WITHIN, ASK_WITHIN, BATCH_BYTES_MAX, BEACON_EVERY, CLONE_RETURNS, Core, Effect, Fault, MET_MAX,
-    Met, RECORD_RETRY, SendTicket, Waiter,
+    APPEND_WITHIN, ASK_WITHIN, BEACON_EVERY, CLONE_RETURNS, Core, Effect, Fault, MET_MAX, Met, RECORD_RETRY,
+    SendTicket, Waiter,
 };
+use crate::state::{Admission, Effected};
 
 /// What a primary knows beside what every replica knows.
 #[derive(Clone, Debug, Default)]
@@ -29,7 +28,7 @@ pub(super) struct Primary {
     pub(super) open: bool,
     pub(super) peers: BTreeMap<ReplicaId, Peer>,
     sent: BTreeMap<SendTicket, (ReplicaId, Sent)>,
-    waiting: BTreeMap<LogIndex, Vec<Waiting>>,
+    pub(super) waiting: BTreeMap<LogIndex, Vec<Waiting>>,
     pub(super) reads: Reads,
     pub(super) membership: Membership,
     beacon_at: Moment,
@@ -42,13 +41,11 @@ pub(super) struct Primary {
 pub(super) struct Peer {
     /// Its process; `None` until it was met.
     pub(super) boot: Option<Member>,
-    /// The version of the newest record on its disk, as far as known.
-    config_version: ConfigVersion,
     /// The next entry to send.
-    next: LogIndex,
+    pub(super) next: LogIndex,
     /// Its log is ours up to here, and fsynced.
     pub(super) matched: LogIndex,
-    in_flight: usize,
+    pub(super) in_flight: usize,
     /// The snapshot being sent, if it needs one, and where the next piece begins.
     snapshot: Option<(LogPoint, u64)>,
     pub(super) confirmed_round: u64,
@@ -78,7 +75,7 @@ enum Sent {
 
 /// A front end that waits for an entry.
 #[derive(Clone, Copy, Debug)]
-struct Waiting {
+pub(super) struct Waiting {
     waiter: Waiter,
     request: RequestId,
     digest: u64,
@@ -92,8 +89,8 @@ const APPENDS_IN_FLIGHT: usize = 2;
 const UNCOMMITTED_MAX: u64 = 16_384;
 /// When a refused command may come again: a few group commits later.
 const BUSY_RETRY: Duration = Duration::from_millis(20);
-/// One piece of a snapshot.
-const CHUNK_BYTES: usize = 1024 * 1024;
+/// Batches that one piece of a snapshot is as large as: 1 MiB.
+const CHUNK_BATCHES: usize = 2;
 
 impl Peer {
     /// A peer of which nothing is verified. `next`, or where its own log ends, is tried first.
@@ -101,7 +98,7 @@ impl Peer {
         let Some(met) = met else { return Self { next, ..Self::default() } };
         let (boot, next) = (Some(met.member), met.last.next().min(next));
         let cloned = met.returns >= CLONE_RETURNS;
-        Self { boot, next, config_version: met.config_version, cloned, ..Self::default() }
+        Self { boot, next, cloned, ..Self::default() }
     }
 
     fn heard(&mut self) {
@@ -124,7 +121,6 @@ impl Primary {
             self.sent.retain(|_, (to, _)| *to != met.member.id);
             *peer = Peer::new(peer.next, Some(met));
         }
-        peer.config_version = met.config_version;
         peer.retry_at = None;
         peer.heard();
     }
@@ -271,7 +267,8 @@ impl Core {
     fn commit_what_all_have(&mut self) {
         let others = self.others();
         let Some(primary) = &self.leading else { return };
-        let matched = others.iter().map(|id| primary.peers.get(&id).map_or(LogIndex(0), |peer| peer.matched));
+        let asked = others.iter().filter(|_| !self.planted(Fault::AckBeforeBackup));
+        let matched = asked.map(|id| primary.peers.get(&id).map_or(LogIndex(0), |peer| peer.matched));
         let all = matched.fold(self.log.durable(), LogIndex::min);
         let active = all >= primary.barrier || self.planted(Fault::NoBarrierCommitRule);
         if active && all > self.committed {
@@ -334,18 +331,15 @@ impl Core {
 
     /// Sends every peer what it lacks.
     fn feed(&mut self) {
-        let forced = self.config.as_ref().map_or(ConfigVersion(0), |config| config.forced);
-        let feeds_forced = self.planted(Fault::FeedsForced);
         let ackset = self.ackset();
         let Some(primary) = &mut self.leading else { return };
         let mut due = Vec::new();
         for (&id, peer) in &mut primary.peers {
             // Whether it may be fed or not: what was due is not due again.
             peer.retry_at = peer.retry_at.filter(|&at| at > self.now.at);
-            let knows = peer.config_version >= forced || feeds_forced;
             // Whose disk is full is filled no further, but as long as all wait for it.
             let has_room = !peer.full || ackset.contains(id);
-            if knows && has_room && peer.retry_at.is_none() && !peer.refused {
+            if has_room && peer.retry_at.is_none() && !peer.refused {
                 due.push(id);
             }
         }
@@ -368,7 +362,7 @@ impl Core {
             if peer.in_flight >= APPENDS_IN_FLIGHT || (first > self.log.last().index && !ask) {
                 return None;
             }
-            let entries = self.log.batch_from(first, BATCH_BYTES_MAX);
+            let entries = self.log.batch_from(first, self.setup.batch_bytes);
             peer.next = entries.last().map_or(first, |entry| entry.index.next());
             peer.in_flight += 1;
             let message = Message::Append { from, epoch, prev: before.point, entries, committed };
@@ -382,7 +376,7 @@ impl Core {
         let sending = peer.snapshot.filter(|(sending, _)| *sending == last);
         let (_, offset) = *peer.snapshot.insert(sending.unwrap_or((last, 0)));
         let begin = usize::try_from(offset).unwrap_or(usize::MAX).min(taken.bytes.len());
-        let end = (begin + CHUNK_BYTES).min(taken.bytes.len());
+        let end = (begin + CHUNK_BATCHES * self.setup.batch_bytes).min(taken.bytes.len());
         let bytes = taken.bytes.slice(begin..end);
         peer.in_flight += 1;
         let (crc, whole) = (crc32c::crc32c(&bytes), (end == taken.bytes.len()).then_some(taken.crc));
@@ -424,7 +418,8 @@ impl Core {
                 peer.snapshot = None;
             }
             Some(ReplyBody::Nak { hint }) => {
-                peer.next = hint.min(self.log.last().index).max(peer.matched).next();
+                // It only goes back: of two on their way, the later one is refused for the earlier one's sake.
+                peer.next = hint.next().min(peer.next).max(peer.matched.next());
             }
             Some(ReplyBody::Confirmed { round, full }) => {
                 peer.confirmed_round = peer.confirmed_round.max(round);
@@ -447,13 +442,16 @@ impl Core {
         }
     }
 
-    /// Somebody wants to be fed: what it says now counts, not what its hello said.
+    /// Somebody wants to be fed: what it says now counts, not what its hello said. Whose disk does not know of the last
+    /// force-elect may have been given up by it: it is told the record, and asks again or begins anew.
     pub(super) fn welcome(&mut self, me: Member, last: LogIndex, config_version: ConfigVersion) -> ReplyBody {
         let (id, own, next) = (me.id, self.me(), self.log.last().index.next());
         let met = self.met.get(&id).copied().filter(|met| met.member == me);
-        let met = Met { last, config_version, ..met.unwrap_or_else(|| Met::new(me, last)) };
+        let met = Met { last, ..met.unwrap_or_else(|| Met::new(me, last)) };
+        let forced = self.newest_config().map_or(ConfigVersion(0), |config| config.forced);
+        let knows = config_version >= forced || self.planted(Fault::FeedsForced);
         let room = |primary: &Primary| primary.peers.len() < MET_MAX || primary.peers.contains_key(&id);
-        match self.leading.as_mut().filter(|primary| primary.open && id != own && room(primary)) {
+        match self.leading.as_mut().filter(|primary| primary.open && id != own && knows && room(primary)) {
             Some(primary) => {
                 primary.peers.entry(id).or_insert_with(|| Peer::new(next, Some(met)));
                 primary.met(met);

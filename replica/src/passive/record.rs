@@ -52,7 +52,7 @@ impl Core {
         self.pending_cas.take_if(|pending| pending.version <= record.version && record.version >= seen);
         let goes_back = record.version < seen && self.planted(Fault::RegressedRecordAccepted);
         if record.version > seen || goes_back {
-            return self.adopt(record);
+            return self.adopt(&record);
         }
         if same {
             if self.adopting.is_none() && self.standing != Standing::Known {
@@ -82,17 +82,15 @@ impl Core {
         }
     }
 
-    /// A newer record: to the disk with it, and then act on it. Who wins leads at once, since nothing leaves before
-    /// its barrier is on the disk, which goes there with the record. Who is replaced stops at once: a change of ours
-    /// may have stood before this record, and is settled by it, so from now on we do not know whose word we need.
-    fn adopt(&mut self, record: GroupConfig) {
-        let replaced = !self.is_led_from_here(&record);
-        self.take_the_lead(&record);
+    /// A newer record: to the disk with it, and then act on it. Its epoch begins at once. Who wins leads it, since
+    /// nothing leaves before its barrier is on the disk, which goes there with the record. Who is replaced stops: a
+    /// change of ours may have stood before this record, and is settled by it, so from now on we do not know whose word
+    /// we need. And who follows takes nothing more from the primary before: a force-elect may have made that void.
+    fn adopt(&mut self, record: &GroupConfig) {
         self.unsaved.config = Some(record.clone());
-        self.adopting = Some(record);
-        if replaced {
-            self.step_down();
-        }
+        self.adopting = Some(record.clone());
+        self.take_the_lead(record);
+        self.enter(record.epoch);
     }
 
     /// A record is on this disk: act on it.
@@ -218,14 +216,16 @@ impl Core {
         if unsettled || (drains && waited < DRAIN_FOR) {
             return true;
         }
-        // Two whose disks are full would hand it to and fro: first each says whether its disk has room.
-        let known = |peer: &Peer| self.stopping.is_some() || peer.confirmed_at.is_some();
+        // Who has said nothing in this epoch may be no more, and its disk neither; and two whose disks are full would
+        // hand it to and fro, so first each says whether its disk has room.
         let fit = |(id, peer): &(&_, &Peer)| {
-            config.in_sync.contains(**id) && !peer.is_gone(self.now.at) && known(peer)
+            config.in_sync.contains(**id) && !peer.is_gone(self.now.at) && peer.confirmed_at.is_some()
         };
         let successors = primary.peers.iter().filter(fit);
         let advanced = successors.filter_map(|(_, peer)| Some((peer.matched, peer.boot?)));
-        let Some((_, successor)) = advanced.max_by_key(|(matched, _)| *matched) else { return false };
+        let Some((_, successor)) = advanced.max_by_key(|(matched, _)| *matched) else {
+            return self.stopping.is_some() && waited < DRAIN_FOR;
+        };
         let next = config.handed_to(successor);
         self.propose(next);
         true

@@ -274,6 +274,20 @@ fn a_backup_says_that_its_disk_is_full() {
 }
 
 #[test]
+fn a_name_server_that_cannot_store_is_asked_again_when_it_says() {
+    let mut play = primary();
+    play.authority = false;
+    play.full = true;
+    play.pass(Duration::from_millis(500));
+    assert_eq!(play.proposed.len(), 1, "the full one is to be dropped");
+    play.step(Event::AskAgainIn(Duration::from_secs(1)));
+    play.pass(Duration::from_millis(950));
+    assert_eq!(play.proposed.len(), 1);
+    play.pass(Duration::from_millis(100));
+    assert_eq!(play.proposed.len(), 2);
+}
+
+#[test]
 fn a_primary_whose_disk_hangs_while_a_backups_goes_on_hands_over() {
     let mut play = primary();
     play.disk = false;

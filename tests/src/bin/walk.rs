@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use clap::Parser;
+use cluster_tests::passive::hunt::{Hunt, LATE, SOON, at_turn, hunt};
 use cluster_tests::passive::shapes::Shape;
 use cluster_tests::passive::shrink::shrink;
 use cluster_tests::passive::walk::{Start, Walked};
@@ -38,9 +39,12 @@ struct Args {
     /// Breaks each rule in turn, and says how soon that is found.
     #[arg(long)]
     mutations: bool,
-    /// With `--mutations`: seconds for each rule.
-    #[arg(long, default_value_t = 60)]
-    budget_seconds: u64,
+    /// With `--mutations`: only those rules that are found soon, and a few of the others: which, this number says.
+    #[arg(long)]
+    turn: Option<usize>,
+    /// With `--mutations`: seconds for each rule, if its steps are not used up before.
+    #[arg(long)]
+    budget_seconds: Option<u64>,
 }
 
 fn shape(name: &str) -> Result<Shape, String> {
@@ -190,33 +194,51 @@ fn command(start: &Start, plant: &[Fault]) -> String {
 
 /// Breaks each rule in turn. Fails when one is not found that must be, or one is that must not be.
 fn mutations(args: &Args) -> ExitCode {
+    let faults = match args.turn {
+        _ if !args.plant.is_empty() => args.plant.clone(),
+        Some(turn) => at_turn(turn),
+        None => Fault::ALL.to_vec(),
+    };
+    let clock = Clock::start();
+    let begun = clock.now();
     let mut bad = 0;
-    let until =
-        Until { steps: args.steps.unwrap_or(u64::MAX), time: Duration::from_secs(args.budget_seconds) };
-    let faults = if args.plant.is_empty() { Fault::ALL.to_vec() } else { args.plant.clone() };
     for fault in faults {
         let Ok(planted) = planted(&[fault]) else {
             eprintln!("to break rules, build with --features planted");
             return ExitCode::from(2);
         };
-        let shapes = args.shape.map_or(Shape::ALL.to_vec(), |shape| vec![shape]);
-        let walks = walk(&shapes, args.seed.unwrap_or(0), planted, until, args.jobs);
-        let Counts { steps, .. } = walks.counts;
-        let seconds = walks.took.as_secs_f64();
-        match &walks.found {
-            Some((start, walked)) => {
-                let how = walked.broken.as_deref().unwrap_or_default();
-                let how: String = how.chars().take(60).collect();
-                println!(
-                    "{fault:24} {:10} seed {:<7} {steps:>11} steps {seconds:6.1} s  {how}",
-                    start.shape.name(),
-                    start.seed
-                );
+        let (shapes, steps) = match hunt(fault) {
+            Hunt::Soon(shapes) => (shapes, SOON),
+            Hunt::Late(shapes) => (shapes, LATE),
+            Hunt::Never => (&Shape::ALL[..], args.turn.map_or(LATE, |_| SOON)),
+            Hunt::Test(name) => {
+                println!("{fault:24} by cargo test -p replica --features planted --lib {name}");
+                continue;
             }
-            None => println!("{fault:24} survives              {steps:>11} steps {seconds:6.1} s"),
-        }
-        bad += usize::from(walks.found.is_some() != fault.must_be_found());
+        };
+        let shapes = args.shape.map_or(shapes.to_vec(), |shape| vec![shape]);
+        let time = args.budget_seconds.map_or(Duration::MAX, Duration::from_secs);
+        let until = Until { steps: args.steps.unwrap_or(steps), time };
+        bad += usize::from(!hunted(fault, &shapes, planted, until, args));
     }
-    println!("{bad} not as they should be");
+    println!("{bad} not as they should be, in {:.1} s", clock.now().since(begun).as_secs_f64());
     if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Whether a broken rule is found, or is not, as it should be; and by what is wrong because of it.
+fn hunted(fault: Fault, shapes: &[Shape], planted: Planted, until: Until, args: &Args) -> bool {
+    let walks = walk(shapes, args.seed.unwrap_or(0), planted, until, args.jobs);
+    let (steps, seconds) = (walks.counts.steps, walks.took.as_secs_f64());
+    let Some((start, walked)) = &walks.found else {
+        println!("{fault:24} survives              {steps:>11} steps {seconds:6.1} s");
+        return !fault.must_be_found();
+    };
+    let sound = Start { planted: Planted::default(), ..*start }.walk();
+    let how = match &sound.broken {
+        Some(_) => "the same walk is red with the rule kept".to_owned(),
+        None => walked.broken.iter().flat_map(|how| how.chars()).take(60).collect(),
+    };
+    let (shape, seed) = (start.shape.name(), start.seed);
+    println!("{fault:24} {shape:10} seed {seed:<7} {steps:>11} steps {seconds:6.1} s  {how}");
+    fault.must_be_found() && sound.broken.is_none()
 }

@@ -55,7 +55,8 @@ impl Network {
     pub fn place(&self, name: &str) -> Place {
         let ip = IpAddr::V4(self.hosts[name]);
         let through = ["nsenter".to_owned(), format!("--net=/run/netns/{name}"), "--".to_owned()];
-        Place { ip, around: Around { through: through.into(), ..Around::default() }, data: None }
+        let around = Around { through: through.into(), ..Around::default() };
+        Place { ip, around, ..Place::default() }
     }
 
     /// Lets nothing through from `from` to `to` any more; the other way goes on.

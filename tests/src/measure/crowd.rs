@@ -11,10 +11,10 @@ use anyhow::{Result, anyhow, bail, ensure};
 use bytes::Bytes;
 use common::clock::{Clock, Moment};
 use common::ids::ClusterId;
-use common::replication::{RequestId, RequestIdSource, VectorTimestamp};
+use common::replication::{Epoch, RequestId, RequestIdSource, VectorTimestamp};
 use common::rpc::frontend::FrontendClient;
 use common::rpc::limits::{Contract, FRONTEND, REPLICA};
-use common::rpc::replica::{Done, ReplicaClient, SubmitError};
+use common::rpc::replica::{Done, Position, ReplicaClient, SubmitError};
 use common::rpc::transport::{Reconnecting, within};
 use common::services::encode;
 use common::services::just_hungry::NAME;
@@ -53,6 +53,8 @@ pub struct Placed {
     pub begun: Moment,
     /// By the crowd's clock.
     pub ended: Moment,
+    /// The epoch in which it was acknowledged.
+    pub epoch: Epoch,
 }
 
 /// Customers at work, on a thread of their own.
@@ -83,8 +85,8 @@ impl Crowd {
                         let user = format!("customer {number}.{}", orders.len() as u64 % USERS);
                         let id = ids.next(Clock::wall(), rand::random());
                         let begun = clock.now();
-                        line.place(id, &user).await?;
-                        orders.push(Placed { begun, ended: clock.now() });
+                        let epoch = line.place(id, &user).await?;
+                        orders.push(Placed { begun, ended: clock.now(), epoch });
                         placed.fetch_add(1, Ordering::Relaxed);
                         if !pause.is_zero() {
                             tokio::time::sleep(pause).await;
@@ -165,6 +167,12 @@ pub fn silence(placed: &[Placed], from: Moment, to: Moment) -> Duration {
     longest
 }
 
+/// The first acknowledgement in a later epoch than what was acknowledged by `at`; `None`: there is none.
+pub fn next_epoch(placed: &[Placed], at: Moment) -> Option<Moment> {
+    let before = placed.iter().take_while(|placed| placed.ended <= at).map(|placed| placed.epoch).max()?;
+    placed.iter().find(|placed| placed.epoch > before).map(|placed| placed.ended)
+}
+
 /// Puts the one thing that is sold on the menu.
 ///
 /// # Errors
@@ -173,7 +181,7 @@ pub fn open_shop(door: Door) -> Result<()> {
     let product = Product { name: ITEM.into(), price: Pence::new(199), stock: Stock::Unlimited };
     let id = RequestIdSource::default().next(Clock::wall(), rand::random());
     let command = Command::SetCatalogue { products: vec![product] };
-    run(async { Line::to(door).execute(id, Bytes::new(), encode(&command)).await })
+    run(async { Line::to(door).execute(id, Bytes::new(), encode(&command)).await.map(drop) })
 }
 
 /// Waits, on a runtime of its own.
@@ -216,7 +224,7 @@ impl Line {
         }
     }
 
-    async fn place(&self, id: RequestId, user: &str) -> Result<()> {
+    async fn place(&self, id: RequestId, user: &str) -> Result<Epoch> {
         let lines = Lines::Given(vec![Item { item: ITEM.into(), qty: 1 }]);
         let (postcode, tip) = ("DH1 3LE", Pence::ZERO);
         let command = Command::PlaceOrder {
@@ -239,8 +247,8 @@ impl Line {
         self.execute(id, facts, encode(&command)).await
     }
 
-    /// Sends a command until it is acknowledged.
-    async fn execute(&self, id: RequestId, facts: Bytes, payload: Bytes) -> Result<()> {
+    /// Sends a command until it is acknowledged, and says in which epoch that was.
+    async fn execute(&self, id: RequestId, facts: Bytes, payload: Bytes) -> Result<Epoch> {
         let clock = Clock::start();
         let service = || NAME.parse().expect("a service of ours has a good name");
         let mut last = String::new();
@@ -256,7 +264,10 @@ impl Line {
                 }
             };
             last = match answer {
-                Ok(Ok(_)) => return Ok(()),
+                Ok(Ok(done)) => {
+                    let Position::Log(at) = done.position;
+                    return Ok(at.epoch);
+                }
                 Ok(Err(error @ (SubmitError::Reused | SubmitError::Expired { .. }))) => bail!("{error}"),
                 Ok(Err(error)) => error.to_string(),
                 Err(error) => error.to_string(),
@@ -274,12 +285,14 @@ mod tests {
     #[test]
     fn silence_counts_from_the_beginning_to_the_end() {
         let at = |ms: u64| Moment::ORIGIN + Duration::from_millis(ms);
-        let placed = |ended: u64| Placed { begun: Moment::ORIGIN, ended: at(ended) };
-        let all = [10, 20, 55, 60].map(placed);
+        let placed = |ended: u64, epoch: u64| Placed { begun: at(0), ended: at(ended), epoch: Epoch(epoch) };
+        let all = [placed(10, 1), placed(20, 1), placed(55, 2), placed(60, 2)];
         let silence = |from: u64, to: u64| silence(&all, at(from), at(to)).as_millis();
         assert_eq!(silence(0, 60), 35);
         assert_eq!(silence(20, 50), 30);
         assert_eq!(silence(55, 100), 40);
         assert_eq!(silence(0, 20), 10);
+        assert_eq!(next_epoch(&all, at(15)), Some(at(55)));
+        assert_eq!(next_epoch(&all, at(55)), None, "no later epoch was seen");
     }
 }

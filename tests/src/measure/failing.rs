@@ -6,13 +6,15 @@ use anyhow::{Context as _, Result};
 use common::clock::Moment;
 use rustix::process::Signal;
 
-use super::crowd::{Crowd, Door, open_shop, silence, wait};
+use super::crowd::{Crowd, Door, Placed, next_epoch, open_shop, silence, wait};
 use super::{Spread, figure};
 use crate::cluster::{Cluster, Options};
 
-/// Customers who order while it happens.
-const CUSTOMERS: usize = 8;
-/// What happens is looked at for so long: by then whoever suspects anybody has acted.
+/// Customers who order while it happens, and how long each waits between two orders: hundreds of blows should not
+/// end in a group of millions of orders.
+const CUSTOMERS: usize = 16;
+const PAUSE: Duration = Duration::from_millis(10);
+/// What happens is looked at for so long, before and afterwards: by then whoever suspects anybody has acted.
 const WATCHED: Duration = Duration::from_secs(2);
 
 /// What happens to a process.
@@ -23,13 +25,25 @@ enum Blow {
     Pause,
 }
 
+/// To whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Victim {
+    Primary,
+    Backup,
+}
+
 /// `kill -9` of the primary.
 ///
 /// # Errors
 /// When the cluster does not recover.
 pub fn fail_over(times: u32) -> Result<()> {
-    let silences = strike(times, Blow::Kill, true)?;
-    figure(format!("kill -9 of the primary, {times} times: silence"), Spread::of(silences));
+    let Struck { placed, at } = strike(times, Blow::Kill, Victim::Primary)?;
+    let next = |&at: &Moment| Ok(next_epoch(&placed, at).context("nobody took over")?.since(at));
+    let waits: Vec<Duration> = at.iter().map(next).collect::<Result<_>>()?;
+    figure(
+        format!("kill -9 of the primary, {times} times: until the next primary acknowledges"),
+        Spread::of(waits),
+    );
     Ok(())
 }
 
@@ -38,8 +52,17 @@ pub fn fail_over(times: u32) -> Result<()> {
 /// # Errors
 /// When the cluster does not recover.
 pub fn hand_over(times: u32) -> Result<()> {
-    let silences = strike(times, Blow::Stop, true)?;
-    figure(format!("SIGTERM to the primary, {times} times: silence"), Spread::of(silences));
+    let Struck { placed, at } = strike(times, Blow::Stop, Victim::Primary)?;
+    let stall = |&at: &Moment| {
+        let next = next_epoch(&placed, at).context("nobody took over")?;
+        Ok(silence(&placed, at, next))
+    };
+    let stalls: Vec<Duration> = at.iter().map(stall).collect::<Result<_>>()?;
+    figure(
+        format!("SIGTERM to the primary, {times} times: silence until the next one acknowledges"),
+        Spread::of(stalls),
+    );
+    figure("    in as long a time before each", calm(&placed, &at));
     Ok(())
 }
 
@@ -48,28 +71,46 @@ pub fn hand_over(times: u32) -> Result<()> {
 /// # Errors
 /// When the cluster does not recover.
 pub fn dead_backup(times: u32) -> Result<()> {
-    let silences = strike(times, Blow::Kill, false)?;
-    figure(format!("kill -9 of a backup, {times} times: silence"), Spread::of(silences));
-    let silences = strike(times, Blow::Pause, false)?;
-    figure(format!("SIGSTOP of a backup, {times} times: silence"), Spread::of(silences));
+    for (what, blow) in [("kill -9", Blow::Kill), ("SIGSTOP", Blow::Pause)] {
+        let Struck { placed, at } = strike(times, blow, Victim::Backup)?;
+        let silences = at.iter().map(|&at| silence(&placed, at, at + WATCHED));
+        figure(
+            format!("{what} of a backup, {times} times: longest silence in the 2 s after"),
+            Spread::of(silences),
+        );
+        figure("    in the 2 s before", calm(&placed, &at));
+    }
     Ok(())
 }
 
-/// The longest silences after each blow, with customers at work all the time.
-fn strike(times: u32, blow: Blow, at_the_primary: bool) -> Result<Vec<Duration>> {
+/// The longest silences while nothing happened: what the machine does to any wait.
+fn calm(placed: &[Placed], at: &[Moment]) -> Spread {
+    let before = |&at: &Moment| {
+        let since = Moment::ORIGIN + at.since_origin().saturating_sub(WATCHED);
+        silence(placed, since, at)
+    };
+    Spread::of(at.iter().map(before))
+}
+
+/// When each blow fell, and what customers saw all the while.
+struct Struck {
+    placed: Vec<Placed>,
+    at: Vec<Moment>,
+}
+
+fn strike(times: u32, blow: Blow, victim: Victim) -> Result<Struck> {
     let mut cluster = Cluster::start(Options::default())?;
     let door = Door::FrontEnd(cluster.front_ends[0].address());
     open_shop(door)?;
-    let crowd = Crowd::start(door, CUSTOMERS, Duration::ZERO, u64::MAX);
+    let crowd = Crowd::start(door, CUSTOMERS, PAUSE, u64::MAX);
     let clock = crowd.clock();
-    let mut struck: Vec<Moment> = Vec::new();
+    let mut at: Vec<Moment> = Vec::new();
     for _ in 0..times {
-        // Everybody is at it.
-        crowd.await_acknowledged(20 * CUSTOMERS as u64)?;
+        wait(WATCHED)?;
         let primary = cluster.primary()?;
         let count = cluster.replicas.len();
-        let target = if at_the_primary { primary } else { (primary + 1) % count };
-        struck.push(clock.now());
+        let target = if victim == Victim::Primary { primary } else { (primary + 1) % count };
+        at.push(clock.now());
         let process = &mut cluster.replicas[target];
         match blow {
             Blow::Kill => process.kill()?,
@@ -88,6 +129,5 @@ fn strike(times: u32, blow: Blow, at_the_primary: bool) -> Result<Vec<Duration>>
         }
         cluster.await_whole(count).context("after a blow")?;
     }
-    let placed = crowd.stop()?;
-    Ok(struck.into_iter().map(|at| silence(&placed, at, at + WATCHED)).collect())
+    Ok(Struck { placed: crowd.stop()?, at })
 }

@@ -16,6 +16,8 @@ pub enum Act {
     GiveUp(Lane),
     /// A batch reaches the disk.
     Write(u8),
+    /// A batch does not: the disk fails, and the process ends.
+    Fail(u8),
     /// What a replica has to do beside its core is done; `true`: it is given up.
     Work(u8, bool),
     /// Time passes for one replica, so many milliseconds.
@@ -91,6 +93,7 @@ impl fmt::Display for Act {
             Self::Repeat(lane) => write!(f, "repeat {lane}"),
             Self::GiveUp(lane) => write!(f, "give up waiting for {lane}"),
             Self::Write(n) => write!(f, "r{n} has written"),
+            Self::Fail(n) => write!(f, "r{n}'s disk fails"),
             Self::Work(n, false) => write!(f, "r{n} has worked"),
             Self::Work(n, true) => write!(f, "r{n} gives its work up"),
             Self::Pass(n, ms) => write!(f, "r{n} waits {ms} ms"),

@@ -61,7 +61,12 @@ impl Authority {
         if let Some(record) = &self.record {
             record.allows(Proposer::Operator, &next)?;
         }
+        let forced = next.forced == next.version;
         self.put(next);
+        if forced {
+            // To forget a force-elect is to lose what it was for: nothing is promised then.
+            self.past.clear();
+        }
         self.fallen_back = false;
         Ok(())
     }

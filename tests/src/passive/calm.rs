@@ -14,6 +14,8 @@ use super::world::World;
 const UPDATE_WITHIN: Duration = Duration::from_secs(2 + 16 * 3);
 /// For all to be in sync: also the longest wait of one who was dropped again and again, twice.
 const WHOLE_WITHIN: Duration = Duration::from_secs(50 + 2 * 60);
+/// What somebody began to believe before all was well may still have its way: a candidate waits its turn that long.
+const SETTLES_IN: Duration = Duration::from_secs(2);
 /// How long the primary must then stay.
 const STAYS_FOR: Duration = Duration::from_mins(1);
 /// A client's next try.
@@ -34,9 +36,25 @@ impl World {
         self.calm = false;
     }
 
+    /// In calm still, a replica dies and is dropped.
+    #[cfg(feature = "model")]
+    pub(super) fn form_without(&mut self, n: usize) {
+        self.calm = true;
+        self.crash(n, true);
+        let size = self.nodes.len();
+        let dropped = |world: &Self| {
+            let dropped = world.authority.record().is_some_and(|record| record.in_sync.len() + 1 == size);
+            dropped && world.leader().is_some_and(|n| world.has_committed_all(n))
+        };
+        if !self.until(WHOLE_WITHIN, dropped) {
+            self.breach(format!("I16: r{n} is gone, and is not dropped"));
+        }
+        self.calm = false;
+    }
+
     /// Everything heals; what must happen then?
     pub(super) fn end_well(&mut self, ending: Ending) {
-        if ending == Ending::Open || self.broken.is_some() || !self.can_end_well() {
+        if ending == Ending::Open || self.broken.is_some() {
             return;
         }
         self.story.tell(|| format!("everything heals: {ending:?}"));
@@ -45,6 +63,19 @@ impl World {
             self.perform(Step { act: Act::Adopt, together: false });
         }
         self.be_calm();
+        self.quiet();
+        if self.clones_told > 0 {
+            // A person does as told, and sees that each disk has one process.
+            for n in 0..self.nodes.len() {
+                self.crash(n, true);
+            }
+            self.be_calm();
+            self.quiet();
+        }
+        // What was still on its way may have named one whose disk is no more.
+        if !self.can_end_well() {
+            return;
+        }
         if ending == Ending::One {
             self.leave_one();
         }
@@ -75,6 +106,7 @@ impl World {
     }
 
     fn end_whole(&mut self) {
+        self.let_pass(SETTLES_IN);
         let size = self.nodes.len();
         let whole = |world: &Self| {
             world.authority.record().is_some_and(|record| record.in_sync.len() == size)
@@ -85,8 +117,7 @@ impl World {
             return self.breach(how);
         }
         let epoch = self.authority.record().map(|record| record.epoch);
-        let stays_until = self.nodes[0].now + STAYS_FOR;
-        self.until(STAYS_FOR * 2, |world| world.nodes[0].now >= stays_until);
+        self.let_pass(STAYS_FOR);
         if self.authority.record().map(|record| record.epoch) != epoch {
             self.breach(format!("I16: all is well, and the primary changes: {}", self.states()));
         }
@@ -146,6 +177,10 @@ impl World {
                 self.crash(n, true);
             }
         }
+    }
+
+    fn let_pass(&mut self, time: Duration) {
+        self.until(time, |_| false);
     }
 
     fn until(&mut self, within: Duration, done: impl Fn(&Self) -> bool) -> bool {

@@ -50,6 +50,11 @@ impl Disk {
         }
     }
 
+    /// Whether the first entry continues what the log stands on; the others were seen to follow.
+    pub fn is_whole(&self) -> bool {
+        self.entries.front().is_none_or(|first| first.follows(self.base.crc))
+    }
+
     /// The last entry.
     pub fn last(&self) -> LogPoint {
         self.entries.back().map_or(self.base.point, |entry| entry.point())

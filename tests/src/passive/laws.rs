@@ -1,7 +1,9 @@
 //! What must always hold, judged from outside: by what disks hold, what is sent and what is answered. The numbers are
 //! those of the invariants in the engine's specification.
 
-use common::replication::{ConfigVersion, GroupConfig, LogIndex, Member};
+use std::sync::Arc;
+
+use common::replication::{ConfigVersion, Entry, GroupConfig, LogIndex, Member};
 use common::rpc::peer::Message;
 use common::rpc::replica::{Answer, Done, Position, QueryError, Role, SubmitError};
 use replica::passive::{Waiter, WriteBatch};
@@ -22,15 +24,16 @@ impl World {
 
     /// A core has taken something in: where is it now?
     pub(super) fn stepped(&mut self, n: usize) {
-        let node = &mut self.nodes[n];
+        let node = &self.nodes[n];
         let Some(core) = &node.core else { return };
         let progress = core.progress();
         let (committed, applied) = (node.committed, node.applied);
         if progress.committed == committed && progress.applied == applied {
             return;
         }
-        (node.committed, node.applied) = (progress.committed, progress.applied);
         let leads = core.role() == Role::Primary;
+        let node = &mut self.nodes[n];
+        (node.committed, node.applied) = (progress.committed, progress.applied);
         if progress.committed < committed {
             return self.breach(format!("I4: r{n} committed {}, after {committed}", progress.committed));
         }
@@ -38,15 +41,16 @@ impl World {
             if self.settled || !leads {
                 return;
             }
-            let disk = &self.nodes[n].disk;
+            let (disk, trimmed) = (&self.nodes[n].disk, self.trimmed_from(n));
             if !self.is_of_regime(n) {
                 // What the others had may have reached the one elected meanwhile.
-                if self.witness.is_held_by(disk) && self.witness.extend(disk, progress.committed).is_err() {
+                let held = self.witness.is_held_by(disk);
+                if held && self.witness.extend(&trimmed, disk, progress.committed).is_err() {
                     self.breach(format!("r{n} committed what is not on its disk"));
                 }
                 return;
             }
-            self.witness.keep_what_is_on(disk);
+            self.witness.begin_again_with(&trimmed, disk);
             self.settled = true;
             self.shown = self.shown.min(self.witness.last());
         }
@@ -55,7 +59,7 @@ impl World {
                 let (said, known) = (progress.committed, self.witness.last());
                 return self.breach(format!("I4: r{n} follows and has committed {said}, {known} is"));
             }
-            if let Err(why) = self.witness.extend(&self.nodes[n].disk, progress.committed) {
+            if let Err(why) = self.witness.extend(&[], &self.nodes[n].disk, progress.committed) {
                 return self.breach(format!("I4: r{n} commits {}: {why}", progress.committed));
             }
             if self.witness.epoch_at(progress.committed) != Some(progress.epoch) {
@@ -95,14 +99,20 @@ impl World {
         }
     }
 
+    /// Whether the record says that this disk has all that is committed. One outside the set may have some of it by
+    /// chance, from a primary that did not live to commit it, and may lose that again to another.
+    fn is_in_sync(&self, n: usize) -> bool {
+        let recorded =
+            self.authority.record().is_some_and(|record| record.in_sync.contains(self.nodes[n].id));
+        recorded && !self.authority.has_fallen_back()
+    }
+
     /// Something was written to a disk, or was lost from it.
     pub(super) fn disk_changed(&mut self, n: usize) {
-        let id = self.nodes[n].id;
-        if self.settled
-            && !self.authority.has_fallen_back()
-            && self.authority.record().is_some_and(|record| record.in_sync.contains(id))
-            && !self.witness.is_held_by(&self.nodes[n].disk)
-        {
+        if !self.nodes[n].disk.is_whole() {
+            return self.breach(format!("I3: on r{n}'s disk the log does not continue what it stands on"));
+        }
+        if self.settled && self.is_in_sync(n) && !self.witness.is_held_by(&self.nodes[n].disk) {
             let upto = self.witness.last();
             self.breach(format!("I1: r{n} is in sync and has no longer all of the {upto} committed entries"));
         }
@@ -161,30 +171,20 @@ impl World {
 
     /// I3, I8: what a disk is given, and what is taken from it.
     pub(super) fn judge_batch(&mut self, n: usize, batch: &WriteBatch) {
-        if let Some(from) = batch.truncate_from
-            && batch.snapshot.is_none()
-            && self.counts(n)
-            && self.witness.has_at(&self.nodes[n].disk, from)
-        {
-            let committed = self.witness.last();
-            return self.breach(format!("I8: r{n} truncates from {from}, {committed} is committed"));
-        }
+        self.judge_truncation(n, batch);
         for entry in &batch.append {
             let at = usize::try_from(entry.index.0).unwrap_or(usize::MAX);
-            // Of Genesis entries, each that may create the group makes its own.
-            if at < 2 {
-                continue;
-            }
             if self.written.len() <= at {
                 self.written.resize_with(at + 1, Vec::new);
             }
-            match self.written[at].iter().find(|(epoch, _)| *epoch == entry.epoch) {
-                Some((_, crc)) if *crc == entry.crc => {}
-                Some(_) => {
-                    let point = entry.point();
-                    return self.breach(format!("I3: r{n} has another entry {point} than somebody else"));
-                }
-                None => self.written[at].push((entry.epoch, entry.crc)),
+            // Of Genesis entries, each that may create the group makes its own.
+            let other = |known: &Arc<Entry>| at > 1 && known.epoch == entry.epoch && known.crc != entry.crc;
+            if self.written[at].iter().any(other) {
+                let point = entry.point();
+                return self.breach(format!("I3: r{n} has another entry {point} than somebody else"));
+            }
+            if self.written[at].iter().all(|known| known.crc != entry.crc) {
+                self.written[at].push(entry.clone());
             }
         }
         let config = batch.config.as_ref().map_or(ConfigVersion(0), |config| config.version);
@@ -193,6 +193,38 @@ impl World {
             self.breach(format!("I7: r{n} takes record {config}, after {known}"));
         }
         self.nodes[n].version = known.max(config);
+    }
+
+    /// I8: what a replica knows to be committed, and has on its disk, stays there; on the disk of a member of the
+    /// recorded set, so does all that anybody knows to be.
+    fn judge_truncation(&mut self, n: usize, batch: &WriteBatch) {
+        let Some(from) = batch.truncate_from.filter(|_| batch.snapshot.is_none() && self.counts(n)) else {
+            return;
+        };
+        let (disk, own, all) = (&self.nodes[n].disk, self.nodes[n].committed, self.witness.last());
+        let kept = if self.is_in_sync(n) { all } else { own }.min(disk.last().index);
+        // Two truncations may have become one batch, and the second brings back what the first took.
+        let again = batch.append.iter().any(|entry| disk.crc_at(kept) == Some(entry.crc));
+        if from <= kept && !again && self.witness.holds(disk, kept) {
+            self.breach(format!("I8: r{n} truncates from {from}, knows {own} to be committed, {all} is"));
+        }
+    }
+
+    /// What this disk's log stands on: each entry was written somewhere once, and continues the one before.
+    fn trimmed_from(&self, n: usize) -> Vec<Arc<Entry>> {
+        let mut trimmed: Vec<Arc<Entry>> = Vec::new();
+        let base = self.nodes[n].disk.base();
+        let upto = usize::try_from(base.point.index.0).unwrap_or(usize::MAX);
+        for known in self.written.iter().take(upto + 1).skip(1).rev() {
+            let is_next = |entry: &&Arc<Entry>| match trimmed.last() {
+                Some(after) => after.follows(entry.crc),
+                None => entry.crc == base.crc,
+            };
+            let next = known.iter().find(is_next).expect("what a snapshot holds was on a disk before");
+            trimmed.push(next.clone());
+        }
+        trimmed.reverse();
+        trimmed
     }
 
     fn led_from_here_on(&mut self, n: usize, what: &str) -> bool {
@@ -250,15 +282,11 @@ impl World {
         if !self.led_from_here_on(n, "an update") {
             return;
         }
-        let disks = self.nodes.iter().filter(|node| self.witness.holds(&node.disk, ran.at)).count();
-        // What a disk had that exists no more, nobody can see.
-        let gone = self
-            .authority
-            .record()
-            .map_or(0, |record| record.in_sync.iter().filter(|id| self.place_of(*id).is_none()).count());
-        let disks = disks + gone;
+        // It lay on so many, of which some may have been replaced since.
+        let disks = self.nodes.iter().map(|node| &node.disk).chain(&self.replaced);
+        let disks = disks.filter(|disk| self.witness.holds(disk, ran.at)).count();
         if disks < usize::from(self.plan.min_in_sync) {
-            return self.breach(format!("I14: {request} was answered and is on {disks} disks"));
+            return self.breach(format!("I14: {request} was answered and lay on {disks} disks"));
         }
         self.counts.acknowledged += 1;
         self.shown = self.shown.max(ran.at);
@@ -268,8 +296,9 @@ impl World {
     pub(super) fn judge_read(&mut self, n: usize, waiter: Waiter, result: Result<Answer, QueryError>) {
         let at = usize::try_from(waiter.0).unwrap_or(usize::MAX);
         let Some(Call::Read { after, stale, regime }) = self.calls.get(at).copied() else {
-            return self.breach(format!("r{n} answers a read that nobody sent"));
+            return self.breach(format!("r{n} answers a read that nobody sent, or twice"));
         };
+        self.calls[at] = Call::Over;
         let Ok(Answer { answer, position: Position::Log(at) }) = result else { return };
         if regime != self.regime || !self.counts(n) {
             return;

@@ -4,7 +4,8 @@
 //!
 //! Reading order: [`act`], what can happen · [`shapes`], how often · [`world`], and how · `laws`, what must always
 //! hold, by what the [`witness`] knows · `calm`, what must happen in the end · [`walk`] · [`shrink`], how a failure
-//! becomes a short story.
+//! becomes a short story · [`hunt`], which walks find which broken rule · `model`, every state of a small group instead
+//! of one walk after another.
 //!
 //! No step waits for anything, and every clock stands until a step moves it: nothing here depends on how fast the
 //! machine is. One seed, one walk, on every machine.
@@ -14,10 +15,14 @@ pub mod authority;
 mod calm;
 pub mod chance;
 pub mod disk;
+pub mod hunt;
 mod laws;
 pub mod ledger;
+#[cfg(feature = "model")]
+pub mod model;
 pub mod network;
 pub mod shapes;
+pub mod shared;
 pub mod shrink;
 pub mod story;
 pub mod walk;

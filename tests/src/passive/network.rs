@@ -86,6 +86,11 @@ impl Network {
         Self { lanes: vec![VecDeque::new(); PLACES * PLACES], busy: 0, len: 0 }
     }
 
+    /// The number of the way from here to there.
+    pub const fn way(from: usize, to: usize) -> usize {
+        from * PLACES + to
+    }
+
     /// How much is on its way.
     pub fn len(&self) -> usize {
         self.len
@@ -98,7 +103,7 @@ impl Network {
 
     /// Sends.
     pub fn push(&mut self, from: usize, to: usize, flying: Flying) {
-        let lane = from * PLACES + to;
+        let lane = Self::way(from, to);
         self.lanes[lane].push_back(flying);
         self.busy |= 1 << lane;
         self.len += 1;
@@ -106,7 +111,7 @@ impl Network {
 
     /// Takes the `nth` of a lane, or the last one.
     pub fn take(&mut self, from: usize, to: usize, nth: usize) -> Option<Flying> {
-        let lane = from * PLACES + to;
+        let lane = Self::way(from, to);
         let queue = &mut self.lanes[lane];
         let nth = nth.min(queue.len().checked_sub(1)?);
         let flying = if nth == 0 { queue.pop_front() } else { queue.remove(nth) };
@@ -119,7 +124,7 @@ impl Network {
 
     /// The `nth` of a lane, or the last one.
     pub fn peek(&mut self, from: usize, to: usize, nth: usize) -> Option<&mut Flying> {
-        let queue = &mut self.lanes[from * PLACES + to];
+        let queue = &mut self.lanes[Self::way(from, to)];
         let nth = nth.min(queue.len().checked_sub(1)?);
         queue.get_mut(nth)
     }
@@ -141,7 +146,7 @@ impl Network {
 
     /// Removes what is between a replica and the authority: its connection is dropped.
     pub fn drop_connection(&mut self, n: usize) {
-        for lane in [n * PLACES + AUTHORITY, AUTHORITY * PLACES + n] {
+        for lane in [Self::way(n, AUTHORITY), Self::way(AUTHORITY, n)] {
             self.len -= self.lanes[lane].len();
             self.lanes[lane].clear();
             self.busy &= !(1 << lane);

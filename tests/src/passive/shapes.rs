@@ -1,10 +1,12 @@
 //! What walks are like. A shape says what may happen at all; within it, each seed draws how often (Groce et al.,
 //! *Swarm Testing*, ISSTA 2012): faults that are rare everywhere are found nowhere.
 
-use replica::passive::SnapshotAfter;
+use std::time::Duration;
+
+use replica::passive::{BATCH_BYTES, SnapshotAfter};
 
 use super::chance::Chance;
-use super::network::NODES_MAX;
+use super::network::{NODES_MAX, Network};
 
 /// A family of walks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +83,7 @@ pub enum Kind {
     Repeat,
     GiveUp,
     Write,
+    Fail,
     Work,
     Pass,
     Start,
@@ -124,6 +127,8 @@ pub struct Plan {
     pub alone: bool,
     /// Whether the group is in sync and calm before anything happens.
     pub formed: bool,
+    /// How long a client waits.
+    pub patience: Duration,
     /// How many must be in sync.
     pub min_in_sync: u8,
     /// Replies remembered.
@@ -140,6 +145,10 @@ pub struct Plan {
     pub spread: u32,
     /// One in so many deliveries overtakes another.
     pub overtakes: usize,
+    /// Bytes in one append or one batch.
+    pub batch_bytes: usize,
+    /// Which ways are slow, a bit for each.
+    pub slow: u64,
     /// One in so many events comes together with the next.
     pub together: usize,
     /// Things that happen.
@@ -175,12 +184,17 @@ impl Plan {
             _ => 1,
         };
         let many = if matches!(shape, Shape::General | Shape::Wild) { 120 } else { 24 };
-        let alone = matches!(shape, Shape::Alone) || (shape == Shape::Firsts && c.one_in(4));
+        let alone = match shape {
+            Shape::Alone => true,
+            Shape::Firsts | Shape::Reads => c.one_in(4),
+            _ => false,
+        };
         Self {
             size,
             firsts,
             alone,
             formed: !alone && shape != Shape::Firsts,
+            patience: Duration::from_secs(5),
             min_in_sync,
             capacity,
             snapshots: SnapshotAfter {
@@ -199,6 +213,9 @@ impl Plan {
                 _ => c.pick(&[1, 500, 5_000]),
             },
             overtakes: c.pick(&[1, 2, 5, 50]),
+            // All there is, a few entries, one.
+            batch_bytes: c.pick(&[BATCH_BYTES, BATCH_BYTES, 150, 1]),
+            slow: slow(shape, size, c),
             together: c.pick(&[3, 8, 1_000]),
             length: match shape {
                 Shape::General | Shape::Wild => c.between(500, 4_000),
@@ -217,6 +234,19 @@ impl Plan {
     }
 }
 
+/// Which ways are slow: mostly none, else some of all. Reads go wrong where somebody leads whom the others do not hear.
+fn slow(shape: Shape, size: usize, c: &mut Chance) -> u64 {
+    let unheard = c.below(size);
+    let its_ways = (0..size).map(|to| 1 << Network::way(unheard, to)).fold(0, |ways, way: u64| ways | way);
+    match c.below(4) {
+        0 => c.bits() & c.bits(),
+        1 => c.bits() & c.bits() & c.bits(),
+        2 if shape == Shape::Reads => its_ways | (c.bits() & c.bits() & c.bits()),
+        3 if shape == Shape::Reads => its_ways,
+        _ => 0,
+    }
+}
+
 /// How often which kind happens: of some, always enough; of faults, by chance none to many.
 fn kinds(shape: Shape, c: &mut Chance) -> Box<[Kind; 256]> {
     let mut some = |of: &[usize]| c.pick(of);
@@ -225,13 +255,14 @@ fn kinds(shape: Shape, c: &mut Chance) -> Box<[Kind; 256]> {
     let mut weights = vec![
         (Kind::Deliver, some(&[150, 250, 400])),
         (Kind::Write, some(&[20, 60, 150])),
+        (Kind::Fail, some(&[0, 0, 1])),
         (Kind::Work, some(&[10, 30])),
         (Kind::Pass, some(&[8, 25, 60])),
         (Kind::Submit, some(&[5, 15, 40])),
         (Kind::Read, reads),
         (Kind::Start, some(&[5, 15, 40])),
         (Kind::Crash, some(&[0, 2, 5, 15])),
-        (Kind::Accuse, some(&[0, 2, 8, 20])),
+        (Kind::Accuse, if shape == Shape::Reads { some(&[8, 20]) } else { some(&[0, 2, 8, 20]) }),
         (Kind::Lose, some(&[0, 3, 15, 40])),
         (Kind::GiveUp, some(&[0, 2, 10])),
         (Kind::Repeat, some(&[0, 2, 10])),
@@ -246,7 +277,11 @@ fn kinds(shape: Shape, c: &mut Chance) -> Box<[Kind; 256]> {
         }
         Shape::Forced => weights.push((Kind::ForceElect, some(&[1, 3]))),
         Shape::Regressed => {
-            weights.extend([(Kind::Regress, some(&[2, 4])), (Kind::Adopt, some(&[4, 10]))]);
+            weights.extend([
+                (Kind::Regress, some(&[2, 4])),
+                (Kind::Adopt, some(&[4, 10])),
+                (Kind::ForceElect, some(&[0, 0, 3])),
+            ]);
         }
         _ => {}
     }

@@ -6,7 +6,7 @@ use replica::passive::Planted;
 
 use super::act::{Act, Lane, Step};
 use super::chance::Chance;
-use super::network::NODES_MAX;
+use super::network::{NODES_MAX, Network};
 use super::shapes::{Kind, Plan, Shape};
 use super::story::Story;
 use super::world::{Counts, World};
@@ -35,6 +35,8 @@ pub struct Walked {
     pub lines: Vec<String>,
 }
 
+/// Of so many things that might arrive on a slow way, one does.
+const SLOW: usize = 24;
 /// More on its way than this, and it is delivered before anything else.
 const ON_ITS_WAY_MAX: usize = 80;
 
@@ -120,7 +122,7 @@ impl World {
     pub fn next_step(&self, chance: &mut Chance) -> Step {
         let together = chance.one_in(self.plan.together);
         if self.network.len() > ON_ITS_WAY_MAX {
-            return Step { act: self.delivery(chance).unwrap_or(Act::Pass(0, 1)), together };
+            return Step { act: self.lane(chance).map_or(Act::Pass(0, 1), Act::Deliver), together };
         }
         loop {
             let kind = self.plan.kinds[chance.below(256)];
@@ -142,6 +144,7 @@ impl World {
             Kind::Repeat => self.lane(chance).map(Act::Repeat),
             Kind::GiveUp => self.lane(chance).map(Act::GiveUp),
             Kind::Write => node.writing.is_some().then_some(Act::Write(place)),
+            Kind::Fail => (up && node.writing.is_some()).then_some(Act::Fail(place)),
             Kind::Work => (up && !node.work.is_empty()).then(|| Act::Work(place, chance.one_in(20))),
             Kind::Pass => up.then(|| Act::Pass(place, self.time(n, chance))),
             Kind::Start => (!up).then_some(Act::Start(place)),
@@ -217,8 +220,11 @@ impl World {
         }
     }
 
+    /// Something arrives; on a slow way, seldom.
     fn delivery(&self, chance: &mut Chance) -> Option<Act> {
-        self.lane(chance).map(Act::Deliver)
+        let lane = self.lane(chance)?;
+        let slow = self.plan.slow & (1 << Network::way(usize::from(lane.from), usize::from(lane.to))) != 0;
+        (!slow || chance.one_in(SLOW)).then_some(Act::Deliver(lane))
     }
 
     fn lane(&self, chance: &mut Chance) -> Option<Lane> {

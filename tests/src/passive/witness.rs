@@ -103,16 +103,11 @@ impl Witness {
         self.at(upto).map_or(upto == LogIndex(0), |known| disk.crc_at(upto) == Some(known.entry.crc))
     }
 
-    /// Whether this disk has the entry that is committed at this place.
-    pub fn has_at(&self, disk: &Disk, index: LogIndex) -> bool {
-        self.at(index).is_some_and(|known| disk.crc_at(index) == Some(known.entry.crc))
-    }
-
-    /// What this disk holds up to `upto` is committed.
+    /// What this disk holds up to `upto` is committed. `trimmed` is what it held before, if that is needed.
     ///
     /// # Errors
     /// When it is not what was committed before.
-    pub fn extend(&mut self, disk: &Disk, upto: LogIndex) -> Result<(), String> {
+    pub fn extend(&mut self, trimmed: &[Arc<Entry>], disk: &Disk, upto: LogIndex) -> Result<(), String> {
         let have = self.last();
         let common = have.min(upto);
         if let Some(known) = self.at(common)
@@ -123,7 +118,8 @@ impl Witness {
         }
         for index in have.0 + 1..=upto.0 {
             let index = LogIndex(index);
-            let Some(entry) = disk.get(index) else {
+            let before = usize::try_from(index.0 - 1).ok().and_then(|place| trimmed.get(place));
+            let Some(entry) = disk.get(index).or(before) else {
                 return Err(format!("entry {index} is committed, and not on the disk of who says so"));
             };
             self.apply(entry);
@@ -131,20 +127,24 @@ impl Witness {
         Ok(())
     }
 
-    /// What this disk has in common with the committed log remains; the rest is given up.
-    pub fn keep_what_is_on(&mut self, disk: &Disk) {
-        let base = disk.base().point.index;
-        let same = |known: &Known| {
-            known.entry.index <= base || disk.crc_at(known.entry.index) == Some(known.entry.crc)
+    /// What this disk has in common with the committed log remains, the rest is given up; what it has trimmed was
+    /// committed, too.
+    pub fn begin_again_with(&mut self, trimmed: &[Arc<Entry>], disk: &Disk) {
+        let crc_at = |index: LogIndex| {
+            let before = usize::try_from(index.0 - 1).ok().and_then(|place| trimmed.get(place));
+            before.map(|entry| entry.crc).or_else(|| disk.crc_at(index))
         };
+        let same = |known: &Known| crc_at(known.entry.index) == Some(known.entry.crc);
         let kept = self.known.iter().rposition(same).map_or(0, |last| last + 1);
-        if kept == self.known.len() {
-            return;
+        if kept < self.known.len() {
+            let before = std::mem::take(self);
+            for known in &before.known[..kept] {
+                self.apply(&known.entry);
+                self.known.last_mut().expect("just added").hash = known.hash;
+            }
         }
-        let before = std::mem::take(self);
-        for known in &before.known[..kept] {
-            self.apply(&known.entry);
-            self.known.last_mut().expect("just added").hash = known.hash;
+        for entry in trimmed.iter().skip(kept) {
+            self.apply(entry);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The world of a walk: some cores with their disks, clocks and clients, what is between them, and the authority.
 //! [`World::perform`] lets one thing happen; what the cores want because of it is carried out, and judged.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,7 +9,8 @@ use common::clock::{Moment, Timestamp};
 use common::ids::ClusterId;
 use common::names::LogicalName;
 use common::replication::{
-    BootId, ConfigVersion, Epoch, GroupConfig, GroupName, Limits, LogIndex, Member, ReplicaId, RequestId,
+    BootId, ConfigVersion, Entry, Epoch, GroupConfig, GroupName, Limits, LogIndex, Member, ReplicaId,
+    RequestId,
 };
 use common::rpc::peer::{Message, ReplyBody};
 use common::rpc::replica::{Consistency, Role};
@@ -25,15 +27,14 @@ use super::disk::Disk;
 use super::ledger::Ledger;
 use super::network::{AUTHORITY, Flying, Life, Network, Word};
 use super::shapes::Plan;
+use super::shared::Shared;
 use super::story::Story;
 use super::witness::Witness;
 
 /// Before the world began: a wall clock may jump back from here.
 const WALL_BEGAN: i64 = 100 * 24 * 3_600_000;
-/// How long a client waits.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// A replica's id is shown by its first digits.
-const ID_SHIFT: u32 = 96;
+pub(super) const ID_SHIFT: u32 = 96;
 /// Commands and facts, as the service encodes them.
 const BYTES: [&[u8]; 4] = [&[0], &[1], &[2], &[3]];
 
@@ -62,19 +63,31 @@ pub(super) struct Node {
 /// What a client waits for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Call {
-    Update { request: RequestId, command: u8, regime: ConfigVersion },
-    Read { after: LogIndex, stale: bool, regime: ConfigVersion },
+    Update {
+        request: RequestId,
+        command: u8,
+        regime: ConfigVersion,
+    },
+    Read {
+        after: LogIndex,
+        stale: bool,
+        regime: ConfigVersion,
+    },
+    /// A read that was answered.
+    Over,
 }
 
 /// Everything.
 #[derive(Clone)]
 pub struct World {
-    pub(super) plan: Plan,
+    pub(super) plan: Shared<Plan>,
     pub(super) planted: Planted,
-    pub(super) nodes: Vec<Node>,
+    pub(super) nodes: Vec<Shared<Node>>,
+    /// Disks that were there before others took their place.
+    pub(super) replaced: Vec<Disk>,
     pub(super) network: Network,
-    pub(super) authority: Authority,
-    pub(super) witness: Witness,
+    pub(super) authority: Shared<Authority>,
+    pub(super) witness: Shared<Witness>,
     /// By waiter; all that were ever made.
     pub(super) calls: Vec<Call>,
     /// By number; made when first used.
@@ -83,8 +96,8 @@ pub struct World {
     pub(super) shown: LogIndex,
     /// Who led which epoch, the latest last.
     pub(super) led: Vec<(Epoch, Member)>,
-    /// By index: each entry that a disk was given, by epoch, and its checksum.
-    pub(super) written: Vec<Vec<(Epoch, u32)>>,
+    /// By index: the entries that disks were given.
+    pub(super) written: Shared<Vec<Vec<Arc<Entry>>>>,
     /// The version of the last force-elect.
     pub(super) regime: ConfigVersion,
     /// Whether who was given the group has committed something since.
@@ -94,6 +107,8 @@ pub struct World {
     identities: u128,
     /// The first law that was broken, and how.
     pub(super) broken: Option<String>,
+    /// How often a person was told of a cloned disk: there is none, but greetings came late and twice.
+    pub(super) clones_told: u32,
     /// In calm everything is delivered in order, and a process that stops comes back.
     pub(super) calm: bool,
     together: bool,
@@ -153,21 +168,23 @@ impl World {
             version: ConfigVersion(0),
         };
         let mut world = Self {
-            nodes: (0..plan.size).map(node).collect(),
+            nodes: (0..plan.size).map(node).map(Shared::new).collect(),
+            replaced: Vec::new(),
             network: Network::new(),
-            authority: Authority::default(),
-            witness: Witness::default(),
+            authority: Shared::new(Authority::default()),
+            witness: Shared::new(Witness::default()),
             calls: Vec::new(),
             requests: vec![None; usize::from(plan.requests)],
             shown: LogIndex(0),
             led: Vec::new(),
-            written: Vec::new(),
+            written: Shared::new(Vec::new()),
             regime: ConfigVersion(0),
             settled: true,
             boots: 0,
             lives: 0,
             identities: 0x100,
             broken: None,
+            clones_told: 0,
             calm: false,
             together: false,
             planted,
@@ -177,7 +194,7 @@ impl World {
                 group: "walk".parse().expect("a name"),
                 name: "replica.walk".parse().expect("a name"),
             },
-            plan,
+            plan: Shared::new(plan),
         };
         let up = if world.plan.alone { 1 } else { world.plan.size };
         for n in 0..up {
@@ -208,6 +225,7 @@ impl World {
             Act::Repeat(lane) => self.repeat(lane),
             Act::GiveUp(lane) => self.give_up(lane),
             Act::Write(n) => self.write(up(n)),
+            Act::Fail(n) => self.fail(up(n)),
             Act::Work(n, given_up) => self.work(up(n), given_up),
             Act::Pass(n, ms) => self.pass(up(n), Duration::from_millis(u64::from(ms))),
             Act::Start(n) => self.start(up(n)),
@@ -311,6 +329,7 @@ impl World {
                 min_in_sync: self.plan.min_in_sync,
             }),
             snapshots: self.plan.snapshots,
+            batch_bytes: self.plan.batch_bytes,
             planted: self.planted,
         }
     }
@@ -398,7 +417,7 @@ impl World {
                 self.network.push(n, AUTHORITY, Flying::Ask { life, by, known, change: Some(next) });
             }
             Effect::Look(member) => {
-                let lives = |node: &Node| node.core.is_some() && node.boot == member.boot;
+                let lives = |node: &Shared<Node>| node.core.is_some() && node.boot == member.boot;
                 if !self.nodes.iter().any(lives) {
                     self.network.push(n, n, Flying::Refused(member));
                 }
@@ -406,7 +425,8 @@ impl World {
             Effect::FormatAnew { .. } => self.format_anew(n),
             Effect::Work(work) => self.nodes[n].work.push(work),
             // What a person is to see is a breach here, but for what late greetings and moved clocks look like.
-            Effect::Alarm { why } if why.contains("cloned") || why.contains("clock") => {}
+            Effect::Alarm { why } if why.contains("clock") => {}
+            Effect::Alarm { why } if why.contains("cloned") => self.clones_told += 1,
             Effect::Alarm { why } => {
                 if !self.authority.has_fallen_back() && !why.starts_with("the name server's record") {
                     self.breach(format!("I5, I8, I11: r{n} calls a person: {why}"));
@@ -435,7 +455,7 @@ impl World {
         self.identities += 1;
         let node = &mut self.nodes[n];
         node.id = ReplicaId::from_u128(self.identities << ID_SHIFT);
-        node.disk = Disk::default();
+        self.replaced.push(std::mem::take(&mut node.disk));
         node.writing = None;
         node.core = None;
     }
@@ -504,7 +524,7 @@ impl World {
         );
     }
 
-    fn change(&mut self, by: Member, next: GroupConfig) -> Word {
+    pub(super) fn change(&mut self, by: Member, next: GroupConfig) -> Word {
         let before = self.authority.record().cloned();
         match self.authority.change(by, next) {
             Ok((changed, word)) => {
@@ -577,6 +597,17 @@ impl World {
         }
     }
 
+    /// An fsync fails: what it should have written may be there or not, and nobody may be told that it is.
+    fn fail(&mut self, n: usize) {
+        if !self.planted.is(Fault::NextFsyncAfterError) {
+            return self.crash(n, false);
+        }
+        // The next one finds clean pages, and says that all is well.
+        if let Some((_, ticket)) = self.nodes[n].writing.take() {
+            self.event(n, Event::Durable(ticket));
+        }
+    }
+
     /// What was to be done beside a core is done, or is given up.
     pub(super) fn work(&mut self, n: usize, given_up: bool) {
         if self.nodes[n].work.is_empty() {
@@ -621,18 +652,19 @@ impl World {
         let waiter = Waiter(self.calls.len() as u64);
         self.calls.push(Call::Update { request, command, regime: self.regime });
         let bytes = |number: u8| Bytes::from_static(BYTES[usize::from(number) % BYTES.len()]);
-        let (facts, payload, deadline) = (bytes(facts), bytes(command), self.nodes[n].now + PATIENCE);
+        let (facts, payload, deadline) =
+            (bytes(facts), bytes(command), self.nodes[n].now + self.plan.patience);
         self.event(n, Event::Execute { waiter, request, facts, payload, deadline });
     }
 
-    fn read(&mut self, n: usize, consistency: Consistency) {
+    pub(super) fn read(&mut self, n: usize, consistency: Consistency) {
         if self.nodes[n].core.is_none() {
             return;
         }
         let stale = !matches!(consistency, Consistency::Linearizable);
         let waiter = Waiter(self.calls.len() as u64);
         self.calls.push(Call::Read { after: self.shown, stale, regime: self.regime });
-        let deadline = self.nodes[n].now + PATIENCE;
+        let deadline = self.nodes[n].now + self.plan.patience;
         self.event(n, Event::Query { waiter, consistency, payload: Bytes::new(), deadline });
     }
 
@@ -662,34 +694,29 @@ impl World {
         }
     }
 
-    /// Versions and epochs above all that are stored or shown.
-    fn above_all(&self) -> Option<(ConfigVersion, Epoch)> {
-        let record = self.authority.record()?;
-        let cores = self.nodes.iter().filter_map(|node| node.core.as_ref());
-        let (mut version, mut epoch) = (record.version, record.epoch);
-        for core in cores {
-            version = version.max(core.newest_config().map_or(ConfigVersion(0), |config| config.version));
-            epoch = epoch.max(core.progress().epoch);
-        }
-        Some((version, epoch))
+    /// The newest record that is stored or shown, and the highest version and epoch.
+    fn newest(&self) -> Option<(GroupConfig, (ConfigVersion, Epoch))> {
+        let cores = || self.nodes.iter().filter_map(|node| node.core.as_ref());
+        let shown = cores().filter_map(Core::newest_config).chain(self.authority.record());
+        let newest = shown.max_by_key(|config| config.version)?;
+        let epoch = cores().map(|core| core.progress().epoch).fold(newest.epoch, Epoch::max);
+        Some((newest.clone(), (newest.version, epoch)))
     }
 
     fn force_elect(&mut self, n: usize) {
-        let Some((version, epoch)) = self.above_all() else { return };
-        let Some(record) = self.authority.record() else { return };
+        let (Some((newest, seen)), Some(_)) = (self.newest(), self.authority.record()) else { return };
         let node = &self.nodes[n];
         // A person sees whether there is anything on the disk.
-        if node.disk.is_blank() || node.disk.config.is_none() || self.authority.has_fallen_back() {
+        if node.disk.is_blank() || node.disk.config.is_none() {
             return;
         }
-        let mut next = record.forced_to((version, epoch), node.id);
+        let mut next = newest.forced_to(seen, node.id);
         if self.planted.is(Fault::SmallJump) {
-            let version = version.next();
-            next = GroupConfig { version, epoch: epoch.next(), forced: version, ..next };
+            let version = seen.0.next();
+            next = GroupConfig { version, epoch: seen.1.next(), forced: version, ..next };
         }
-        let regime = next.forced;
         self.drop_connection(n);
-        self.regime = regime;
+        self.regime = next.forced;
         self.settled = false;
         self.shown = LogIndex(0);
         if let Err(error) = self.authority.install(next) {
@@ -701,13 +728,11 @@ impl World {
         if !self.authority.has_fallen_back() || self.nodes.iter().any(|node| node.core.is_none()) {
             return;
         }
-        let Some((version, epoch)) = self.above_all() else { return };
-        let cores = self.nodes.iter().filter_map(|node| node.core.as_ref()?.newest_config());
-        let Some(newest) = cores.max_by_key(|config| config.version).cloned() else { return };
+        let Some((newest, seen)) = self.newest() else { return };
         for n in 0..self.nodes.len() {
             self.drop_connection(n);
         }
-        let next = newest.adopted((version, epoch), newest.primary.id);
+        let next = newest.adopted(seen, newest.primary.id);
         if let Err(error) = self.authority.install(next) {
             self.breach(format!("I15: an adoption is refused: {error:?}"));
         }
@@ -723,12 +748,12 @@ impl World {
 }
 
 /// The ticket of a greeting, whose answer is no reply but a meeting.
-const GREETING: SendTicket = SendTicket(0);
+pub(super) const GREETING: SendTicket = SendTicket(0);
 /// A ticket that no core has.
 const NOBODY_WAITS: SendTicket = SendTicket((1 << 36) - 1);
 
 /// A waiter's number says who waits: no book of them is kept.
-fn waiter_of(from: usize, life: Life, ticket: SendTicket) -> Waiter {
+pub(super) fn waiter_of(from: usize, life: Life, ticket: SendTicket) -> Waiter {
     Waiter((from as u64) << 60 | u64::from(life) << 36 | ticket.0)
 }
 

@@ -237,11 +237,11 @@ impl Customer {
                     }
                 }
             }
-            if now() - begun > PATIENCE {
+            if now() > begun + PATIENCE {
                 if maybe_ran {
-                    line.lost(&why)
+                    line.lost(&why);
                 } else {
-                    line.refused(nanoseconds(), &why)
+                    line.refused(nanoseconds(), &why);
                 }
                 break None;
             }
@@ -284,7 +284,7 @@ impl Customer {
                     Err(error) => why = CallError::from(error).to_string(),
                 }
             }
-            if now() - begun > PATIENCE {
+            if now() > begun + PATIENCE {
                 line.refused(nanoseconds(), &why);
                 break;
             }

@@ -2,6 +2,7 @@
 //! only some kinds of fault and prefers some of them, so that no kind hides another for ever.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
@@ -75,6 +76,14 @@ impl Kind {
     ];
 }
 
+impl FromStr for Kind {
+    type Err = &'static str;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|kind| kind.to_string() == name).ok_or("no kind of fault is called that")
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self, f)
@@ -95,8 +104,8 @@ pub struct Fault {
 /// At least so many, so that some meet.
 const FAULTS: std::ops::RangeInclusive<usize> = 6..=14;
 
-/// The faults of a seed, in order.
-pub fn plan(seed: u64) -> Vec<Fault> {
+/// The faults of a seed, in order; of these kinds, if any are named.
+pub fn plan(seed: u64, only: &[Kind]) -> Vec<Fault> {
     let mut chance = SmallRng::seed_from_u64(seed ^ 0xfa_017);
     let mut weighted: Vec<(Kind, u32)> = Kind::ALL
         .into_iter()
@@ -110,6 +119,9 @@ pub fn plan(seed: u64) -> Vec<Fault> {
         })
         .collect();
     weighted.push((Kind::Kill, 1));
+    if !only.is_empty() {
+        weighted = only.iter().map(|&kind| (kind, 1)).collect();
+    }
     let count = chance.random_range(FAULTS);
     let mut faults: Vec<Fault> = (0..count)
         .map(|_| {

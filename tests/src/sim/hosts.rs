@@ -140,6 +140,8 @@ async fn front_end(machine: &Machine, plan: &Plan) -> Ended {
         &plan.name_server.to_string(),
         "--http",
         "off",
+        "--postcodes",
+        "offline",
         "--ttl",
         plan.ttl,
         "--insecure-bind",

@@ -3,7 +3,7 @@
 //!
 //! **One seed, one process.** tokio numbers tasks in a process and drops them by these numbers, so a seed begins in a
 //! fresh process or is not the same twice. Everything random and every clock is answered by the program
-//! (`bin/sim.rs`), which defines the C library's `getrandom` and `clock_gettime`.
+//! (`bin/sim/c_library.rs`), which defines the C library's `getrandom` and `clock_gettime`.
 //!
 //! **A run.** The cluster starts; customers order, cancel and look while faults come ([`faults`]); then all is mended,
 //! the group must serve within [`HEALED_WITHIN`], and when the customers have gone all replicas must come to the same
@@ -39,7 +39,11 @@ pub const CALM: Duration = Duration::from_secs(3);
 /// All replicas are in sync again and at the same place: a learner may have to be fed a snapshot, and each retries
 /// for itself.
 pub const SETTLED_WITHIN: Duration = Duration::from_secs(30);
-/// No primary changes while nothing happens.
+/// A seed goes on until then: no primary changes while nothing happens.
+pub const LASTS_MIN: Duration = Duration::from_mins(1);
+/// Some look at that for longer.
 pub const CALM_LONG: Duration = Duration::from_mins(1);
+/// One seed in so many.
+pub const CALM_LONG_EACH: u64 = 10;
 /// Fewer orders than this prove nothing.
 pub const ACKNOWLEDGED_MIN: usize = 30;

@@ -1,4 +1,6 @@
-//! A run: time goes on tick by tick, and what the plan says happens in between.
+//! A run: time goes on tick by tick, and what the plan says happens in between ([`harm`]).
+
+mod harm;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,12 +8,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
-use common::machine::simulated::disk::Left;
-use common::machine::simulated::{Machine, net, trace};
+use common::machine::simulated::disk::Lie;
+use common::machine::simulated::{Machine, trace};
 use common::names::Address;
 use common::services::just_hungry::{JustHungry, Start};
 use rand::rngs::SmallRng;
-use rand::seq::{IndexedRandom as _, SliceRandom as _};
+use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use turmoil::{Builder, Sim};
 
@@ -20,7 +22,10 @@ use super::faults::{self, Kind};
 use super::hosts::{self, Host, NAME_SERVER_PORT, Plan, Program};
 use super::verdict::Verdict;
 use super::watch::{self, Seen};
-use super::{ACKNOWLEDGED_MIN, CALM, CALM_LONG, HEALED_WITHIN, SETTLED_WITHIN, STARTED_WITHIN, TROUBLED};
+use super::{
+    ACKNOWLEDGED_MIN, CALM, CALM_LONG, CALM_LONG_EACH, HEALED_WITHIN, LASTS_MIN, SETTLED_WITHIN,
+    STARTED_WITHIN, TROUBLED,
+};
 use crate::history::{Recorder, orders};
 
 /// A tick: the finest difference in time that there is.
@@ -30,15 +35,20 @@ const REPLICAS: u8 = 3;
 /// Connections that wait to be accepted, and segments under way on one: turmoil panics above the first.
 const CAPACITY: usize = 4096;
 
+/// How a seed is wrong whose cluster never began.
+pub const NOT_OPENED: &str = "the shop did not open";
+
 /// What is asked for beside the seed.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Order {
     /// The seed.
     pub seed: u64,
-    /// All disks only say that they have synced, and all replicas lose their power at once: this must be found out.
-    pub lying_disks: bool,
+    /// All replicas' disks lie, and all lose their power at once: this must be found out.
+    pub lie: Option<Lie>,
     /// No faults at all.
     pub calm: bool,
+    /// Faults of these kinds only, if any are named.
+    pub only: Vec<Kind>,
     /// What is noted is printed.
     pub shown: bool,
 }
@@ -66,6 +76,8 @@ struct World<'a> {
     holds: BTreeMap<(IpAddr, IpAddr), u32>,
     without_power: BTreeSet<IpAddr>,
     latency: Duration,
+    /// What a disk needs for a commit, at most, when all is well with it.
+    disk_time: Duration,
     fired: BTreeMap<Kind, u32>,
     /// Until when something is out of order.
     troubled_until: Duration,
@@ -77,13 +89,15 @@ struct World<'a> {
 ///
 /// # Panics
 /// When turmoil does.
-pub fn run(order: Order) -> Verdict {
-    let Order { seed, .. } = order;
+pub fn run(order: &Order) -> Verdict {
+    let seed = order.seed;
     if order.shown {
         trace::listen(|what| println!("{:>9.3?} {what}", now_outside().as_secs_f64()));
     }
     let mut chance = SmallRng::seed_from_u64(seed);
     let slowest = Duration::from_millis(*[2, 3, 5, 10, 30].choose(&mut chance).expect("five"));
+    // What waits for a slow disk is what a loss of power takes.
+    let disk_time = Duration::from_millis(*[2, 2, 10, 50].choose(&mut chance).expect("four"));
     let mut sim = Builder::new()
         .rng_seed(seed)
         .epoch(SystemTime::UNIX_EPOCH)
@@ -100,7 +114,9 @@ pub fn run(order: Order) -> Verdict {
         min_in_sync: if chance.random_bool(0.2) { 2 } else { 1 },
         ttl: ["500ms", "1s", "3s"].choose(&mut chance).expect("three"),
     };
-    trace::note(format_args!("seed {seed}: {plan:?}, messages take up to {slowest:?}"));
+    trace::note(format_args!(
+        "seed {seed}: {plan:?}, messages take up to {slowest:?}, disks up to {disk_time:?}"
+    ));
     let mut hosts = vec![hosts::add(&mut sim, "ns", Program::NameServer, &plan)];
     for (number, name) in (1..=REPLICAS).zip(["r1", "r2", "r3"]) {
         hosts.push(hosts::add(&mut sim, name, Program::Replica(number), &plan));
@@ -147,11 +163,15 @@ pub fn run(order: Order) -> Verdict {
         holds: BTreeMap::new(),
         without_power: BTreeSet::new(),
         latency: slowest,
+        disk_time,
         fired: BTreeMap::new(),
         troubled_until: Duration::ZERO,
         wiped: false,
         seen: Rc::clone(&seen),
     };
+    for host in &world.hosts {
+        world.at_ease(&host.machine);
+    }
     let mut wrong = world.live(order, customers, &shop);
     let lines = recorder.lines();
     let placed =
@@ -189,16 +209,20 @@ pub fn now_outside() -> Duration {
 
 impl World<'_> {
     /// Everything from the first start to the last word; what is wrong with it.
-    fn live(&mut self, order: Order, customers: u32, shop: &Shop) -> Vec<String> {
+    fn live(&mut self, order: &Order, customers: u32, shop: &Shop) -> Vec<String> {
+        if order.lie == Some(Lie::Names) {
+            // Who lies from the beginning, has not even the file.
+            self.replicas().iter().for_each(|machine| machine.disk.lie(Lie::Names));
+        }
         if !self.go_on(STARTED_WITHIN, || shop.open.get()) {
-            return vec![format!("the shop did not open within {STARTED_WITHIN:?}")];
+            return vec![format!("{NOT_OPENED} within {STARTED_WITHIN:?}")];
         }
         let opened = self.sim.elapsed();
-        if order.lying_disks {
-            self.replicas().iter().for_each(|machine| machine.disk.lie(true));
+        if let Some(lie) = order.lie {
+            self.replicas().iter().for_each(|machine| machine.disk.lie(lie));
             self.plan(opened + TROUBLED / 3, Act::Begin(Kind::PowerForAll, Duration::from_secs(1)));
         } else if !order.calm {
-            for fault in faults::plan(order.seed) {
+            for fault in faults::plan(order.seed, &order.only) {
                 self.plan(opened + fault.at, Act::Begin(fault.kind, fault.lasts));
             }
         }
@@ -229,15 +253,18 @@ impl World<'_> {
             let all: Vec<_> = latest.values().map(how).collect();
             return vec![format!("the replicas do not agree within {SETTLED_WITHIN:?}: {}", all.join("; "))];
         }
-        // One seed in ten waits that long.
-        if order.seed.is_multiple_of(10) {
-            let epoch = seen.epoch.get();
-            self.go_on(CALM_LONG, || false);
-            if seen.epoch.get() != epoch {
-                return vec![format!("epoch {} in a calm minute, after {epoch}", seen.epoch.get())];
-            }
+        let calm = if order.seed.is_multiple_of(CALM_LONG_EACH) {
+            CALM_LONG
+        } else {
+            LASTS_MIN.saturating_sub(self.sim.elapsed())
+        };
+        let epoch = seen.epoch.get();
+        self.go_on(calm, || false);
+        if seen.epoch.get() == epoch {
+            Vec::new()
+        } else {
+            vec![format!("epoch {} in the calm of {calm:?}, after {epoch}", seen.epoch.get())]
         }
-        Vec::new()
     }
 
     /// Lets time go on, for `time` at most; whether `until` came true.
@@ -268,249 +295,4 @@ impl World<'_> {
         let replicas = self.hosts.iter().filter(|host| matches!(host.program, Program::Replica(_)));
         replicas.map(|host| Rc::clone(&host.machine)).collect()
     }
-
-    fn act(&mut self, now: Duration, act: Act) {
-        match act {
-            Act::Begin(kind, lasts) => {
-                if self.begin(now, kind, lasts) {
-                    *self.fired.entry(kind).or_default() += 1;
-                    self.troubled_until = self.troubled_until.max(now + lasts + Duration::from_secs(4));
-                }
-            }
-            Act::PowerOn(ip) => self.power_on(ip),
-            Act::Release(pairs) => pairs.into_iter().for_each(|pair| self.release(pair)),
-            Act::Mend(from, to) => net::mend(from, to),
-            Act::Quicken(one, other) => self.sim.set_link_max_message_latency(one, other, self.latency),
-            Act::DiskAtEase(machine) => at_ease(&machine),
-            Act::DiskEmptied(machine) => machine.disk.fill(false),
-        }
-    }
-
-    /// Begins a fault; `false` when it makes no sense now.
-    fn begin(&mut self, now: Duration, kind: Kind, lasts: Duration) -> bool {
-        let host = self.hosts.choose(&mut self.chance).expect("there are hosts").clone();
-        let with_disk = self.hosts[..=usize::from(REPLICAS)].choose(&mut self.chance).expect("some").clone();
-        let name = |hosts: &[Host]| hosts.iter().map(|host| host.machine.name).collect::<Vec<_>>().join(" ");
-        let mut told = String::new();
-        match kind {
-            Kind::Kill => {
-                told = name(&[host.clone()]);
-                self.kill(&host, Left::All, lasts);
-            }
-            Kind::Stop => {
-                told = name(&[host.clone()]);
-                host.start_after.set(lasts);
-                host.machine.signals.send_modify(|count| *count += 1);
-            }
-            Kind::Power => {
-                told = name(&[host.clone()]);
-                self.power_off(now, &host, lasts);
-            }
-            Kind::NameServerAway => {
-                let host = self.hosts[0].clone();
-                if self.chance.random() {
-                    self.power_off(now, &host, lasts);
-                } else {
-                    self.kill(&host, Left::All, lasts);
-                }
-            }
-            Kind::PowerForAll | Kind::KillAll => {
-                for host in self.hosts[1..=usize::from(REPLICAS)].to_vec() {
-                    let lasts = lasts.mul_f64(self.chance.random_range(0.2..=1.0));
-                    if kind == Kind::KillAll {
-                        self.kill(&host, Left::All, lasts);
-                    } else {
-                        self.power_off(now, &host, lasts);
-                    }
-                }
-            }
-            Kind::Partition | Kind::Pair | Kind::Frozen => {
-                let pairs = self.sides(kind);
-                told = format!("{pairs:?}");
-                pairs.iter().for_each(|&pair| self.hold(pair));
-                self.plan(now + lasts, Act::Release(pairs));
-            }
-            Kind::OneWay => {
-                let (from, to) = self.two();
-                told = format!("{from} to {to}");
-                net::cut(from, to);
-                self.plan(now + lasts, Act::Mend(from, to));
-            }
-            Kind::Slow => {
-                let (one, other) = self.two();
-                let slow = Duration::from_millis(self.chance.random_range(20..=400));
-                told = format!("{one} {other} {slow:?}");
-                self.sim.set_link_max_message_latency(one, other, slow);
-                self.plan(now + lasts, Act::Quicken(one, other));
-            }
-            Kind::SlowDisk | Kind::HungDisk => {
-                told = name(&[with_disk.clone()]);
-                let time = if kind == Kind::HungDisk {
-                    lasts
-                } else {
-                    Duration::from_millis(self.chance.random_range(50..=600))
-                };
-                with_disk.machine.disk_time.set((time / 2, time));
-                self.plan(now + lasts, Act::DiskAtEase(Rc::clone(&with_disk.machine)));
-            }
-            Kind::FullDisk => {
-                told = name(&[with_disk.clone()]);
-                with_disk.machine.disk.fill(true);
-                self.plan(now + lasts, Act::DiskEmptied(Rc::clone(&with_disk.machine)));
-            }
-            Kind::FailingSync => {
-                told = name(&[with_disk.clone()]);
-                with_disk.start_after.set(lasts);
-                with_disk.machine.disk.fail();
-            }
-            Kind::TornCommit => {
-                told = name(&[with_disk.clone()]);
-                with_disk.start_after.set(lasts);
-                with_disk.machine.disk.cut_after(self.chance.random_range(0..12));
-            }
-            Kind::Wall => {
-                let most = *[500, 5_000, 60_000, 600_000].choose(&mut self.chance).expect("four");
-                let ahead = self.chance.random_range(-most..=most);
-                told = format!("{} {ahead} ms", name(&[host.clone()]));
-                host.machine.wall_ahead.set(ahead);
-            }
-            Kind::Wiped => {
-                // A disk may only go while another one of the in-sync set stays.
-                let count = usize::from(REPLICAS);
-                if self.wiped || self.troubled_until > now || !self.seen.all_in_sync(now, count) {
-                    return false;
-                }
-                self.wiped = true;
-                let host = self.hosts[self.chance.random_range(1..=count)].clone();
-                told = name(&[host.clone()]);
-                self.kill(&host, Left::All, lasts);
-                host.machine.disk.wipe();
-            }
-        }
-        trace::note(format_args!("fault {kind} for {lasts:?} {told}"));
-        true
-    }
-
-    fn two(&mut self) -> (IpAddr, IpAddr) {
-        let two: Vec<IpAddr> = self.places.choose_multiple(&mut self.chance, 2).copied().collect();
-        (two[0], two[1])
-    }
-
-    /// The pairs of places that are parted.
-    fn sides(&mut self, kind: Kind) -> Vec<(IpAddr, IpAddr)> {
-        let mut places = self.places.clone();
-        places.shuffle(&mut self.chance);
-        let split = match kind {
-            Kind::Partition => self.chance.random_range(1..places.len()),
-            _ => 1,
-        };
-        let (one, other) = places.split_at(split);
-        let other = if kind == Kind::Pair { &other[..1] } else { other };
-        one.iter().flat_map(|&one| other.iter().map(move |&other| (one.min(other), one.max(other)))).collect()
-    }
-
-    fn hold(&mut self, pair: (IpAddr, IpAddr)) {
-        *self.holds.entry(pair).or_default() += 1;
-        self.apply(pair);
-    }
-
-    fn release(&mut self, pair: (IpAddr, IpAddr)) {
-        if let Some(count) = self.holds.get_mut(&pair) {
-            *count = count.saturating_sub(1);
-        }
-        self.apply(pair);
-    }
-
-    /// Makes a link as it must be.
-    fn apply(&mut self, (one, other): (IpAddr, IpAddr)) {
-        if self.without_power.contains(&one) || self.without_power.contains(&other) {
-            self.sim.partition(one, other);
-        } else if self.holds.get(&(one, other)).is_some_and(|&count| count > 0) {
-            self.sim.hold(one, other);
-        } else {
-            self.sim.release(one, other);
-        }
-    }
-
-    fn links_of(&self, ip: IpAddr) -> Vec<(IpAddr, IpAddr)> {
-        let watch = self.sim.lookup("watch");
-        let others = self.places.iter().copied().chain([watch]).filter(|&other| other != ip);
-        others.map(|other| (ip.min(other), ip.max(other))).collect()
-    }
-
-    /// Ends a host's process at once; the machine starts it again after a while.
-    fn kill(&mut self, host: &Host, left: Left, start_after: Duration) {
-        host.start_after.set(start_after);
-        host.machine.disk.crash(left, &mut self.chance);
-        self.sim.bounce(host.machine.name);
-        host.machine.ended.set(None);
-    }
-
-    fn power_off(&mut self, now: Duration, host: &Host, lasts: Duration) {
-        let ip = host.machine.ip;
-        self.without_power.insert(ip);
-        for pair in self.links_of(ip) {
-            self.apply(pair);
-            let other = if pair.0 == ip { pair.1 } else { pair.0 };
-            net::cut(ip, other);
-            net::cut(other, ip);
-        }
-        let left = if self.chance.random() { Left::Some } else { Left::Nothing };
-        self.kill(host, left, lasts);
-        self.plan(now + lasts, Act::PowerOn(ip));
-    }
-
-    fn power_on(&mut self, ip: IpAddr) {
-        if !self.without_power.remove(&ip) {
-            return;
-        }
-        for pair in self.links_of(ip) {
-            let other = if pair.0 == ip { pair.1 } else { pair.0 };
-            if !self.without_power.contains(&other) {
-                net::mend(ip, other);
-                net::mend(other, ip);
-            }
-            self.apply(pair);
-        }
-    }
-
-    /// Takes away processes that ended themselves, and has their machines start them again.
-    fn bury(&mut self) {
-        for host in self.hosts.clone() {
-            // A name server goes on without its disk; not without power.
-            let lost_power = host.machine.disk.lost_power();
-            let Some(code) = host.machine.ended.get().or(lost_power.then_some(-1)) else { continue };
-            trace::note(format_args!("{} has ended with {code}", host.machine.name));
-            // The power may have gone in the middle of a commit; else only the process did.
-            let left = if lost_power { Left::Some } else { Left::All };
-            let wait = host.start_after.replace(Duration::from_millis(300));
-            self.kill(&host, left, wait.max(Duration::from_millis(20)));
-        }
-    }
-
-    /// Ends all faults.
-    fn heal(&mut self) {
-        self.agenda.clear();
-        for ip in self.without_power.clone() {
-            self.power_on(ip);
-        }
-        let pairs: Vec<_> = self.holds.keys().copied().collect();
-        self.holds.clear();
-        pairs.into_iter().for_each(|pair| self.apply(pair));
-        for &from in &self.places {
-            for &to in self.places.iter().filter(|&&to| to != from) {
-                net::mend(from, to);
-                self.sim.set_link_max_message_latency(from, to, self.latency);
-            }
-        }
-        for host in &self.hosts {
-            at_ease(&host.machine);
-            host.machine.disk.fill(false);
-            host.machine.disk.calm();
-        }
-    }
-}
-
-fn at_ease(machine: &Machine) {
-    machine.disk_time.set((Duration::from_micros(200), Duration::from_millis(2)));
 }

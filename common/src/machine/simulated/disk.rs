@@ -27,21 +27,29 @@ pub struct Disk(Arc<Mutex<Inner>>);
 #[derive(Debug)]
 struct Inner {
     name: &'static str,
-    dead: bool,
+    power: Power,
     /// What a process sees: file by name.
     names: BTreeMap<String, usize>,
     /// What the platter has of the names.
     synced_names: BTreeMap<String, usize>,
     files: Vec<Content>,
-    lies: bool,
+    lies: Option<Lie>,
     full: bool,
     /// Writes and syncs left until the power goes, in the middle of whatever goes on.
     cut_after: Option<u32>,
-    /// Whether the power went there.
-    lost_power: bool,
     /// Whether the next sync fails.
     fails: bool,
     syncs: u64,
+}
+
+/// Whether a disk takes anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Power {
+    On,
+    /// Until the next start.
+    Off,
+    /// The same, because it went in the middle of a commit.
+    Lost,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -65,18 +73,26 @@ pub enum Left {
     Some,
 }
 
+/// What a disk only says to have synced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lie {
+    /// Everything.
+    All,
+    /// Names, as if nobody had asked for them to be synced.
+    Names,
+}
+
 impl Disk {
     pub(super) fn new(name: &'static str) -> Self {
         Self(Arc::new(Mutex::new(Inner {
             name,
-            dead: false,
+            power: Power::On,
             names: BTreeMap::new(),
             synced_names: BTreeMap::new(),
             files: Vec::new(),
-            lies: false,
+            lies: None,
             full: false,
             cut_after: None,
-            lost_power: false,
             fails: false,
             syncs: 0,
         })))
@@ -88,15 +104,13 @@ impl Disk {
 
     /// Works again.
     pub(super) fn power_on(&self) {
-        let mut inner = self.inner();
-        inner.dead = false;
-        inner.lost_power = false;
+        self.inner().power = Power::On;
     }
 
     /// Takes nothing more until the next start; what was written stays as it is until a crash.
     pub fn kill(&self) {
         let mut inner = self.inner();
-        inner.dead = true;
+        inner.power = Power::Off;
         inner.cut_after = None;
         inner.fails = false;
     }
@@ -115,9 +129,9 @@ impl Disk {
         inner.files.clear();
     }
 
-    /// From now on a sync is only said to have happened.
-    pub fn lie(&self, lies: bool) {
-        self.inner().lies = lies;
+    /// From now on some syncs are only said to have happened.
+    pub fn lie(&self, lie: Lie) {
+        self.inner().lies = Some(lie);
     }
 
     /// Has no room from now on, or room again.
@@ -144,12 +158,12 @@ impl Disk {
 
     /// Whether the power went in the middle of a commit.
     pub fn lost_power(&self) -> bool {
-        self.inner().lost_power
+        self.inner().power == Power::Lost
     }
 
     /// Whether it takes nothing.
     pub fn is_dead(&self) -> bool {
-        self.inner().dead
+        self.inner().power != Power::On
     }
 
     /// Syncs so far.
@@ -215,7 +229,7 @@ impl Disk {
     pub fn sync_names(&self) -> io::Result<()> {
         let mut inner = self.inner();
         inner.alive()?;
-        if !inner.lies {
+        if inner.lies.is_none() {
             inner.synced_names = inner.names.clone();
         }
         Ok(())
@@ -224,21 +238,19 @@ impl Disk {
 
 impl Inner {
     fn alive(&self) -> io::Result<()> {
-        if self.dead { Err(io::Error::other("the simulated disk is dead")) } else { Ok(()) }
+        if self.power == Power::On { Ok(()) } else { Err(io::Error::other("the simulated disk is dead")) }
     }
 
     /// Counts one write or sync; the power may go here.
     fn operate(&mut self) -> io::Result<()> {
         self.alive()?;
         if let Some(left) = &mut self.cut_after {
-            match left.checked_sub(1) {
-                Some(fewer) => *left = fewer,
-                None => {
-                    self.cut_after = None;
-                    self.lost_power = true;
-                    self.dead = true;
-                    return Err(io::Error::other("the simulated power went"));
-                }
+            if let Some(fewer) = left.checked_sub(1) {
+                *left = fewer;
+            } else {
+                self.cut_after = None;
+                self.power = Power::Lost;
+                return Err(io::Error::other("the simulated power went"));
             }
         }
         Ok(())
@@ -390,7 +402,7 @@ impl StorageBackend for OpenFile {
         let (lies, file) = (inner.lies, self.file);
         let dirty = inner.files[file].dirty.len() as u64;
         trace::bytes(2, dirty, inner.name.as_bytes());
-        if !lies {
+        if lies != Some(Lie::All) {
             inner.files[file].sync();
         }
         Ok(())

@@ -78,13 +78,11 @@ impl File {
     }
 
     /// See `std`.
-    #[expect(clippy::unused_self, clippy::missing_const_for_fn, reason = "as in std")]
     pub fn try_lock(&self) -> Result<(), TryLockError> {
         Ok(())
     }
 
     /// See `std`.
-    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "as in std")]
     pub fn set_permissions(&self, _: Permissions) -> io::Result<()> {
         Ok(())
     }
@@ -286,7 +284,6 @@ pub fn drop_cache(file: &File) -> io::Result<()> {
 ///
 /// # Errors
 /// None.
-#[expect(clippy::unnecessary_wraps, reason = "the operating system's may fail")]
 pub fn free_bytes(_: &Path) -> io::Result<u64> {
     Ok(here().disk.free_bytes())
 }

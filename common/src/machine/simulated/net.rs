@@ -72,7 +72,6 @@ impl TcpListener {
     ///
     /// # Errors
     /// None.
-    #[expect(clippy::unnecessary_wraps, reason = "the operating system's may fail")]
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         Ok(self.address)
     }
@@ -121,7 +120,6 @@ impl TcpStream {
 ///
 /// # Errors
 /// None.
-#[expect(clippy::unnecessary_wraps, reason = "the operating system's may fail")]
 pub fn keep_alive(_: &TcpStream) -> io::Result<()> {
     Ok(())
 }

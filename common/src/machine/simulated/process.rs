@@ -27,7 +27,6 @@ pub fn end(code: i32) -> ! {
 ///
 /// # Errors
 /// None.
-#[expect(clippy::unnecessary_wraps, reason = "the operating system's may fail")]
 pub fn announce(line: &str) -> io::Result<()> {
     trace::note(format_args!("{} says {line}", here().name));
     Ok(())
@@ -42,7 +41,6 @@ impl Signals {
     ///
     /// # Errors
     /// None.
-    #[expect(clippy::unnecessary_wraps, reason = "the operating system's may fail")]
     pub fn listen() -> io::Result<Self> {
         Ok(Self(here().signals.subscribe()))
     }
@@ -50,7 +48,7 @@ impl Signals {
     /// Returns at the next one.
     pub async fn next(&mut self) {
         if self.0.changed().await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

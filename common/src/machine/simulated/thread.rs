@@ -17,11 +17,6 @@ impl Thread {
     ///
     /// # Errors
     /// None.
-    #[expect(
-        clippy::unnecessary_wraps,
-        clippy::needless_pass_by_value,
-        reason = "the operating system's differs"
-    )]
     pub fn start<F: Future<Output = ()> + 'static>(
         name: String,
         work: impl FnOnce() -> F + 'static,

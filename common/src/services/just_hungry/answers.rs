@@ -1,16 +1,11 @@
 //! What queries say.
 
-use serde::Serialize;
-
 use super::JustHungry;
 use super::command::Stock;
 use super::order::View;
-use super::query::{
-    Answer, Basket, BasketLine, MenuItem, Order, PAGE_BYTES_MAX, PAGE_ENTRIES_MAX, Page, Query, Status,
-};
+use super::query::{Answer, Basket, BasketLine, MenuItem, Order, Page, Query, Status};
 use super::refusal::Refusal;
 use super::state::{read_postcode, read_user};
-use crate::services::encode;
 use crate::services::user_code::UserCode;
 
 impl JustHungry {
@@ -39,8 +34,10 @@ impl JustHungry {
             Query::OrdersTo { postcode, after, limit } => {
                 let ids = self.index.by_postcode.get(&read_postcode(&postcode)?);
                 let ids = ids.into_iter().flatten().zip(1..).skip(after as usize);
-                Answer::Orders(page(limit, ids.map(|(id, no)| self.orders[id].shown(View::Postcode(no)))))
+                Answer::Orders(Page::of(limit, ids.map(|(id, no)| self.orders[id].shown(View::Postcode(no)))))
             }
+            // A front end's to answer: it came past one that does not know this question.
+            Query::Postcode { .. } => return Err(Refusal::Malformed),
         })
     }
 
@@ -51,7 +48,7 @@ impl JustHungry {
             price: shelf.product.price,
             stock: shelf.product.stock,
         });
-        page(limit, shown)
+        Page::of(limit, shown)
     }
 
     fn basket(&self, user: &UserCode) -> Basket {
@@ -75,25 +72,6 @@ impl JustHungry {
         let ids = self.index.by_user.get(user).map(Vec::as_slice).unwrap_or_default();
         let orders = ids.iter().skip(after as usize).map(|id| (*id, &self.orders[id]));
         let wanted = orders.filter(|(_, order)| !active_only || order.status == Status::Active);
-        page(limit, wanted.map(|(id, order)| order.shown(View::Own(id))))
+        Page::of(limit, wanted.map(|(id, order)| order.shown(View::Own(id))))
     }
-}
-
-/// The first entries of a list, as many as a page may hold, and at least one.
-fn page<T: Serialize>(limit: u32, list: impl Iterator<Item = T>) -> Page<T> {
-    let limit = match limit as usize {
-        0 => PAGE_ENTRIES_MAX,
-        limit => limit.min(PAGE_ENTRIES_MAX),
-    };
-    let mut entries = Vec::new();
-    let mut room = PAGE_BYTES_MAX;
-    for entry in list {
-        let size = encode(&entry).len();
-        if entries.len() == limit || (!entries.is_empty() && size > room) {
-            return Page { entries, more: true };
-        }
-        room = room.saturating_sub(size);
-        entries.push(entry);
-    }
-    Page { entries, more: false }
 }

@@ -15,10 +15,9 @@ use crate::services::{REPLY_BYTES_MAX, matching, text};
 pub(super) struct ProductKey(String);
 
 impl ProductKey {
-    /// The key of a name: folded, or itself when nothing of it can be (a pizza's picture is a name, too).
+    /// The key of a name.
     pub(super) fn of(name: &str) -> Self {
-        let folded = matching::fold(name);
-        Self(if folded.is_empty() { name.into() } else { folded })
+        Self(matching::key(name))
     }
 }
 

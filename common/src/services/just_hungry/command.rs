@@ -310,4 +310,14 @@ impl Verdict {
     pub fn place(&self) -> &str {
         self.town.as_deref().unwrap_or_else(|| self.postcode.area_name())
     }
+
+    /// What a person reads: `DH1 3LE, County Durham (checked by postcodes.io)`.
+    pub fn sentence(&self) -> String {
+        let (postcode, place) = (self.postcode, self.place());
+        match self.source {
+            Source::Unconfirmed => format!("{postcode}, {place} (not confirmed)"),
+            Source::Offline => format!("{postcode}, {place} (checked offline)"),
+            source => format!("{postcode}, {place} (checked by {source})"),
+        }
+    }
 }

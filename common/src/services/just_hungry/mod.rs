@@ -5,8 +5,8 @@
 //! and later changes of the menu or of a customer's details do not rewrite them.
 //!
 //! Reading order: [`command`] (what can be asked for, [`Facts`] that a front end puts beside it, what is remembered
-//! of it), [`refusal`], [`query`]; then the rules: `bounds`, `catalogue`, `basket`, `order`, `state`; then `answers`,
-//! [`mod@start`], `snapshot`, and [`london`], where the midnights are.
+//! of it), [`checked`] (what a front end finds out), [`refusal`], [`query`]; then the rules: `bounds`, `catalogue`, `basket`, `order`, `state`; then `answers`,
+//! [`mod@start`], [`menu_file`], `snapshot`, and [`london`], where the midnights are.
 //!
 //! **Whose word.** A command is the client's bytes and cannot say that a postcode was checked. The front end says
 //! so in [`Facts`], which no client can send. A command with a postcode and no verdict of that very postcode is
@@ -16,8 +16,10 @@ mod answers;
 mod basket;
 pub mod bounds;
 mod catalogue;
+pub mod checked;
 pub mod command;
 pub mod london;
+pub mod menu_file;
 mod order;
 pub mod query;
 pub mod refusal;

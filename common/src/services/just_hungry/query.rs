@@ -2,12 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::checked::Checked;
 use super::command::{Delivery, Lines, Stock, Verdict};
 use super::refusal::Refusal;
 use crate::clock::Timestamp;
 use crate::replication::RequestId;
 use crate::services::money::Pence;
 use crate::services::phone::Phone;
+
+pub use crate::services::page::{PAGE_BYTES_MAX, PAGE_ENTRIES_MAX, Page};
 
 /// Everything that can be asked. Lists come in pages: `after` is the last number already seen (0: none), `limit`
 /// the most that is wanted, where 0 and anything above [`PAGE_ENTRIES_MAX`] mean that bound.
@@ -70,13 +73,12 @@ pub enum Query {
         /// At most so many.
         limit: u32,
     },
+    /// What is known of a postcode. A front end answers; replicas know nothing of the world.
+    Postcode {
+        /// As typed.
+        text: String,
+    },
 }
-
-/// The most entries of a page.
-pub const PAGE_ENTRIES_MAX: usize = 500;
-
-/// The most bytes of a page: half of what a frame may hold.
-pub const PAGE_BYTES_MAX: usize = 512 * 1024;
 
 /// What a query says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,15 +99,8 @@ pub enum Answer {
     Order(Box<Order>),
     /// There is nothing to say, and why.
     Refused(Refusal),
-}
-
-/// A part of a list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Page<T> {
-    /// In the list's order.
-    pub entries: Vec<T>,
-    /// Whether the list goes on.
-    pub more: bool,
+    /// To [`Query::Postcode`].
+    Postcode(Checked),
 }
 
 /// A product on the menu.

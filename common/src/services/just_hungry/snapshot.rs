@@ -12,14 +12,11 @@ use super::catalogue::{Catalogue, ProductKey, Shelf};
 use super::order::Order;
 use super::state::Customer;
 use crate::services::RestoreError;
+use crate::services::records::{self, damaged};
 use crate::services::user_code::UserCode;
 
 /// Raised by anything that makes another state of the same commands.
 const FORMAT: u8 = 1;
-
-/// Ten times the largest record, a basket of fifty long names: foreign bytes that lie about a length are refused
-/// before memory is taken for it.
-const RECORD_BYTES_MAX: usize = 1024 * 1024;
 
 #[derive(Serialize)]
 struct Written<'a> {
@@ -36,19 +33,12 @@ pub(super) fn write(state: &JustHungry) -> Bytes {
         customers: &state.customers,
         orders: &state.orders,
     };
-    let mut bytes = vec![FORMAT];
-    bincode::serde::encode_into_std_write(written, &mut bytes, bincode::config::standard())
-        .expect("plain data always encodes into memory");
-    bytes.into()
+    records::write(FORMAT, &written)
 }
 
 pub(super) fn read(snapshot: &[u8]) -> Result<JustHungry, RestoreError> {
-    let (format, body) = snapshot.split_first().ok_or_else(|| damaged("no bytes"))?;
-    if *format != FORMAT {
-        return Err(RestoreError { why: format!("written in format {format}, this program reads {FORMAT}") });
-    }
-    let mut rest = body;
-    let motd = record(&mut rest)?;
+    let mut rest = records::body(FORMAT, snapshot)?;
+    let motd = records::take(&mut rest)?;
     let catalogue = Catalogue::of_shelves(map(&mut rest)?).ok_or_else(|| damaged("places on the menu"))?;
     let customers: BTreeMap<UserCode, Customer> = map(&mut rest)?;
     let orders: BTreeMap<u64, Order> = map(&mut rest)?;
@@ -73,30 +63,17 @@ pub(super) fn read(snapshot: &[u8]) -> Result<JustHungry, RestoreError> {
     Ok(state)
 }
 
-/// Reads one record off the front.
-fn record<T: DeserializeOwned>(rest: &mut &[u8]) -> Result<T, RestoreError> {
-    let config = bincode::config::standard().with_limit::<RECORD_BYTES_MAX>();
-    let (record, length) =
-        bincode::serde::decode_from_slice(rest, config).map_err(|error| damaged(&error.to_string()))?;
-    *rest = &rest[length..];
-    Ok(record)
-}
-
 /// Reads a map off the front, whose keys must rise.
 fn map<K: DeserializeOwned + Ord, V: DeserializeOwned>(
     rest: &mut &[u8],
 ) -> Result<BTreeMap<K, V>, RestoreError> {
     let mut map = BTreeMap::new();
-    for _ in 0..record::<u64>(rest)? {
-        let (key, value) = record(rest)?;
+    for _ in 0..records::take::<u64>(rest)? {
+        let (key, value) = records::take(rest)?;
         if map.last_key_value().is_some_and(|(last, _)| *last >= key) {
             return Err(damaged("keys out of order"));
         }
         map.insert(key, value);
     }
     Ok(map)
-}
-
-fn damaged(why: &str) -> RestoreError {
-    RestoreError { why: why.into() }
 }

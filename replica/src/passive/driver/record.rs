@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use common::directory::{NameError, Names};
 use common::replication::{ConfigVersion, GroupConfig, GroupName, Member, Proposer};
-use common::rpc::name_service::{Config, GroupChange, GroupError};
+use common::rpc::name_service::{Config, GroupChange, GroupError, StoreError};
 use tokio::sync::watch;
 
 use super::Event;
@@ -71,7 +71,11 @@ fn told(error: GroupError) -> Event {
             tracing::error!(%error, "the name server's record is not the one that this disk belongs to");
             Event::RecordRegressed
         }
-        GroupError::Refused(_) | GroupError::Denied | GroupError::Store(_) => {
+        GroupError::Store(StoreError::Down { ref why, retry_in }) => {
+            tracing::warn!(why, "the name server cannot store a change");
+            Event::AskAgainIn(retry_in)
+        }
+        GroupError::Refused(_) | GroupError::Denied => {
             tracing::warn!(%error, "the name server did not settle a change");
             Event::NoRecord
         }

@@ -6,7 +6,7 @@ use common::rpc::replica::Role;
 use common::services::TABLE;
 use tokio::task::LocalSet;
 
-use super::super::{Planted, SnapshotAfter};
+use super::super::{BATCH_BYTES, Planted, SnapshotAfter};
 use super::mailbox::{Group, Listed};
 use super::*;
 
@@ -26,6 +26,7 @@ fn alone() -> (Group, Driver) {
         service: TABLE[0],
         first: None,
         snapshots: SnapshotAfter::default(),
+        batch_bytes: BATCH_BYTES,
         planted: Planted::default(),
     };
     let parts = Parts {

@@ -16,6 +16,7 @@ const SHOWN: &[(Fault, &str)] = &[
     (Fault::SameEpochRestart, "restarted_primary_does_not_resume_its_epoch"),
     (Fault::SendBeforeDurable, "winner_crashes_before_its_barrier_is_durable"),
     (Fault::AckBeforeFsync, "an_update_is_answered_when_every_disk_has_it"),
+    (Fault::AckBeforeBackup, "an_update_is_answered_when_every_disk_has_it"),
     (Fault::TruncToCommit, "old_primary_returns_with_10_k_divergent_entries"),
     (Fault::NoConfirm, "paused_primary_wakes_after_3_s_and_answers_no_read"),
     (Fault::ConfirmNotAll, "read_waits_for_a_round_begun_after_it"),

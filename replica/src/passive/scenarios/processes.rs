@@ -8,7 +8,7 @@ use common::replication::{BootId, ReplicaId};
 use common::rpc::peer::Message;
 use common::services::Served;
 
-use super::super::{Core, First, Now, SendTicket, Setup, Stored};
+use super::super::{BATCH_BYTES, Core, First, Now, SendTicket, Setup, Stored};
 use super::authority::Health;
 use super::disk::Disk;
 use super::network::End;
@@ -55,6 +55,7 @@ impl Stage {
                 min_in_sync: self.options.min_in_sync,
             }),
             snapshots: self.options.snapshots,
+            batch_bytes: BATCH_BYTES,
             planted: self.options.planted,
         }
     }

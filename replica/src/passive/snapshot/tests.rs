@@ -7,7 +7,7 @@ use common::rpc::peer::{Message, Reply, ReplyBody};
 use common::services::just_hungry::{Start, start_bytes};
 
 use super::*;
-use crate::passive::{Event, Now, Setup, SnapshotAfter, Stored, Waiter};
+use crate::passive::{BATCH_BYTES, Event, Now, Planted, Setup, SnapshotAfter, Stored, Waiter};
 
 const PRIMARY: ReplicaId = ReplicaId::from_u128(2);
 const AFTER: u64 = 8;
@@ -43,6 +43,7 @@ fn empty() -> Core {
         service: common::services::TABLE[0],
         first: None,
         snapshots: SnapshotAfter { multiples_of: 4, entries: AFTER, bytes: usize::MAX },
+        batch_bytes: BATCH_BYTES,
         planted: Planted::default(),
     };
     let now = Now { at: Moment::ORIGIN, wall: Timestamp::from_millis(1) };

@@ -107,7 +107,7 @@ fn a_page_holds_500_entries_and_half_a_frame_at_most() {
 }
 
 #[test]
-fn orders_to_a_postcode_are_counted_there_and_name_nobody() {
+fn t07_orders_to_a_postcode_are_counted_there_and_name_nobody() {
     let mut shop = Shop::demo();
     shop.place("ann", wish(&[("pizza", 1)])).unwrap();
     shop.place("bob", wish(&[("apple", 1)])).unwrap();
@@ -120,6 +120,30 @@ fn orders_to_a_postcode_are_counted_there_and_name_nobody() {
     assert!(shop.orders(to("DH1 3LF")).entries.is_empty());
     let malformed = Answer::Refused(Refusal::PostcodeMalformed { text: "DH 11".into() });
     assert_eq!(shop.state.query(to("DH 11")), malformed);
+}
+
+#[test]
+fn t07_orders_are_shown_for_the_exact_code_only() {
+    let mut shop = Shop::demo();
+    shop.place("ann", wish(&[("pizza", 1)])).unwrap();
+    for other in ["Ann", "an", "ann2", "nobody"] {
+        assert!(shop.orders(own(other, false, 0, 0)).entries.is_empty(), "{other}");
+        assert!(shop.orders(own(other, true, 0, 0)).entries.is_empty(), "{other}");
+        assert_eq!(shop.order(other, 1), Err(Refusal::OrderUnknown { no: 1 }));
+        assert_eq!(shop.cancel(other, 1), Err(Refusal::OrderUnknown { no: 1 }));
+    }
+    assert_eq!(numbers(&shop.orders(own("ann", true, 0, 0))), [1]);
+}
+
+#[test]
+fn fault_prefix_only_postcode_match() {
+    let shop = Shop::demo();
+    assert_eq!(numbers(&shop.orders(to("DH1 3LG"))), [1, 2]);
+    for part in ["DH1", "DH1 3", "DH1 3L"] {
+        let Answer::Refused(Refusal::PostcodeMalformed { .. }) = shop.state.query(to(part)) else {
+            panic!("{part} is no postcode")
+        };
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 use super::super::query::Status;
 use super::*;
+use crate::services::encode;
 
 #[test]
 fn the_worked_example_comes_to_twelve_pounds_and_cancelling_restores_it() {
@@ -278,6 +279,25 @@ fn deliveries_are_read_by_word_or_number_and_have_their_fees() {
         assert_eq!(delivery.fee(), Pence::new(fee));
     }
     assert!("4".parse::<Delivery>().is_err());
+}
+
+/// The command is the client's, so what is left is the reply that is remembered; `measure` tells the time.
+#[test]
+fn what_an_order_writes_does_not_grow_with_history() {
+    let mut shop = Shop::demo();
+    let mut size = |count: usize| {
+        for _ in 0..count {
+            shop.place("ann", wish(&[("pizza", 1)])).unwrap();
+        }
+        let done = shop.place("ann", wish(&[("pizza", 1)])).unwrap();
+        let Done::Placed { no, .. } = done else { panic!("{done:?}") };
+        (no, encode(&done).len(), shop.order("ann", no).unwrap())
+    };
+    let (_, first, _) = size(0);
+    let (no, last, order) = size(500);
+    assert_eq!((no, order.no), (502, 502));
+    // Numbers are a byte or two longer.
+    assert!(last <= first + 8, "{first} and {last} bytes");
 }
 
 fn own(user: &str) -> Query {

@@ -1,5 +1,13 @@
-//! What applying the log makes: the service's state, the request table, the chained hash. And all of it as a
-//! snapshot.
+//! What applying the log makes: the service's state, the request table, the chained hash. A function of the log alone:
+//! equal logs make equal bytes on every replica, whoever leads, whenever it is.
+//!
+//! Reading order: `request_table`, why nothing runs twice; here, what an entry does; `snapshot`, all of it as bytes, and
+//! how those are made and restored beside the core.
+
+mod request_table;
+mod snapshot;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use common::clock::Timestamp;
@@ -7,13 +15,33 @@ use common::replication::{Entry, EntryKind, Limits, LogIndex, LogPoint};
 use common::services::{Applied, Machine, Served};
 use serde::{Deserialize, Serialize};
 
-use super::log::LogBase;
-use super::request_table::{Admission, RequestTable, digest};
-use super::{Fault, Planted};
+pub(crate) use self::request_table::Admission;
+use self::request_table::{RequestTable, digest};
+pub use self::snapshot::{Discarded, Work, Worked};
+pub(crate) use self::snapshot::{Made, Taken};
+use crate::planted::{Fault, Planted};
+
+/// What a log stands on: the last entry that is no longer in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogBase {
+    /// Which entry.
+    pub point: LogPoint,
+    /// Its checksum, which the next one's continues.
+    pub crc: u32,
+    /// Its time, before which no later one lies.
+    pub at: Timestamp,
+}
+
+impl LogBase {
+    /// `entry` as a log's base.
+    pub(crate) fn of(entry: &Entry) -> Self {
+        Self { point: entry.point(), crc: entry.crc, at: entry.at }
+    }
+}
 
 /// The applied state.
 #[derive(Clone)]
-pub(super) struct State {
+pub(crate) struct State {
     service: Served,
     /// `None` before the Genesis entry.
     machine: Option<Box<dyn Machine>>,
@@ -32,7 +60,7 @@ enum Snapshot<Table> {
 
 /// What came of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Effected {
+pub(crate) enum Effected {
     /// It was no command.
     Nothing,
     /// The command was judged so; `Fresh` never comes out: then it was run and `Answered` is what it said.
@@ -40,7 +68,7 @@ pub(super) enum Effected {
 }
 
 impl State {
-    pub(super) fn empty(service: &Served, planted: Planted) -> Self {
+    pub(crate) fn empty(service: &Served, planted: Planted) -> Self {
         Self {
             service: *service,
             machine: None,
@@ -52,33 +80,33 @@ impl State {
     }
 
     /// The last entry applied.
-    pub(super) fn applied(&self) -> LogPoint {
+    pub(crate) fn applied(&self) -> LogPoint {
         self.base.point
     }
 
     /// That entry, as a log's base.
-    pub(super) fn base(&self) -> LogBase {
+    pub(crate) fn base(&self) -> LogBase {
         self.base
     }
 
     /// Chained hash over entries and replies.
-    pub(super) fn hash(&self) -> u64 {
+    pub(crate) fn hash(&self) -> u64 {
         self.hash
     }
 
     /// What makes two commands under one id the same.
-    pub(super) fn digest(&self, facts: &[u8], payload: &[u8]) -> u64 {
+    pub(crate) fn digest(&self, facts: &[u8], payload: &[u8]) -> u64 {
         if self.planted.is(Fault::DigestWithFacts) {
             return digest(&[facts, payload].concat());
         }
         digest(payload)
     }
 
-    pub(super) fn table(&self) -> &RequestTable {
+    pub(crate) fn table(&self) -> &RequestTable {
         &self.table
     }
 
-    pub(super) fn query(&self, payload: &[u8]) -> Option<Bytes> {
+    pub(crate) fn query(&self, payload: &[u8]) -> Option<Bytes> {
         self.machine.as_ref().map(|machine| machine.query(payload))
     }
 
@@ -86,7 +114,7 @@ impl State {
     ///
     /// # Errors
     /// When a Genesis entry does not describe a first state.
-    pub(super) fn apply(&mut self, entry: &Entry) -> Result<Effected, String> {
+    pub(crate) fn apply(&mut self, entry: &Entry) -> Result<Effected, String> {
         assert!(
             entry.index == self.base.point.index.next(),
             "{} applied after {}",
@@ -131,10 +159,18 @@ impl State {
         Ok(effected)
     }
 
+    /// A rule that is broken on purpose: the state as if these entries were committed, too.
+    pub(crate) fn ahead(&self, entries: &[Arc<Entry>]) -> Self {
+        let mut state = self.clone();
+        // What cannot be applied would be found when it is committed.
+        let _ = entries.iter().try_for_each(|entry| state.apply(entry).map(drop));
+        state
+    }
+
     /// A rule of the request table that is broken on purpose: what decides state is this process's own.
-    pub(super) fn decide_by_own(&mut self, limits: Limits, wall: Timestamp) {
+    pub(crate) fn decide_by_own(&mut self, limits: impl FnOnce() -> Limits, wall: Timestamp) {
         if self.planted.is(Fault::LimitsFromFlags) && self.base.point.index == LogIndex(1) {
-            self.table = RequestTable::new(limits, self.planted);
+            self.table = RequestTable::new(limits(), self.planted);
         }
         if self.planted.is(Fault::AgeFromWallClock) {
             self.table.forget(wall);
@@ -142,7 +178,7 @@ impl State {
     }
 
     /// The whole state, canonically: equal states at equal places have equal bytes.
-    pub(super) fn snapshot(&self) -> Bytes {
+    pub(crate) fn snapshot(&self) -> Bytes {
         let machine = self.machine.as_ref().map(|machine| machine.snapshot());
         common::services::encode(&Snapshot::V1 {
             base: self.base,
@@ -156,7 +192,7 @@ impl State {
     ///
     /// # Errors
     /// In words, when they are not a snapshot of this service.
-    pub(super) fn restore(service: &Served, bytes: &[u8], planted: Planted) -> Result<Self, String> {
+    pub(crate) fn restore(service: &Served, bytes: &[u8], planted: Planted) -> Result<Self, String> {
         // Made by ourselves or by a primary, and checked by CRC before: no limit but what it is.
         let config = bincode::config::standard();
         let (Snapshot::<RequestTable>::V1 { base, hash, table, machine }, read) =

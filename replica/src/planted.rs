@@ -4,11 +4,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use common::replication::Limits;
-
-use super::Core;
-use super::state::State;
-
 /// A rule that is not kept. The names are those of the specification's list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fault {
@@ -36,6 +31,8 @@ pub enum Fault {
     NoBarrierCommitRule,
     /// A backup acknowledges what is not on its disk yet.
     AckBeforeFsync,
+    /// The primary answers when its own disk has an update, and asks no backup.
+    AckBeforeBackup,
     /// A backup acknowledges what this epoch's primary did not verify.
     AckUnmatched,
     /// A restart removes what is not known to be committed.
@@ -110,7 +107,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 48] = [
         Self::ShrinkEarly,
         Self::ExpandLate,
         Self::ForgetCasOnGet,
@@ -123,6 +120,7 @@ impl Fault {
         Self::SendBeforeDurable,
         Self::NoBarrierCommitRule,
         Self::AckBeforeFsync,
+        Self::AckBeforeBackup,
         Self::AckUnmatched,
         Self::TruncToCommit,
         Self::NoConfirm,
@@ -168,7 +166,7 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
+        f.pad(&format!("{self:?}"))
     }
 }
 
@@ -214,26 +212,6 @@ impl Planted {
     #[must_use]
     pub const fn with(self, fault: Fault) -> Self {
         Self { faults: self.faults | 1 << fault as u32 }
-    }
-}
-
-impl Core {
-    /// What decides state is this process's own, where that is planted.
-    pub(super) fn decide_by_own(&mut self) {
-        let own = self.setup.first.as_ref().map_or_else(Limits::default, |first| first.limits);
-        self.state.decide_by_own(own, self.now.wall);
-    }
-
-    /// The state as if the whole log were committed.
-    pub(super) fn state_uncommitted(&self) -> State {
-        let mut state = self.state.clone();
-        while let Some(entry) = self.log.get(state.applied().index.next()) {
-            // What cannot be applied would be found when it is committed.
-            if state.apply(entry).is_err() {
-                break;
-            }
-        }
-        state
     }
 }
 

@@ -13,17 +13,17 @@ use common::replication::{Limits, LogPoint, RequestId};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{Fault, Planted};
+use crate::planted::{Fault, Planted};
 
 /// The first 8 bytes of SHA-256 of the client's payload; a front end's facts do not count.
-pub(super) fn digest(payload: &[u8]) -> u64 {
+pub(crate) fn digest(payload: &[u8]) -> u64 {
     let hash = Sha256::digest(payload);
     u64::from_be_bytes(*hash.first_chunk().expect("SHA-256 has 32 bytes"))
 }
 
 /// The replies remembered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct RequestTable {
+pub(crate) struct RequestTable {
     floor: RequestId,
     answered: BTreeMap<RequestId, Answered>,
     limits: Limits,
@@ -42,7 +42,7 @@ struct Answered {
 
 /// What is to be done with a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Admission {
+pub(crate) enum Admission {
     /// Nobody has seen it.
     Fresh,
     /// It took effect there, and this was answered.
@@ -56,12 +56,12 @@ pub(super) enum Admission {
 }
 
 impl RequestTable {
-    pub(super) fn new(limits: Limits, planted: Planted) -> Self {
+    pub(crate) fn new(limits: Limits, planted: Planted) -> Self {
         Self { floor: RequestId::LEAST, answered: BTreeMap::new(), limits, planted }
     }
 
     /// The table of a snapshot.
-    pub(super) fn restored(mut self, planted: Planted) -> Self {
+    pub(crate) fn restored(mut self, planted: Planted) -> Self {
         if planted.is(Fault::DedupNotInSnapshot) {
             self.answered.clear();
         }
@@ -72,12 +72,12 @@ impl RequestTable {
     }
 
     /// Ids up to this one are forgotten.
-    pub(super) fn floor(&self) -> RequestId {
+    pub(crate) fn floor(&self) -> RequestId {
         self.floor
     }
 
     /// Judges a request that would be logged at `at`.
-    pub(super) fn admit(&self, id: RequestId, digest: u64, at: Timestamp) -> Admission {
+    pub(crate) fn admit(&self, id: RequestId, digest: u64, at: Timestamp) -> Admission {
         if id <= self.floor && !self.planted.is(Fault::FloorNotChecked) {
             return Admission::Expired;
         }
@@ -92,7 +92,7 @@ impl RequestTable {
     }
 
     /// Remembers the reply to a fresh request that `stands` there, logged at `at`, and forgets what is beyond the limits.
-    pub(super) fn remember(
+    pub(crate) fn remember(
         &mut self,
         id: RequestId,
         digest: u64,
@@ -107,7 +107,7 @@ impl RequestTable {
     }
 
     /// Forgets the smallest ids beyond the limits, at `at`.
-    pub(super) fn forget(&mut self, at: Timestamp) {
+    pub(crate) fn forget(&mut self, at: Timestamp) {
         while let Some((&id, smallest)) = self.answered.first_key_value() {
             let old = smallest.at.plus(self.limits.age) < at;
             if !old && self.answered.len() as u64 <= self.limits.capacity {

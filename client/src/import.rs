@@ -1,0 +1,3 @@
+//! Importing lists of films and ratings.
+
+pub mod reader;
