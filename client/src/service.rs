@@ -68,6 +68,8 @@ enum Next {
 struct Attempts {
     /// Whether the id is the caller's own.
     given: bool,
+    /// Whether it is a query, which changes nothing.
+    only_asks: bool,
     /// Whether a copy may have been taken in.
     maybe_ran: bool,
     last: Option<Failure>,
@@ -98,7 +100,7 @@ impl Attempts {
     }
 
     fn not_called(&mut self, error: &CallError) -> Next {
-        self.maybe_ran |= error.outcome() == Outcome::Unknown;
+        self.maybe_ran |= !self.only_asks && error.outcome() == Outcome::Unknown;
         // That our own time ran out says less than an answer that came before.
         if *error != CallError::Unacknowledged || self.last.is_none() {
             self.last = Some(errors::of_call(error));
@@ -324,7 +326,7 @@ impl Service {
     pub async fn query(&self, payload: Bytes) -> Result<Bytes, Failure> {
         /// A person may be shown this when too few replicas are in sync to promise the newest.
         const BEHIND_AT_MOST: Consistency = Consistency::StaleOk { max_age: Duration::from_secs(10) };
-        let mut attempts = Attempts::default();
+        let mut attempts = Attempts { only_asks: true, ..Attempts::default() };
         let asked = async |front_end: FrontEnd, context, attempts: &mut Attempts, consistency| {
             let prev = VectorTimestamp::default();
             let sent = front_end.query(context, self.group.clone(), prev, consistency, payload.clone()).await;

@@ -97,7 +97,7 @@ fn one_front_end_never_takes_all_the_time_while_another_could_tell() {
 
 #[test]
 fn an_answer_says_more_than_a_later_call_that_was_cut_short() {
-    let mut query = Attempts::default();
+    let mut query = Attempts { only_asks: true, ..Attempts::default() };
     query.not_answered(&QueryError::Behind);
     assert_eq!(query.not_called(&CallError::Unacknowledged), Next::Elsewhere);
     assert_eq!(query.give_up(Duration::ZERO).map(|failure| failure.code), Some(Code::Behind));
