@@ -1,4 +1,4 @@
-//! The laws of [`CausalStateMachine`](super::CausalStateMachine), as checks for the tests of every service.
+//! The laws of [`CausalStateMachine`], as checks for the tests of every service.
 
 use bytes::Bytes;
 
