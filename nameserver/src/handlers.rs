@@ -108,6 +108,7 @@ impl NameService for Handlers {
             Tenure::Permanent => None,
         };
         let (caller, fresh) = (self.caller.peer.ip(), InstanceId::random());
+        let name = AnyName::from(name);
         let request = Box::new(Registration { caller, name, entry, expect, lease, fresh });
         self.ask(|to| Message::Register { request, to }).await?
     }

@@ -11,6 +11,7 @@
 //! - [`registry`]: what stands under a name, and who may change it;
 //! - [`watch`] and [`matcher`]: what watchers are told;
 //! - [`groups`]: which configuration of a group stands;
+//! - [`probes`]: which names without a lease are dialled, and taken for dead; `prober` dials;
 //! - [`store`]: what outlives the process;
 //! - `writer`: the one task that owns these cores and changes them; `handlers`: the contract, method by method;
 //! - [`server`]: start, listen, stop. [`config`]: flags.
@@ -31,6 +32,8 @@ pub mod groups;
 mod handlers;
 pub mod leases;
 pub mod matcher;
+mod prober;
+pub mod probes;
 pub mod registry;
 pub mod server;
 pub mod store;

@@ -16,14 +16,15 @@ use std::time::Duration;
 use common::clock::Moment;
 use common::ids::{ClusterId, InstanceId};
 use common::names::{
-    Address, AnyName, BootCount, Entry, Expect, Holder, Host, LeaseId, Lifetime, LogicalName, NameEpoch,
-    Patch, Record, Removal, Revision, Sharing, Stamp, Standing, Target,
+    Address, AnyName, BootCount, Entry, Expect, Holder, Host, LeaseId, Lifetime, NameEpoch, Patch, Record,
+    Removal, Revision, Sharing, Stamp, Standing, Target,
 };
 use common::rpc::name_service::{RegisterError, Registered, UpdateError};
 
 pub use self::shelf::{Found, Next, Shelf};
 use crate::leases::{Heard, LeaseCell, LeaseRow, Leases};
-use crate::store::{NameRow, Write};
+use crate::probes::{self, Registrant};
+use crate::store::{NameRow, RegistrantRow, Write};
 use crate::watch::Event;
 
 /// Names held at most: some 350 MB.
@@ -60,7 +61,7 @@ pub struct Registration {
     /// Whose socket it came from.
     pub caller: IpAddr,
     /// Under which name.
-    pub name: LogicalName,
+    pub name: AnyName,
     /// What.
     pub entry: Entry,
     /// In place of what.
@@ -79,6 +80,8 @@ pub struct Registry {
     tenures: BTreeMap<(AnyName, InstanceId), LeaseId>,
     /// What stands under a lease, and as which registration.
     held: BTreeMap<LeaseId, BTreeMap<AnyName, NameEpoch>>,
+    /// Who registered each permanent record.
+    registrants: BTreeMap<(AnyName, InstanceId), Registrant>,
     rev: Revision,
     /// The mark in the store, or on its way there.
     reserved: Revision,
@@ -96,6 +99,7 @@ impl Registry {
             shelf: Arc::new(Shelf::new(cluster, boot, rev)),
             tenures: BTreeMap::new(),
             held: BTreeMap::new(),
+            registrants: BTreeMap::new(),
             rev,
             reserved,
             safe: reserved,
@@ -158,6 +162,49 @@ impl Registry {
         true
     }
 
+    /// Takes in who registered a permanent record that was restored before.
+    pub fn restore_registrant(&mut self, (name, instance, registrant): RegistrantRow) {
+        self.registrants.insert((name, instance), registrant);
+    }
+
+    /// The permanent records, and who registered each.
+    pub fn permanent(&self) -> impl Iterator<Item = (Record, Registrant)> {
+        self.registrants.iter().filter_map(|((name, instance), registrant)| {
+            let mut standing = self.standing(name).into_iter();
+            Some((standing.find(|record| record.instance == *instance)?, *registrant))
+        })
+    }
+
+    /// Who registered a permanent record.
+    pub fn registrant(&self, name: &AnyName, instance: InstanceId) -> Option<Registrant> {
+        self.registrants.get(&(name.clone(), instance)).copied()
+    }
+
+    /// Somebody answered at the address of a permanent record; returns what the store keeps of that.
+    pub fn seen_alive(&mut self, seen: &probes::Registered) -> Option<Write> {
+        self.find_permanent(seen)?;
+        let registrant = self.registrants.get_mut(&(seen.name.clone(), seen.instance))?;
+        registrant.seen = true;
+        Some(Write::Registrant { name: seen.name.clone(), instance: seen.instance, row: Some(*registrant) })
+    }
+
+    /// Removes a permanent record at whose address nobody answers any more; not its successor.
+    pub fn clean(&mut self, leases: &Leases, dead: &probes::Registered) -> Option<Step> {
+        let old = self.find_permanent(dead)?;
+        let mut step = self.begin();
+        self.remove(&mut step, leases, old, Removal::Cleaned);
+        self.end(&step);
+        Some(step)
+    }
+
+    fn find_permanent(&self, meant: &probes::Registered) -> Option<Record> {
+        self.standing(&meant.name).into_iter().find(|record| {
+            record.instance == meant.instance
+                && record.epoch == meant.epoch
+                && record.lifetime == Lifetime::Permanent
+        })
+    }
+
     /// Puts an entry under a name; nothing happens when the same registration stands there already (its answer was
     /// lost).
     ///
@@ -170,7 +217,9 @@ impl Registry {
         request: Registration,
     ) -> Result<(Registered, Option<Step>), RegisterError> {
         let Registration { caller, name, mut entry, expect, lease, fresh } = request;
-        let name = AnyName::from(name);
+        if name.as_str() == RESERVED_NAME {
+            return Err(RegisterError::Reserved);
+        }
         let lease = match lease {
             Some(id) => Some(leases.living(id).ok_or(RegisterError::UnknownLease)?),
             None => None,
@@ -223,6 +272,10 @@ impl Registry {
             let held = self.held.entry(cell.id).or_default();
             held.insert(name.clone(), record.epoch);
             cell.set_names(count(held.len()));
+        } else {
+            let registrant = Registrant { from: caller, seen: false };
+            self.registrants.insert((name.clone(), instance), registrant);
+            step.writes.push(Write::Registrant { name: name.clone(), instance, row: Some(registrant) });
         }
         self.names += 1;
         records.push(record.clone());
@@ -464,6 +517,9 @@ impl Registry {
             if let Some(cell) = leases.get(lease) {
                 cell.set_names(count(held.len()));
             }
+        }
+        if self.registrants.remove(&(name.clone(), instance)).is_some() {
+            step.writes.push(Write::Registrant { name: name.clone(), instance, row: None });
         }
         self.names -= 1;
         step.writes.push(Write::Name { name: name.clone(), instance, row: None });

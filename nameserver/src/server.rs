@@ -22,6 +22,7 @@ use crate::config::{Config, StorePlace};
 use crate::groups::Groups;
 use crate::handlers::Handlers;
 use crate::leases::{Heard, LEASES_MAX, LeaseRow, Leases};
+use crate::probes::Probes;
 use crate::registry::{NAMES_MAX, Registry};
 use crate::store::file::{FileStore, OpenError};
 use crate::store::{Committer, Image, Store as _, Write, file};
@@ -108,7 +109,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), ServerEr
     });
     let names = registry.names();
     let (mailbox, messages) = mpsc::channel(MAILBOX);
-    let writer = Writer::new(Rc::clone(&shared), registry, leases, groups, committer, store_name);
+    let probes = Probes::new(config.autoclean);
+    let writer = Writer::new(Rc::clone(&shared), registry, leases, groups, probes, committer, store_name);
     let mut writer = tokio::task::spawn_local(writer.run(messages, reports));
 
     announce(address, store_name, cluster, boot, names)?;
@@ -150,7 +152,8 @@ pub struct Restored {
 
 /// Makes the cores of what a store holds.
 pub fn restore(now: Moment, image: Image) -> Restored {
-    let Image { cluster, boot: previous, reserved, alive, leases: lease_rows, names, groups } = image;
+    let Image { cluster, boot: previous, reserved, alive, leases: lease_rows, names, registrants, groups } =
+        image;
     let boot = BootCount(previous.0 + 1);
     let mut writes = vec![Write::Boot(boot), Write::Alive(std::time::Duration::ZERO)];
     let mut leases = Leases::new(now, LEASES_MAX);
@@ -170,6 +173,9 @@ pub fn restore(now: Moment, image: Image) -> Restored {
         if !registry.restore(row, &leases) {
             writes.push(Write::Name { name, instance, row: None });
         }
+    }
+    for row in registrants {
+        registry.restore_registrant(row);
     }
     Restored { registry, leases, groups: Groups::new(cluster, groups), writes, cluster, boot }
 }
@@ -239,6 +245,7 @@ mod tests {
             alive: Duration::ZERO,
             leases: vec![(LeaseId::from_random(1), row)],
             names: Vec::new(),
+            registrants: Vec::new(),
             groups: Vec::new(),
         }
     }
@@ -254,7 +261,9 @@ mod tests {
                     image.leases.retain(|(id, _)| *id != lease);
                     image.leases.extend(row.map(|row| (lease, row)));
                 }
-                Write::Group(_) | Write::Name { .. } => unreachable!("there are none"),
+                Write::Group(_) | Write::Name { .. } | Write::Registrant { .. } => {
+                    unreachable!("there are none")
+                }
             }
         }
     }

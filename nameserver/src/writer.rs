@@ -11,7 +11,7 @@ use std::time::Duration;
 use common::clock::{Clock, Moment};
 use common::ids::InstanceId;
 use common::names::{
-    AnyName, Holder, LeaseId, NameEpoch, OwnerKey, Patch, Removal, Revision, Stamp, Stamped,
+    AnyName, Holder, LeaseId, Lifetime, NameEpoch, OwnerKey, Patch, Record, Removal, Revision, Stamp, Stamped,
 };
 use common::replication::{ConfigVersion, GroupName, Proposer};
 use common::rpc::name_service::{
@@ -20,10 +20,13 @@ use common::rpc::name_service::{
 };
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use crate::groups::{Groups, Proposal};
 use crate::leases::{LeaseBook, Leases};
+use crate::prober;
+use crate::probes::{Place, Probes, Registered as ProbedRecord};
 use crate::registry::{Registration, Registry, Shelf, Step, TooFarAhead, is_local};
 use crate::store::{Committer, Fault, RETRY_EVERY, Report, Token, Write};
 use crate::watch::{RING_EVENTS, Ring};
@@ -140,6 +143,9 @@ pub(crate) struct Writer {
     pub(crate) registry: Registry,
     pub(crate) leases: Leases,
     pub(crate) groups: Groups,
+    probes: Probes,
+    /// Dials under way.
+    dialling: JoinSet<(Place, bool)>,
     pub(crate) committer: Committer,
     pub(crate) store_name: &'static str,
     books: Books,
@@ -175,11 +181,17 @@ impl Writer {
         registry: Registry,
         leases: Leases,
         groups: Groups,
+        mut probes: Probes,
         committer: Committer,
         store_name: &'static str,
     ) -> Self {
-        let books = Books { began_at: shared.clock.now(), ..Books::default() };
-        Self { shared, registry, leases, groups, committer, store_name, books }
+        let now = shared.clock.now();
+        for (record, registrant) in registry.permanent() {
+            probes.add(now, probed(&record), &record.target, registrant);
+        }
+        let books = Books { began_at: now, ..Books::default() };
+        let dialling = JoinSet::new();
+        Self { shared, registry, leases, groups, probes, dialling, committer, store_name, books }
     }
 
     /// Works until told to [`Message::Close`].
@@ -196,8 +208,9 @@ impl Writer {
                 Some(report) = reports.recv() => self.hear(report),
                 () = tokio::time::sleep_until(clock.instant(tick_at)) => {
                     self.tick().await;
-                    tick_at = clock.now() + self.leases.next_tick();
+                    tick_at = clock.now() + self.next_tick();
                 }
+                Some(Ok((place, alive))) = self.dialling.join_next() => self.dialled(&place, alive),
                 _ = mailbox.recv_many(&mut batch, BATCH) => {
                     let now = clock.now();
                     self.leases.tick(now);
@@ -212,7 +225,7 @@ impl Writer {
                         self.flush(now);
                     }
                     // The first lease ends the slow ticking.
-                    tick_at = tick_at.min(now + self.leases.next_tick());
+                    tick_at = tick_at.min(now + self.next_tick());
                 }
             }
         }
@@ -232,6 +245,7 @@ impl Writer {
             }
             tokio::task::yield_now().await;
         }
+        self.dial(now);
         if self.leases.unconfirmed() > 0 && now.since(self.books.alive_at) >= ALIVE_EVERY {
             self.books.alive_at = now;
             self.books.batch.push(Write::Alive(now.since(self.books.began_at)));
@@ -239,6 +253,37 @@ impl Writer {
         } else if !self.books.batch.is_empty() && now.since(self.books.flushed_at) >= LAZY {
             self.flush(now);
         }
+    }
+
+    fn next_tick(&self) -> Duration {
+        let lease = self.leases.next_tick();
+        self.probes.every().map_or(lease, |probe| lease.min(probe))
+    }
+
+    /// Dials whoever is due.
+    fn dial(&mut self, now: Moment) {
+        for place in self.probes.due(now) {
+            self.dialling.spawn_local(async move {
+                let alive = prober::is_alive(&place).await;
+                (place, alive)
+            });
+        }
+    }
+
+    /// Takes note of what a dial found out.
+    fn dialled(&mut self, place: &Place, alive: bool) {
+        let now = self.shared.clock.now();
+        let verdict = self.probes.answered(now, place, alive);
+        let seen = verdict.seen.iter().filter_map(|seen| self.registry.seen_alive(seen));
+        self.books.batch.extend(seen);
+        for dead in &verdict.dead {
+            if let Some(step) = self.registry.clean(&self.leases, dead) {
+                info!(name = %dead.name, address = %place.address, "nobody answers at a name without a lease: removed");
+                self.publish(step);
+            }
+        }
+        // A machine's next place may have waited for this one.
+        self.dial(now);
     }
 
     fn handle(&mut self, now: Moment, message: Message) {
@@ -409,9 +454,30 @@ impl Writer {
 
     /// Shows a change to watchers, and has it stored with the next commit.
     fn publish(&mut self, step: Step) {
+        self.watch_over(&step);
         self.shared.ring.borrow_mut().push(step.rev, step.events);
         self.shared.bell.send_replace(step.rev);
         self.books.batch.extend(step.writes);
+    }
+
+    /// Has permanent records dialled, as long as they stand.
+    fn watch_over(&mut self, step: &Step) {
+        let permanent = |record: &&Arc<Record>| record.lifetime == Lifetime::Permanent;
+        for event in &step.events {
+            let (before, after) =
+                (event.before.as_ref().filter(permanent), event.after.as_ref().ok().filter(permanent));
+            if before.map(|old| old.epoch) == after.map(|new| new.epoch) {
+                continue;
+            }
+            if let Some(old) = before {
+                self.probes.forget(&probed(old), &old.target);
+            }
+            if let Some(new) = after
+                && let Some(registrant) = self.registry.registrant(&new.name, new.instance)
+            {
+                self.probes.add(self.shared.clock.now(), probed(new), &new.target, registrant);
+            }
+        }
     }
 
     /// Answers when all that was changed so far is durable.
@@ -466,6 +532,10 @@ impl Writer {
             store: self.store_name.to_owned(),
         }
     }
+}
+
+fn probed(record: &Record) -> ProbedRecord {
+    ProbedRecord { name: record.name.clone(), instance: record.instance, epoch: record.epoch }
 }
 
 fn refuse<T, E>(to: To<T, E>, error: E) {

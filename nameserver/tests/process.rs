@@ -259,6 +259,46 @@ async fn a_memory_store_warms_up() {
     assert!(lookup(&names, "replica.1").await.is_ok());
 }
 
+/// A name without a lease, whose server was seen and is gone; and one whose server never came.
+#[tokio::test]
+async fn a_permanent_name_goes_when_nobody_answers_any_more() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("names.redb");
+    let start = || Server::start(&["--store", file.to_str().unwrap(), "--autoclean", "1s"]);
+    let (server, mut living) = (start(), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let names = server.client();
+    let register = async |names: &Client, of: &str, at: &str| {
+        let done =
+            names.register(soon(), Tenure::Permanent, of.parse().unwrap(), entry(at), Expect::Free).await;
+        done.unwrap().unwrap().stamp
+    };
+    let address = living.local_addr().unwrap().to_string();
+    register(&names, "here", &address).await;
+    // Accepted by us, so dialled by the name server; and what the restart would forget is on the disk.
+    living.accept().unwrap();
+    server.kill();
+    let server = start();
+    let names = server.client();
+    let mut since = register(&names, "never", &nobody()).await;
+    living.accept().unwrap();
+    living = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut gone = Vec::new();
+    while gone.len() < 2 {
+        for change in next_changes(&names, &mut since).await {
+            assert!(matches!(change.what, What::Removed { why: Removal::Cleaned, .. }), "{change:?}");
+            gone.push(change.name.to_string());
+        }
+    }
+    gone.sort_unstable();
+    assert_eq!(gone, ["here", "never"]);
+    drop(living);
+}
+
+/// An address where nobody listens.
+fn nobody() -> String {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
 #[tokio::test]
 async fn f17_other_cluster_is_refused() {
     let server = Server::start(&["--cluster", "ours"]);

@@ -471,7 +471,7 @@ proptest! {
                 }
                 Op::Unregister { process, name } => {
                     let Some(&lease) = living.get(&process) else { continue };
-                    let named = AnyName::from(format!("n{name}").parse::<LogicalName>().unwrap());
+                    let named = self::name(&format!("n{name}"));
                     let done = house.registry.unregister(&house.leases, HERE, Holder::Lease(lease), &named).is_ok();
                     let held = model.entry(name).or_default();
                     prop_assert_eq!(done, held.iter().any(|one| one.process == process));

@@ -5,20 +5,23 @@ use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use common::ids::ClusterId;
+use common::ids::{ClusterId, InstanceId};
 use common::machine::fs::{
     self, DirBuilder, DirBuilderExt as _, File, OpenOptions, OpenOptionsExt as _, Permissions,
     PermissionsExt as _, TryLockError,
 };
-use common::names::{BootCount, LeaseId, Revision};
+use common::names::{AnyName, BootCount, LeaseId, Revision};
 #[cfg(feature = "sim")]
 use redb::StorageError;
-use redb::{Database, DatabaseError, Durability, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use redb::{
+    Database, DatabaseError, Durability, ReadableDatabase as _, ReadableTable as _, TableDefinition,
+    TableError,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::mark::Mark;
-use super::{Fault, Image, Store, Write};
+use super::{Fault, Image, RegistrantRow, Store, Write};
 use crate::groups::GroupRow;
 use crate::leases::LeaseRow;
 
@@ -28,6 +31,8 @@ const META: Table = TableDefinition::new("meta");
 const LEASES: Table = TableDefinition::new("leases");
 /// Keys: the name, a NUL (which no name holds), the instance. So their order is that of names.
 const NAMES: Table = TableDefinition::new("names");
+/// With the same keys. Made when the first permanent name is registered.
+const REGISTRANTS: Table = TableDefinition::new("registrants");
 /// Apart from names, so that no quota and no expiry comes near it.
 const GROUPS: Table = TableDefinition::new("groups");
 
@@ -159,8 +164,12 @@ fn commit(database: &Database, number: u64, writes: &[Write]) -> Result<(), Faul
         for write in writes {
             match write {
                 Write::Name { name, instance, row } => {
-                    let key = [name.as_str().as_bytes(), &[0], instance.to_string().as_bytes()].concat();
-                    put(&mut names, "names", &key, row.as_deref())?;
+                    put(&mut names, "names", &name_key(name, *instance), row.as_deref())?;
+                }
+                Write::Registrant { name, instance, row } => {
+                    let mut registrants = transaction.open_table(REGISTRANTS).map_err(fault)?;
+                    let row = row.map(|row| (name, *instance, row));
+                    put(&mut registrants, "registrants", &name_key(name, *instance), row.as_ref())?;
                 }
                 Write::Lease { lease, row } => {
                     put(&mut leases, "leases", &lease.bits().to_be_bytes(), row.as_ref())?;
@@ -173,6 +182,10 @@ fn commit(database: &Database, number: u64, writes: &[Write]) -> Result<(), Faul
         }
     }
     transaction.commit().map_err(fault)
+}
+
+fn name_key(name: &AnyName, instance: InstanceId) -> Vec<u8> {
+    [name.as_str().as_bytes(), &[0], instance.to_string().as_bytes()].concat()
 }
 
 fn load(database: &Database) -> Result<Image, Fault> {
@@ -196,6 +209,7 @@ fn load(database: &Database) -> Result<Image, Fault> {
         alive: meta_row(&meta, b"alive")?,
         leases,
         names: rows(&transaction, NAMES, "names")?,
+        registrants: rows::<RegistrantRow>(&transaction, REGISTRANTS, "registrants")?,
         groups: rows::<GroupRow>(&transaction, GROUPS, "groups")?,
     })
 }
@@ -214,7 +228,11 @@ fn rows<T: DeserializeOwned>(
     table: Table,
     called: &str,
 ) -> Result<Vec<T>, Fault> {
-    let table = transaction.open_table(table).map_err(fault)?;
+    let table = match transaction.open_table(table) {
+        Ok(table) => table,
+        Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+        Err(error) => return Err(fault(error)),
+    };
     let rows = table.iter().map_err(fault)?;
     rows.map(|row| {
         let (key, value) = row.map_err(fault)?;

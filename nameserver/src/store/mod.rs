@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 pub use self::committer::{Committer, Report, Token};
 use crate::groups::GroupRow;
 use crate::leases::LeaseRow;
+use crate::probes::Registrant;
 
 /// How long after a failure the store is tried again.
 pub const RETRY_EVERY: Duration = Duration::from_secs(1);
@@ -40,6 +41,15 @@ pub enum Write {
         instance: InstanceId,
         /// What it is.
         row: Option<Box<NameRow>>,
+    },
+    /// Who registered a permanent record; gone when `None`.
+    Registrant {
+        /// Its name.
+        name: AnyName,
+        /// Whose it is.
+        instance: InstanceId,
+        /// Who registered it.
+        row: Option<Registrant>,
     },
     /// A lease; gone when `None`.
     Lease {
@@ -67,6 +77,9 @@ pub struct NameRow {
     pub record: Record,
 }
 
+/// Who registered what.
+pub type RegistrantRow = (AnyName, InstanceId, Registrant);
+
 /// All that a store holds.
 #[derive(Clone, Debug)]
 pub struct Image {
@@ -82,6 +95,8 @@ pub struct Image {
     pub leases: Vec<(LeaseId, LeaseRow)>,
     /// The records, in the order of names.
     pub names: Vec<NameRow>,
+    /// Who registered the permanent ones.
+    pub registrants: Vec<RegistrantRow>,
     /// The groups.
     pub groups: Vec<GroupRow>,
 }
@@ -97,6 +112,7 @@ impl Image {
             alive: Duration::ZERO,
             leases: Vec::new(),
             names: Vec::new(),
+            registrants: Vec::new(),
             groups: Vec::new(),
         }
     }

@@ -10,6 +10,7 @@ use tokio::sync::mpsc::{Sender, channel};
 use tokio::task::LocalSet;
 
 use super::*;
+use crate::probes::Autoclean;
 use crate::store::flaky::Flaky;
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -43,7 +44,8 @@ impl House {
         let (committer, reports) = Committer::start(store).unwrap();
         let (mailbox, messages) = channel(MAILBOX);
         let groups = Groups::new(cluster, []);
-        let writer = Writer::new(Rc::clone(&shared), registry, leases, groups, committer, "flaky");
+        let probes = Probes::new(Autoclean::Off);
+        let writer = Writer::new(Rc::clone(&shared), registry, leases, groups, probes, committer, "flaky");
         tokio::task::spawn_local(writer.run(messages, reports));
         Self { mailbox, shared, failures }
     }
