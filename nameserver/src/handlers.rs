@@ -25,7 +25,7 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::matcher::{Matcher, Numbered};
-use crate::registry::{Found, Next, Registration};
+use crate::registry::{Found, Next, Registration, Same};
 use crate::watch::Compacted;
 use crate::writer::{self, Message, Shared};
 
@@ -109,7 +109,8 @@ impl NameService for Handlers {
         };
         let (caller, fresh) = (self.caller.peer.ip(), InstanceId::random());
         let name = AnyName::from(name);
-        let request = Box::new(Registration { caller, name, entry, expect, lease, fresh });
+        let request =
+            Box::new(Registration { caller, name, entry, expect, lease, fresh, same: Same::Repeat });
         self.ask(|to| Message::Register { request, to }).await?
     }
 
@@ -285,13 +286,7 @@ impl NameService for Handlers {
 impl Handlers {
     /// Posts to the writer, and waits for its answer.
     async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T, StoreError> {
-        let stopping = || StoreError::Down {
-            why: "the name server is stopping".to_owned(),
-            retry_in: Duration::from_secs(1),
-        };
-        let (to, answer) = oneshot::channel();
-        self.mailbox.send(message(to)).await.map_err(|_| stopping())?;
-        answer.await.map_err(|_| stopping())
+        writer::ask(&self.mailbox, message).await
     }
 
     /// Has the writer judge a stamp that may be later than ours.

@@ -13,6 +13,7 @@
 //! - [`groups`]: which configuration of a group stands;
 //! - [`probes`]: which names without a lease are dialled, and taken for dead; `prober` dials;
 //! - [`store`]: what outlives the process;
+//! - [`pyro`]: stock Pyro programs on the same port;
 //! - `writer`: the one task that owns these cores and changes them; `handlers`: the contract, method by method;
 //! - [`server`]: start, listen, stop. [`config`]: flags.
 //!
@@ -34,6 +35,7 @@ pub mod leases;
 pub mod matcher;
 mod prober;
 pub mod probes;
+pub mod pyro;
 pub mod registry;
 pub mod server;
 pub mod store;

@@ -12,17 +12,19 @@ use common::machine::{self, Signals, TcpListener};
 use common::names::{Address, BootCount, Revision};
 use common::rpc::limits::NAME_SERVICE;
 use common::rpc::name_service::NameService as _;
-use common::rpc::transport::{Route, ServeOptions, serve};
+use common::rpc::transport::{Route, ServeOptions, serve_with};
 use common::telemetry;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::config::{Config, StorePlace};
+use crate::config::{Config, PyroSecret, StorePlace};
 use crate::groups::Groups;
 use crate::handlers::Handlers;
 use crate::leases::{Heard, LEASES_MAX, LeaseRow, Leases};
 use crate::probes::Probes;
+use crate::pyro;
+use crate::pyro::frame::Key;
 use crate::registry::{NAMES_MAX, Registry};
 use crate::store::file::{FileStore, OpenError};
 use crate::store::{Committer, Image, Store as _, Write, file};
@@ -49,6 +51,16 @@ pub enum ServerError {
     /// The store cannot be written.
     #[error("the store cannot be written: {0}")]
     Disk(String),
+    /// The secret of Pyro 4 programs cannot be read.
+    #[error(
+        "the secret of Pyro 4 programs cannot be read from {path}: {error}\n  try: --pyro4-hmac-key-file FILE with a file that this user may read"
+    )]
+    Secret {
+        /// Where it should be.
+        path: String,
+        /// What the system said.
+        error: io::Error,
+    },
     /// Our fault.
     #[error("the writer failed: {0:?}")]
     Writer(Option<tokio::task::JoinError>),
@@ -61,7 +73,7 @@ impl ServerError {
     /// The process's exit code.
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Bind { .. } | Self::Store(OpenError::OtherCluster { .. }) => 2,
+            Self::Bind { .. } | Self::Secret { .. } | Self::Store(OpenError::OtherCluster { .. }) => 2,
             Self::Store(OpenError::InUse { .. }) => 75,
             Self::Store(OpenError::Damaged { .. } | OpenError::Io { .. }) | Self::Disk(_) => 74,
             Self::Writer(_) | Self::System(_) => 1,
@@ -75,6 +87,7 @@ impl ServerError {
 /// Why it could not begin.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), ServerError> {
     let clock = Clock::start();
+    let key = config.pyro.secret.as_ref().map(read_key).transpose()?;
     let cluster = config.cluster;
     let (store, image, store_name) = match &config.store {
         StorePlace::Memory => {
@@ -90,6 +103,13 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), ServerEr
     let bind = |error| ServerError::Bind { address: config.listen, error };
     let listener = TcpListener::bind(config.listen).await.map_err(bind)?;
     let address = listener.local_addr().map_err(bind)?;
+    let discovery = match config.pyro.discovery {
+        Some(at) => {
+            let bind = |error| ServerError::Bind { address: at, error };
+            Some(pyro::discovery::listen(at).await.map_err(bind)?)
+        }
+        None => None,
+    };
 
     let warm_at = if store.is_some() { Moment::ORIGIN } else { clock.now() + config.warm_up };
     let restored = restore(clock.now(), image);
@@ -116,13 +136,25 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), ServerEr
     announce(address, store_name, cluster, boot, names)?;
     tokio::task::spawn_local(telemetry::warn_of_open_port(address));
     let (to_writer, ending) = (mailbox.clone(), stop.clone());
+    let house = Rc::new(pyro::House {
+        shared: Rc::clone(&shared),
+        mailbox: mailbox.clone(),
+        mode: config.pyro.mode,
+        key,
+        advertise: config.pyro.advertise,
+        listen: address,
+        aside: Semaphore::new(1),
+    });
+    let pyro = pyro::door(Rc::clone(&house));
+    let _discovery =
+        AbortOnDrop(discovery.map(|socket| tokio::task::spawn_local(pyro::discovery::answer(socket, house))));
     let route = Route::new(NAME_SERVICE, move |caller| {
         let (shared, mailbox, stop) = (Rc::clone(&shared), mailbox.clone(), ending.clone());
         Handlers { shared, mailbox, caller, stop, polls: Rc::default() }.serve()
     });
     let options = ServeOptions { cluster, connections_max: config.connections_max, stop };
     tokio::select! {
-        () = serve(listener, vec![route], options) => {}
+        () = serve_with(listener, vec![route], vec![pyro], options) => {}
         // It ends before it is told to only by a panic: what it left behind is not served on.
         ended = &mut writer => return Err(ServerError::Writer(ended.err())),
     }
@@ -131,6 +163,27 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), ServerEr
         Ok(()) => writer.await.map_err(|error| ServerError::Writer(Some(error))),
         Err(_) => Err(ServerError::Writer(None)),
     }
+}
+
+/// A task that ends with whoever owns this.
+struct AbortOnDrop(Option<tokio::task::JoinHandle<()>>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
+    }
+}
+
+fn read_key(secret: &PyroSecret) -> Result<Key, ServerError> {
+    let bytes = match secret {
+        PyroSecret::Text(text) => text.clone().into_bytes(),
+        PyroSecret::File(path) => std::fs::read(path)
+            .map_err(|error| ServerError::Secret { path: path.display().to_string(), error })?,
+    };
+    let text = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+    Ok(Key::new(text.strip_suffix(b"\r").unwrap_or(text)))
 }
 
 /// What a store's image becomes at a start.

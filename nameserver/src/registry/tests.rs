@@ -51,7 +51,15 @@ impl House {
         expect: Expect,
     ) -> Result<Registered, RegisterError> {
         let fresh = InstanceId::from_u128(1_000_000 + u128::from(self.registry.rev.0));
-        let request = Registration { caller, name: name.parse().unwrap(), entry, expect, lease, fresh };
+        let request = Registration {
+            caller,
+            name: name.parse().unwrap(),
+            entry,
+            expect,
+            lease,
+            fresh,
+            same: Same::Repeat,
+        };
         self.registry.register(self.now, &self.leases, request).map(|(registered, _)| registered)
     }
 
@@ -318,6 +326,7 @@ fn epochs_never_pass_the_mark_that_the_store_holds() {
             expect: Expect::Free,
             lease,
             fresh: InstanceId::NOBODY,
+            same: Same::Repeat,
         };
         match house.registry.register(house.now, &house.leases, request) {
             Ok((registered, step)) => {

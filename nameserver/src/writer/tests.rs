@@ -11,6 +11,7 @@ use tokio::task::LocalSet;
 
 use super::*;
 use crate::probes::Autoclean;
+use crate::registry::Same;
 use crate::store::flaky::Flaky;
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -78,7 +79,15 @@ impl House {
             weight: Weight::default(),
         };
         let (name, expect, fresh) = ("a".parse().unwrap(), Expect::Free, InstanceId::NOBODY);
-        let request = Box::new(Registration { caller: HERE, name, entry, expect, lease: Some(lease), fresh });
+        let request = Box::new(Registration {
+            caller: HERE,
+            name,
+            entry,
+            expect,
+            lease: Some(lease),
+            fresh,
+            same: Same::Repeat,
+        });
         self.ask(|to| Message::Register { request, to }).await
     }
 
