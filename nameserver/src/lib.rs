@@ -47,7 +47,7 @@ pub fn limits(connections: usize) -> String {
     use std::fmt::Write as _;
 
     let transport = common::rpc::limits::NAME_SERVICE.limits;
-    let rows: [(&str, usize); 14] = [
+    let rows: [(&str, usize); 18] = [
         ("connections", connections),
         ("names", registry::NAMES_MAX),
         ("leases", leases::LEASES_MAX),
@@ -62,6 +62,10 @@ pub fn limits(connections: usize) -> String {
         ("changes kept for watchers", watch::RING_EVENTS),
         ("bytes of a request", transport.frame_in),
         ("bytes of an answer", transport.frame_out),
+        ("bytes of a Pyro message", pyro::frame::MESSAGE_MAX),
+        ("elements of a Pyro message", pyro::value::ELEMENTS_MAX),
+        ("calls of a Pyro batch", pyro::conversation::BATCH_MAX),
+        ("bytes of a Pyro answer", pyro::answer::ANSWER_MAX),
     ];
     rows.iter().fold(String::new(), |mut text, (what, limit)| {
         writeln!(text, "{what:<36}{limit:>10}").expect("a String takes all");

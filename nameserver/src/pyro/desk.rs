@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use common::ids::InstanceId;
 use common::names::{
-    AnyName, Entry, Expect, Holder, Lifetime, NameEpoch, Patch, PyroUri, Readiness, Record, Sharing, Tags,
-    Target, Weight,
+    AnyName, BadName, Entry, Expect, Holder, Lifetime, NameEpoch, Patch, PyroUri, Readiness, Record, Sharing,
+    Tags, Target, Weight,
 };
 use common::rpc::name_service::{RegisterError, StoreError, UpdateError};
 use common::rpc::transport::Place;
@@ -315,7 +315,10 @@ impl Desk {
     }
 
     fn key(&self, name: &str) -> Result<AnyName, Refusal> {
-        name.parse().map_err(|why: common::names::BadName| Refusal::naming(why.to_string()))
+        name.parse().map_err(|why| match why {
+            BadName::Length { .. } => Refusal::naming(why.to_string()),
+            BadName::Character { .. } => Refusal::naming("a name holds no NUL"),
+        })
     }
 
     fn may_change(&self) -> Result<(), Refusal> {

@@ -16,6 +16,8 @@ pub const CHUNKS_MAX: usize = 32;
 const MAGIC5: u16 = 0x4DC5;
 /// What a Pyro4 header's checksum begins with.
 const CHECKSUM4: u16 = 0x34E9;
+/// Bytes of an ordinary payload of ours: a URI and a few tags fit without the buffer growing.
+const ANSWER_ORDINARILY: usize = 256;
 /// Bytes of a message-authentication code.
 const HMAC_BYTES: usize = 20;
 
@@ -388,7 +390,9 @@ impl Outgoing {
             + if key.is_some() { chunk + HMAC_BYTES } else { 0 };
         let annotations = u32::try_from(annotations).expect("two pieces at most");
         let head = Head { annotations, ..head };
-        Self { bytes: vec![0; head.start()], head, key }
+        let mut bytes = Vec::with_capacity(head.start() + ANSWER_ORDINARILY);
+        bytes.resize(head.start(), 0);
+        Self { bytes, head, key }
     }
 
     /// Takes the payload away again.
