@@ -5,8 +5,8 @@ use std::time::Duration;
 use common::clock::Clock;
 use common::directory::Names;
 use common::names::{
-    AnyName, Lifetime, Names as Which, Page, Query, Readiness, Record, Sharing, Standing, TagMatch, Tags,
-    Target,
+    AnyName, Freshness, Lifetime, Names as Which, Page, Query, Readiness, Record, Sharing, Standing,
+    TagMatch, Tags, Target,
 };
 use common::rpc::limits::NAME_SERVICE;
 use common::rpc::name_service::{ListError, Listing, LookupError};
@@ -122,7 +122,7 @@ async fn lookup(names: &Names, timeout: Duration, name: &str) -> Result<Vec<Reco
         _ => None,
     };
     let asked = once_warm(timeout, too_early, async |call| {
-        names.server().lookup(within(NAME_SERVICE, call), key.clone()).await
+        names.server().lookup(within(NAME_SERVICE, call), key.clone(), Freshness::Local).await
     });
     match asked.await {
         Ok(Ok(answer)) => Ok(answer.value.to_vec()),
@@ -130,7 +130,9 @@ async fn lookup(names: &Names, timeout: Duration, name: &str) -> Result<Vec<Reco
             Err(Failure::new(Code::NameUnknown, format!("nobody has the name {name}")).hint("client ns list"))
         }
         Ok(Err(LookupError::Warming { retry_in })) => Err(warming(retry_in)),
-        Ok(Err(error @ LookupError::TooMany)) => Err(Failure::new(Code::Internal, error.to_string())),
+        Ok(Err(
+            error @ (LookupError::TooMany | LookupError::Behind { .. } | LookupError::Unsettled { .. }),
+        )) => Err(Failure::new(Code::Internal, error.to_string())),
         Err(error) => Err(no_name_server(names, &error)),
     }
 }

@@ -252,6 +252,11 @@ impl Leases {
         self.table.len()
     }
 
+    /// How many there may be.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.table.is_empty()
@@ -342,6 +347,19 @@ impl Leases {
     /// The longest time-to-live given.
     pub fn longest(&self) -> Duration {
         self.table.values().map(|(cell, _)| cell.ttl).max().unwrap_or_default()
+    }
+
+    /// Nobody counts as heard any more. Returns what the store keeps of each lease in boot `boot`, which has served for
+    /// `alive`.
+    pub fn doubt(&mut self, now: Moment, boot: BootCount, alive: Duration) -> Vec<(LeaseId, LeaseRow)> {
+        self.unconfirmed = self.table.len();
+        let doubted = self.table.values().map(|(cell, _)| {
+            cell.unconfirmed.store(true, Ordering::Release);
+            // What a later start takes off for this boot's life is put on here.
+            let heard = Heard::Left(boot, self.left(now, cell.id) + alive);
+            (cell.id, LeaseRow { ttl: cell.ttl, instance: cell.instance, owner: cell.owner, heard })
+        });
+        doubted.collect()
     }
 
     /// Marks a holder as heard; false when it was, or the lease is gone.

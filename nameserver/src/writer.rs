@@ -4,6 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,12 +12,13 @@ use std::time::Duration;
 use common::clock::{Clock, Moment};
 use common::ids::InstanceId;
 use common::names::{
-    AnyName, Holder, LeaseId, Lifetime, NameEpoch, OwnerKey, Patch, Record, Removal, Revision, Stamp, Stamped,
+    AnyName, AttemptId, Holder, LeaseId, Lifetime, LogicalName, NameEpoch, OwnerKey, Patch, Record, Removal,
+    Revision, Stamp, Stamped,
 };
 use common::replication::{ConfigVersion, GroupName, Proposer};
 use common::rpc::name_service::{
-    Config, GrantError, Granted, GroupChange, GroupError, RegisterError, Registered, Status, StoreError,
-    UpdateError,
+    Config, GrantError, Granted, GroupChange, GroupError, LookupError, RegisterError, Registered,
+    SnapshotError, SnapshotInfo, Status, StoreError, UpdateError,
 };
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::sync::{oneshot, watch};
@@ -84,6 +86,17 @@ pub(crate) enum Message {
         request: Box<Registration>,
         to: To<Registered, RegisterError>,
     },
+    RegisterNext {
+        request: Box<Registration>,
+        prefix: LogicalName,
+        attempt: AttemptId,
+        to: To<(LogicalName, Registered), RegisterError>,
+    },
+    /// What stands under these names, once it is durable.
+    Read {
+        names: Vec<AnyName>,
+        to: To<Vec<Option<Arc<[Record]>>>, LookupError>,
+    },
     Update {
         caller: IpAddr,
         holder: Holder,
@@ -114,6 +127,9 @@ pub(crate) enum Message {
     ChangeGroup(Change),
     Status {
         to: oneshot::Sender<Status>,
+    },
+    Snapshot {
+        to: oneshot::Sender<Result<SnapshotInfo, SnapshotError>>,
     },
     /// Write what is left, and end.
     Close,
@@ -170,6 +186,8 @@ struct Books {
     durable: Token,
     /// Why the store takes nothing at the moment.
     down: Option<Fault>,
+    /// Somebody has shown that this store is an old copy; until then names may be of before.
+    copy_until: Option<Moment>,
     began_at: Moment,
     flushed_at: Moment,
     alive_at: Moment,
@@ -298,6 +316,12 @@ impl Writer {
             Message::Register { request, to } => {
                 self.change(to, |this| this.registry.register(now, &this.leases, *request));
             }
+            Message::RegisterNext { request, prefix, attempt, to } => self.change(to, |this| {
+                this.registry.register_next(now, &this.leases, &prefix, attempt, *request)
+            }),
+            Message::Read { names, to } => self.change(to, |this| {
+                Ok((names.iter().map(|name| this.shared.shelf.get(name)).collect(), None))
+            }),
             Message::Update { caller, holder, name, patch, to } => {
                 self.change(to, |this| this.registry.update(caller, holder, &name, &patch));
             }
@@ -318,6 +342,7 @@ impl Writer {
             }
             Message::ChangeGroup(change) => self.change_group(change),
             Message::Status { to } => drop(to.send(self.status(now))),
+            Message::Snapshot { to } => self.snapshot(now, to),
             Message::Close => unreachable!("the loop ends with it"),
         }
     }
@@ -364,7 +389,15 @@ impl Writer {
             warn!(?ours, seen = ?stamp, "this store is an old copy: going on past what was seen, and warming up");
             self.books.batch.extend(writes);
             self.shared.ring.replace(Ring::new(self.shared.shelf.stamp().rev, RING_EVENTS));
-            self.shared.warm_at.set(now + self.leases.longest());
+            let served = now.since(self.books.began_at);
+            let rows = self.leases.doubt(now, self.shared.shelf.stamp().boot, served);
+            self.books
+                .batch
+                .extend(rows.into_iter().map(|(lease, row)| Write::Lease { lease, row: Some(row) }));
+            self.registry.doubt();
+            let warm_at = now + self.leases.longest();
+            self.books.copy_until = Some(warm_at);
+            self.shared.warm_at.set(warm_at);
             self.shared.bell.send_replace(self.shared.shelf.stamp().rev);
         }
         Ok(())
@@ -400,6 +433,21 @@ impl Writer {
             }
             Err(error) => refuse(to, error),
         }
+    }
+
+    fn snapshot(&mut self, now: Moment, to: oneshot::Sender<Result<SnapshotInfo, SnapshotError>>) {
+        if !self.committer.keeps() {
+            return drop(to.send(Err(SnapshotError::NothingKept)));
+        }
+        self.flush(now);
+        let stamp = self.shared.shelf.stamp();
+        let suffix = format!("{}-{}", stamp.boot, stamp.rev);
+        let copied = move |copied: Result<PathBuf, Fault>| {
+            let info = copied.map(|file| SnapshotInfo { stamp, file: file.display().to_string() });
+            // A caller that is gone finds the file all the same.
+            drop(to.send(info.map_err(|fault| SnapshotError::Store(StoreError::from(&fault)))));
+        };
+        self.committer.snapshot(suffix, Box::new(copied));
     }
 
     fn note_versions(&mut self) {
@@ -520,16 +568,30 @@ impl Writer {
         self.books.down.as_ref().map_or(Ok(()), |fault| Err(fault.into()))
     }
 
+    /// What an operator should know.
+    fn troubles(&self, now: Moment) -> Vec<String> {
+        let store = self.books.down.as_ref().map(|fault| format!("the store is down: {fault}"));
+        let frozen = self.groups.frozen().map(|group| {
+            format!("the record of {group} is older than one shown to us: client cluster adopt {group}")
+        });
+        let copy = self.books.copy_until.filter(|until| *until > now);
+        let copy = copy.map(|_| "this store was an old copy: its names are not confirmed yet".to_owned());
+        store.into_iter().chain(copy).chain(frozen).collect()
+    }
+
     fn status(&self, now: Moment) -> Status {
         Status {
             stamp: self.shared.shelf.stamp(),
             names: self.registry.names() as u64,
+            unconfirmed: self.registry.unconfirmed() as u64,
             leases: self.leases.len() as u64,
             groups: self.groups.len() as u64,
             watchers: self.shared.polls.get(),
             pauses: self.leases.pauses(),
             uptime: now.since_origin(),
             store: self.store_name.to_owned(),
+            limits: (self.registry.limit() as u64, self.leases.limit() as u64),
+            troubles: self.troubles(now),
         }
     }
 }

@@ -43,7 +43,7 @@ pub use picking::in_order;
 pub use stub::NameServerStub;
 
 use crate::ids::{ClusterId, InstanceId};
-use crate::names::{Address, AnyName, BadAddress, OwnerKey, Query, Record, Stamp};
+use crate::names::{Address, AnyName, BadAddress, Freshness, OwnerKey, Query, Record, Stamp};
 use crate::replication::{ConfigVersion, GroupName};
 use crate::rpc::Outcome;
 use crate::rpc::limits::NAME_SERVICE;
@@ -192,7 +192,9 @@ impl Names {
         name: AnyName,
         time: Duration,
     ) -> Result<Vec<Arc<Record>>, NameError<LookupError>> {
-        let found = NameError::flatten(self.server().lookup(within(NAME_SERVICE, time), name).await)?;
+        let found = NameError::flatten(
+            self.server().lookup(within(NAME_SERVICE, time), name, Freshness::Local).await,
+        )?;
         Ok(found.value.iter().cloned().map(Arc::new).collect())
     }
 

@@ -409,6 +409,8 @@ fn stamp_of(answer: &NameServiceResponse) -> Option<Stamp> {
         Of::ChangeGroup(answer) => answer.as_ref().ok().map(|answer| answer.stamp),
         Of::WatchGroup(answer) => answer.as_ref().ok().map(|answer| answer.stamp),
         Of::Status(status) => Some(status.stamp),
+        Of::RegisterNext(answer) => answer.as_ref().ok().map(|answer| answer.stamp),
+        Of::Snapshot(answer) => answer.as_ref().ok().map(|info| info.stamp),
     }
 }
 
