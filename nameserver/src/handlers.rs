@@ -21,7 +21,7 @@ use common::rpc::name_service::{
 use common::rpc::transport::{Caller, remaining};
 use tarpc::context::Context;
 use tokio::sync::mpsc::Sender;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::matcher::{Matcher, Numbered};
@@ -223,10 +223,9 @@ impl NameService for Handlers {
             return Err(WatchError::Rebooted { now: self.now_stamp() });
         }
         let until = self.hold_until(&ctx, hold);
-        let mut bell = self.shared.bell.subscribe();
+        let bell = self.shared.bells.hang(&queries);
         let mut seen = since.rev;
         loop {
-            bell.borrow_and_update();
             if self.now_stamp().boot != since.boot {
                 return Err(WatchError::Rebooted { now: self.now_stamp() });
             }
@@ -241,7 +240,7 @@ impl NameService for Handlers {
             }
             if !answer.complete {
                 tokio::task::yield_now().await;
-            } else if !self.rings(&mut bell, until).await {
+            } else if !self.happens(bell.rings(), until).await {
                 return Ok(Stamped { stamp, value: Vec::new() });
             }
         }
@@ -277,7 +276,7 @@ impl NameService for Handlers {
             let answer = self.ask(|to| Message::ReadGroup { group, known: after, to }).await??;
             let newer = answer.value.as_ref().map(Config::version) > after;
             // With too many polls waiting on this connection, this one does not.
-            if newer || waiting.is_none() || !self.rings(&mut bell, until).await {
+            if newer || waiting.is_none() || !self.happens(bell.changed(), until).await {
                 return Ok(answer);
             }
         }
@@ -285,7 +284,7 @@ impl NameService for Handlers {
 
     async fn status(self, _: Context) -> Status {
         match self.ask(|to| Message::Status { to }).await {
-            Ok(status) => status,
+            Ok(numbers) => numbers.status,
             // Stopping: nothing is held any more.
             Err(_) => Status {
                 stamp: self.now_stamp(),
@@ -393,10 +392,10 @@ impl Handlers {
         self.shared.clock.now() + hold.min(HOLD_MAX).min(time)
     }
 
-    /// Whether the bell rang before `until`, and before we stop.
-    async fn rings<T>(&self, bell: &mut watch::Receiver<T>, until: Moment) -> bool {
+    /// Whether something happens before `until`, and before we stop.
+    async fn happens<T>(&self, something: impl Future<Output = T>, until: Moment) -> bool {
         tokio::select! {
-            rang = bell.changed() => rang.is_ok(),
+            _ = something => true,
             () = tokio::time::sleep_until(self.shared.clock.instant(until)) => false,
             () = self.stop.cancelled() => false,
         }

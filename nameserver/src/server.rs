@@ -21,9 +21,11 @@ use tracing::{info, warn};
 use crate::config::{Config, StorePlace};
 use crate::groups::{GroupRow, Groups};
 use crate::handlers::Handlers;
-use crate::leases::{Heard, LEASES_MAX, LeaseRow, Leases};
+use crate::leases::{Heard, LeaseRow, Leases};
+use crate::metrics::Metered;
+use crate::pages;
 use crate::probes::Probes;
-use crate::registry::{BOOTS_AHEAD_MAX, NAMES_MAX, REVISIONS_AHEAD_MAX, Registry};
+use crate::registry::{BOOTS_AHEAD_MAX, REVISIONS_AHEAD_MAX, Registry};
 use crate::store::file::{FileStore, OpenError};
 use crate::store::{Committer, Image, Store as _, Write, file};
 use crate::watch::{RING_EVENTS, Ring};
@@ -90,8 +92,16 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), ServerEr
     let bind = |error| ServerError::Bind { address: config.listen, error };
     let listener = TcpListener::bind(config.listen).await.map_err(bind)?;
     let address = listener.local_addr().map_err(bind)?;
+    let pages = match config.http {
+        None => None,
+        Some(http) => {
+            let bind = |error| ServerError::Bind { address: http, error };
+            Some(TcpListener::bind(http).await.map_err(bind)?)
+        }
+    };
 
-    let restored = restore(clock.now(), image);
+    let limits = (config.names_max, config.leases_max);
+    let restored = restore(clock.now(), image, limits);
     let Restored { mut registry, leases, groups, writes, cluster, boot, copy } = restored;
     let warm_at = match &store {
         None => clock.now() + config.warm_up,
@@ -110,7 +120,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), ServerEr
         clock,
         book: leases.book(),
         ring: RefCell::new(Ring::new(shelf.stamp().rev, RING_EVENTS)),
-        bell: watch::Sender::new(shelf.stamp().rev),
+        bells: Rc::default(),
+        meters: Rc::default(),
         group_bell: watch::Sender::new(()),
         warm_at: Cell::new(warm_at),
         polls: Cell::new(0),
@@ -122,12 +133,21 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), ServerEr
     let writer = Writer::new(Rc::clone(&shared), registry, leases, groups, probes, committer, store_name);
     let mut writer = tokio::task::spawn_local(writer.run(messages, reports));
 
-    announce(address, store_name, cluster, boot, names)?;
+    let http = match &pages {
+        None => "off".to_owned(),
+        Some(pages) => pages.local_addr()?.to_string(),
+    };
+    let meters = Rc::clone(&shared.meters);
+    if let Some(pages) = pages {
+        tokio::task::spawn_local(pages::serve(pages, Rc::clone(&meters), mailbox.clone()));
+    }
+    announce(address, &http, store_name, cluster, boot, names)?;
     tokio::task::spawn_local(telemetry::warn_of_open_port(address));
     let (to_writer, ending) = (mailbox.clone(), stop.clone());
     let route = Route::new(NAME_SERVICE, move |caller| {
         let (shared, mailbox, stop) = (Rc::clone(&shared), mailbox.clone(), ending.clone());
-        Handlers { shared, mailbox, caller, stop, polls: Rc::default() }.serve()
+        let inner = Handlers { shared, mailbox, caller, stop, polls: Rc::default() }.serve();
+        Metered { meters: Rc::clone(&meters), clock, inner }
     });
     let options = ServeOptions { cluster, connections_max: config.connections_max, stop };
     tokio::select! {
@@ -162,7 +182,7 @@ pub struct Restored {
 }
 
 /// Makes the cores of what a store holds.
-pub fn restore(now: Moment, image: Image) -> Restored {
+pub fn restore(now: Moment, image: Image, (names_max, leases_max): (usize, usize)) -> Restored {
     let Image {
         cluster,
         copy,
@@ -188,7 +208,7 @@ pub fn restore(now: Moment, image: Image) -> Restored {
         writes.extend(groups.iter().cloned().map(Write::Group));
     }
     writes.push(Write::Boot(boot));
-    let mut leases = Leases::new(now, LEASES_MAX);
+    let mut leases = Leases::new(now, leases_max);
     for (lease, row) in lease_rows {
         let grace = row.grace(previous, alive);
         leases.restore(now, lease, &row, grace);
@@ -198,7 +218,7 @@ pub fn restore(now: Moment, image: Image) -> Restored {
         }
     }
     // Everything up to the mark may have been used.
-    let mut registry = Registry::new(cluster, boot, Revision(reserved.0), NAMES_MAX);
+    let mut registry = Registry::new(cluster, boot, Revision(reserved.0), names_max);
     writes.push(Write::Reserved(registry.reserved()));
     for row in names {
         let (name, instance) = (row.record.name.clone(), row.record.instance);
@@ -225,12 +245,13 @@ fn begin(
 /// The first line on standard output, and the last: whoever started us waits for it.
 fn announce(
     address: SocketAddr,
+    http: &str,
     store: &str,
     cluster: ClusterId,
     boot: BootCount,
     names: usize,
 ) -> Result<(), ServerError> {
-    let store = format!("http=off store={store} cluster={cluster} boot={boot} names={names}");
+    let store = format!("http={http} store={store} cluster={cluster} boot={boot} names={names}");
     Ok(machine::announce(&format!("nameserver ready address={address} {store}"))?)
 }
 
@@ -261,6 +282,7 @@ mod tests {
     use super::*;
 
     const TTL: Duration = Duration::from_millis(500);
+    const LIMITS: (usize, usize) = (100, 100);
 
     fn image() -> Image {
         let row = LeaseRow {
@@ -308,7 +330,7 @@ mod tests {
     fn f02_restarts_do_not_immortalise() {
         let mut image = image();
         for life in 1..=10 {
-            let Restored { mut leases, writes, .. } = restore(Moment::ORIGIN, image.clone());
+            let Restored { mut leases, writes, .. } = restore(Moment::ORIGIN, image.clone(), LIMITS);
             apply(&mut image, writes);
             let mut ended = 0;
             for tick in 1..=25 {
@@ -325,7 +347,8 @@ mod tests {
     #[test]
     fn after_a_jump_a_holder_has_what_it_had_at_the_next_start_too() {
         let mut image = image();
-        let Restored { mut leases, mut registry, writes, .. } = restore(Moment::ORIGIN, image.clone());
+        let Restored { mut leases, mut registry, writes, .. } =
+            restore(Moment::ORIGIN, image.clone(), LIMITS);
         apply(&mut image, writes);
         let now = Moment::after_origin(TTL / 5);
         for ten in 1..=10 {
@@ -339,7 +362,7 @@ mod tests {
             rows.into_iter().map(|(lease, row)| Write::Lease { lease, row: Some(row) }).collect(),
         );
         apply(&mut image, vec![Write::Alive(TTL / 5)]);
-        let Restored { leases, boot, .. } = restore(Moment::ORIGIN, image.clone());
+        let Restored { leases, boot, .. } = restore(Moment::ORIGIN, image.clone(), LIMITS);
         assert_eq!(boot, BootCount(9));
         assert_eq!(leases.left(Moment::ORIGIN, LeaseId::from_random(1)), TTL * 4 / 5);
     }
@@ -358,12 +381,13 @@ mod tests {
         let standing = Some((config, common::replication::Proposer::Operator));
         let group = GroupRow { group: "g".parse().expect("a good name"), standing, seen: ConfigVersion(1) };
         let image = Image { copy: true, groups: vec![group.clone()], ..image() };
-        let Restored { registry, writes, boot, mut groups, .. } = restore(Moment::ORIGIN, image.clone());
+        let Restored { registry, writes, boot, mut groups, .. } =
+            restore(Moment::ORIGIN, image.clone(), LIMITS);
         assert_eq!(boot, BootCount(1_001));
         assert!(registry.shelf().stamp().rev >= Revision(1 << 40));
         assert!(writes.contains(&Write::Original));
         assert!(groups.read(&group.group, None).is_err(), "only an operator knows which one is the newest");
-        let Restored { mut groups, .. } = restore(Moment::ORIGIN, Image { copy: false, ..image });
+        let Restored { mut groups, .. } = restore(Moment::ORIGIN, Image { copy: false, ..image }, LIMITS);
         assert!(groups.read(&group.group, None).is_ok());
     }
 
@@ -372,7 +396,7 @@ mod tests {
         let group =
             GroupRow { group: "g".parse().expect("a good name"), standing: None, seen: ConfigVersion(3) };
         let image = Image { groups: vec![group], ..image() };
-        let Restored { registry, writes, boot, mut groups, .. } = restore(Moment::ORIGIN, image);
+        let Restored { registry, writes, boot, mut groups, .. } = restore(Moment::ORIGIN, image, LIMITS);
         assert_eq!((boot, registry.shelf().stamp().rev), (BootCount(2), Revision(10_000)));
         assert!(writes.contains(&Write::Reserved(Revision(20_000))));
         assert!(groups.read(&"g".parse().expect("a good name"), None).is_err(), "it stays frozen");

@@ -2,7 +2,7 @@
 //! answers when the disk has what was asked. It decides nothing itself.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -25,8 +25,10 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
+use crate::bells::{self, Bells};
 use crate::groups::{Groups, Proposal};
 use crate::leases::{LeaseBook, Leases};
+use crate::metrics::Meters;
 use crate::prober;
 use crate::probes::{Place, Probes, Registered as ProbedRecord};
 use crate::registry::{Registration, Registry, Shelf, Step, TooFarAhead, is_local};
@@ -46,6 +48,8 @@ const LAZY: Duration = Duration::from_secs(1);
 /// How often the store hears that we live, while somebody has not been heard since the restart. What a crash
 /// forgets of it, the dead live longer.
 const ALIVE_EVERY: Duration = Duration::from_millis(200);
+/// Rows that wait for the disk: past this the name server takes no more changes until it answers.
+const UNWRITTEN_MAX: usize = 65_536;
 /// Changes of groups that wait for another change of theirs.
 const CHANGES_WAITING_MAX: usize = 1_024;
 
@@ -56,8 +60,8 @@ pub(crate) struct Shared {
     pub(crate) shelf: Arc<Shelf>,
     pub(crate) book: Arc<LeaseBook>,
     pub(crate) ring: RefCell<Ring>,
-    /// Rings at each new revision.
-    pub(crate) bell: watch::Sender<Revision>,
+    pub(crate) bells: Rc<Bells>,
+    pub(crate) meters: Rc<Meters>,
     /// Rings at each change of a group.
     pub(crate) group_bell: watch::Sender<()>,
     /// Until then a name that is not known may only be not known yet.
@@ -126,13 +130,22 @@ pub(crate) enum Message {
     },
     ChangeGroup(Change),
     Status {
-        to: oneshot::Sender<Status>,
+        to: oneshot::Sender<Numbers>,
     },
     Snapshot {
         to: oneshot::Sender<Result<SnapshotInfo, SnapshotError>>,
     },
     /// Write what is left, and end.
     Close,
+}
+
+/// How the name server is, and what only its pages tell.
+#[derive(Debug)]
+pub(crate) struct Numbers {
+    pub(crate) status: Status,
+    pub(crate) commits: u64,
+    pub(crate) written: u64,
+    pub(crate) probes: u64,
 }
 
 /// A proposed configuration, and who waits for what becomes of it.
@@ -188,6 +201,14 @@ struct Books {
     down: Option<Fault>,
     /// Somebody has shown that this store is an old copy; until then names may be of before.
     copy_until: Option<Moment>,
+    /// First labels of names that changed since the bells rang.
+    rung: BTreeSet<Box<str>>,
+    /// Rows handed in, and not durable yet.
+    unwritten: VecDeque<(Token, usize)>,
+    /// All of them.
+    unwritten_rows: usize,
+    commits: u64,
+    written: u64,
     began_at: Moment,
     flushed_at: Moment,
     alive_at: Moment,
@@ -246,6 +267,7 @@ impl Writer {
                     tick_at = tick_at.min(now + self.next_tick());
                 }
             }
+            self.ring();
         }
     }
 
@@ -258,9 +280,13 @@ impl Writer {
                 self.publish(step);
                 info!(instance = %cell.instance, names, "lease ran out");
             }
+            for late in self.leases.lateness(self.shared.clock.now()) {
+                self.shared.meters.lateness.add(late);
+            }
             if self.books.batch.len() >= LAZY_WRITES {
                 self.flush(now);
             }
+            self.ring();
             tokio::task::yield_now().await;
         }
         self.dial(now);
@@ -312,7 +338,17 @@ impl Writer {
                 this.books.batch.push(this.registry.lease_row(&cell));
                 Ok((Granted { lease: id, ttl }, None))
             }),
-            Message::Revoke { lease, to } => self.change(to, |this| Ok(this.revoke(lease))),
+            Message::Revoke { lease, to } if self.up().is_ok() => {
+                self.change(to, |this| Ok(this.revoke(lease)));
+            }
+            Message::Revoke { lease, to } => {
+                // As with a lease that runs out: gone at once, and stored when the store is back.
+                let (names, step) = self.revoke(lease);
+                if let Some(step) = step {
+                    self.publish(step);
+                }
+                self.reply(to, names);
+            }
             Message::Register { request, to } => {
                 self.change(to, |this| this.registry.register(now, &this.leases, *request));
             }
@@ -341,7 +377,11 @@ impl Writer {
                 drop(to.send(answer.map(|value| Stamped { stamp, value })));
             }
             Message::ChangeGroup(change) => self.change_group(change),
-            Message::Status { to } => drop(to.send(self.status(now))),
+            Message::Status { to } => {
+                let (commits, written) = (self.books.commits, self.books.written);
+                let (status, probes) = (self.status(now), self.probes.asked());
+                drop(to.send(Numbers { status, commits, written, probes }));
+            }
             Message::Snapshot { to } => self.snapshot(now, to),
             Message::Close => unreachable!("the loop ends with it"),
         }
@@ -398,7 +438,7 @@ impl Writer {
             let warm_at = now + self.leases.longest();
             self.books.copy_until = Some(warm_at);
             self.shared.warm_at.set(warm_at);
-            self.shared.bell.send_replace(self.shared.shelf.stamp().rev);
+            self.shared.bells.ring_all();
         }
         Ok(())
     }
@@ -460,6 +500,11 @@ impl Writer {
             Report::Durable(upto) => {
                 self.books.durable = self.books.durable.max(upto);
                 self.books.down = None;
+                self.books.commits += 1;
+                while let Some((_, rows)) = self.books.unwritten.pop_front_if(|(token, _)| *token <= upto) {
+                    self.books.written += rows as u64;
+                    self.books.unwritten_rows -= rows;
+                }
                 (upto, None)
             }
             Report::Failed(upto, fault) => (upto, Some(fault)),
@@ -503,9 +548,22 @@ impl Writer {
     /// Shows a change to watchers, and has it stored with the next commit.
     fn publish(&mut self, step: Step) {
         self.watch_over(&step);
+        for event in &step.events {
+            let label = bells::label(&event.name);
+            if !self.books.rung.contains(label) {
+                self.books.rung.insert(label.into());
+            }
+        }
         self.shared.ring.borrow_mut().push(step.rev, step.events);
-        self.shared.bell.send_replace(step.rev);
         self.books.batch.extend(step.writes);
+    }
+
+    /// Wakes the watchers whom the changes of this round may concern: a burst wakes each of them once.
+    fn ring(&mut self) {
+        if !self.books.rung.is_empty() {
+            self.shared.bells.ring(self.books.rung.iter().map(|label| &**label));
+            self.books.rung.clear();
+        }
     }
 
     /// Has permanent records dialled, as long as they stand.
@@ -544,7 +602,10 @@ impl Writer {
                 _ => None,
             });
             let mark = mark.max();
+            let rows = writes.len();
             books.submitted = self.committer.submit(writes);
+            books.unwritten.push_back((books.submitted, rows));
+            books.unwritten_rows += rows;
             books.marks.extend(mark.map(|mark| (books.submitted, mark)));
         }
         // A repeat changes nothing, but what it repeats may still be on its way.
@@ -565,7 +626,15 @@ impl Writer {
     }
 
     fn up(&self) -> Result<(), StoreError> {
-        self.books.down.as_ref().map_or(Ok(()), |fault| Err(fault.into()))
+        if let Some(fault) = &self.books.down {
+            return Err(fault.into());
+        }
+        // A disk that hangs says nothing; whoever waits for it gives up and comes again, and what they asked for stays.
+        if self.books.unwritten_rows > UNWRITTEN_MAX {
+            let why = "the disk does not keep up".to_owned();
+            return Err(StoreError::Down { why, retry_in: RETRY_EVERY });
+        }
+        Ok(())
     }
 
     /// What an operator should know.

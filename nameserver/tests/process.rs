@@ -328,6 +328,55 @@ async fn a_lookup_is_as_fresh_as_wanted() {
     assert!(names.status(soon()).await.unwrap().troubles[0].contains("old copy"));
 }
 
+fn get(address: &str, path: &str) -> (String, String) {
+    use std::io::Write as _;
+    let mut socket = std::net::TcpStream::connect(address).unwrap();
+    write!(socket, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.lines().next().unwrap().to_owned(), body.to_owned())
+}
+
+#[tokio::test]
+async fn pages_tell_how_it_is_and_no_secret() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("names.redb");
+    let server =
+        Server::start(&["--store", file.to_str().unwrap(), "--http", "127.0.0.1:0", "--max-names", "7"]);
+    let (names, http) = (server.client(), server.field("http").to_owned());
+    let (lease, _) = register(&names, TTL_LONG).await;
+    assert_eq!(lookup(&names, "nobody").await, Err(LookupError::NotFound));
+    let (first, body) = get(&http, "/healthz");
+    assert_eq!((first.as_str(), body.as_str()), ("HTTP/1.1 200 OK", "ok\n"));
+    let (_, status) = get(&http, "/status");
+    for part in [r#""names":1"#, r#""names_max":7"#, r#""store":"file""#, r#""troubles":[]"#] {
+        assert!(status.contains(part), "{part} in {status}");
+    }
+    let (_, metrics) = get(&http, "/metrics");
+    for line in [
+        "ns_call_errors_total{method=\"lookup\"} 1",
+        "ns_call_seconds_count{method=\"register\"} 1",
+        "ns_names{standing=\"confirmed\"} 1",
+        "ns_leases 1",
+        "ns_probes_total 0",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line} in\n{metrics}");
+    }
+    let secret = [lease.bits().to_string(), format!("{:x}", lease.bits())];
+    for page in [&status, &metrics] {
+        assert!(secret.iter().all(|secret| !page.contains(secret)));
+    }
+    assert!(get(&http, "/").0.contains("404"));
+    // Somebody shows it a stamp of a later life: that is what an operator should know.
+    let stamp = names.status(soon()).await.unwrap().stamp;
+    let seen = Some(Stamp { rev: Revision(stamp.rev.0 + 1), ..stamp });
+    let hello = Hello { cluster: None, seen, program: "test".into(), version: "1".into() };
+    assert!(names.hello(soon(), hello).await.unwrap().is_ok());
+    let (first, body) = get(&http, "/healthz");
+    assert!(first.contains("503") && body.contains("old copy"), "{first} {body}");
+}
+
 #[tokio::test]
 async fn numbers_are_given_one_by_one() {
     let server = Server::start(&["--store", "memory", "--warm-up", "0s"]);

@@ -115,66 +115,114 @@ fn the_same_owner_is_known_by_its_key_alone() {
     assert!(!OwnerHash::of(mine).same(OwnerHash::of(other)));
 }
 
-/// Field failure: a renewal was answered with yes while the expiry of the same lease was under way. Here two threads
-/// race a million times, in virtual time, at the very tick at which the lease runs out: whatever a renewal promised, the
-/// lease did not end before; and a lease that was refused is gone.
-#[test]
-fn f04_renewed_means_present() {
-    const RACES: u64 = 1_000_000;
-    let mut leases = Leases::new(at(0), 10);
-    let book = leases.book();
-    // (lease, when the renewal is made), told by a number that rises; 0 ends it.
-    let (round, lease, done) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
-    let renewed = AtomicBool::new(false);
-    let mut saved = 0;
-    std::thread::scope(|threads| {
-        threads.spawn(|| {
-            for turn in 1..=RACES {
-                let asked = wait_until(&round, turn);
-                // Some come early, some late: where they meet differs from round to round.
-                for _ in 0..turn % 7 {
-                    std::hint::spin_loop();
-                }
-                let answer = book.renew(at(asked), id(lease.load(Ordering::Acquire)));
-                renewed.store(answer.is_ok(), Ordering::Release);
-                done.store(turn, Ordering::Release);
-            }
-        });
-        let mut now = 0;
-        for turn in 1..=RACES {
-            leases.grant(at(now), id(turn), TTL_MIN, InstanceId::from_u128(1), None).unwrap();
-            for _ in 0..2 {
-                now += 45;
-                leases.tick(at(now));
-                assert!(leases.sweep(usize::MAX).is_empty(), "early");
-            }
-            let asked = now + 5;
-            lease.store(turn, Ordering::Release);
-            round.store(turn << 32 | asked % (1 << 32), Ordering::Release);
-            now += 10;
-            leases.tick(at(now));
-            let ended = !leases.sweep(usize::MAX).is_empty();
-            while done.load(Ordering::Acquire) != turn {
-                std::thread::yield_now();
-            }
-            let promised = renewed.load(Ordering::Acquire);
-            assert!(promised != ended, "in race {turn}: renewed {promised}, ended {ended}");
-            saved += u64::from(promised);
-            let _ = leases.revoke(id(turn));
-        }
-    });
-    println!("{saved} of {RACES} renewals came in time");
-    assert!((1..RACES).contains(&saved), "{saved} of {RACES}: there was no race");
+/// A number that is as good as random, and the same in every run.
+fn draw(seed: &mut u64) -> u64 {
+    *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    *seed >> 33
 }
 
-/// Spins until `round` is at `turn`; the low half tells the time.
-fn wait_until(round: &AtomicU64, turn: u64) -> u64 {
-    loop {
-        let told = round.load(Ordering::Acquire);
-        if told >> 32 == turn {
-            return told % (1 << 32);
+/// Field failure: a renewal was answered with yes while the expiry of the same lease was under way. Here two renewals
+/// and the tick's edge meet a million times, in virtual time, each time in another order of their loads and swaps:
+/// whatever a renewal promised, the lease did not end before.
+#[test]
+fn f04_renewed_means_present() {
+    const INTERLEAVINGS: u64 = 1_000_000;
+    const TTL_HERE: LeaseTime = 1_000;
+    const STEP: LeaseTime = 100;
+    let (mut seed, mut renewals, mut refusals, mut ends) = (7, 0, 0, 0);
+    for turn in 0..INTERLEAVINGS {
+        // Close to its end: the deadline falls on one of the next ticks, or between them.
+        let mut ticked: LeaseTime = 10_000;
+        let mut deadline = ticked + 1 + draw(&mut seed) % (2 * STEP);
+        let mut clock = ticked;
+        let mut ended = None;
+        let mut promised = 0;
+        let mut renewers = [Renewer::Asked; 2];
+        let mut sweep: Option<LeaseTime> = None;
+        let mut swept_at = ticked;
+        while ticked < 10_000 + 2 * STEP {
+            match draw(&mut seed) % 4 {
+                0 => clock += draw(&mut seed) % (STEP / 2),
+                // Ticks: publishes, looks, and swaps what it saw.
+                1 => match sweep.take() {
+                    None => {
+                        ticked = ticked.max(clock) + 1;
+                        swept_at = ticked;
+                        sweep = Some(deadline);
+                    }
+                    Some(seen) if ended.is_none() && is_past(seen, swept_at) => {
+                        if seen == deadline {
+                            deadline = DEAD;
+                            ended = Some(swept_at);
+                        }
+                    }
+                    Some(_) => {}
+                },
+                who => {
+                    let renewer = &mut renewers[usize::try_from(who - 2).unwrap()];
+                    *renewer = match *renewer {
+                        Renewer::Asked => Renewer::Judges { ticked },
+                        Renewer::Judges { ticked: judged } => {
+                            let later = clock.clamp(ticked, ticked + micros(PAUSE)) + TTL_HERE;
+                            Renewer::Looks { judged, later }
+                        }
+                        Renewer::Looks { judged, later } => Renewer::Swaps { judged, later, seen: deadline },
+                        Renewer::Swaps { judged, later, seen } => match renewal(seen, later, judged) {
+                            Err(_) => {
+                                refusals += 1;
+                                Renewer::Asked
+                            }
+                            Ok(Some(_)) if seen != deadline => Renewer::Looks { judged, later },
+                            Ok(moved) => {
+                                deadline = moved.unwrap_or(deadline);
+                                promised = promised.max(later);
+                                renewals += 1;
+                                Renewer::Asked
+                            }
+                        },
+                    };
+                }
+            }
+            if let Some(end) = ended {
+                assert!(end >= promised, "in turn {turn}: ended at {end}, promised until {promised}");
+            }
         }
-        std::thread::yield_now();
+        ends += u64::from(ended.is_some());
+    }
+    println!("{renewals} renewals, {refusals} refused, {ends} leases ended");
+    assert!(renewals > INTERLEAVINGS && refusals > ends && ends > INTERLEAVINGS / 100);
+}
+
+/// How far a renewal is: what it has loaded so far.
+#[derive(Clone, Copy)]
+enum Renewer {
+    Asked,
+    Judges { ticked: LeaseTime },
+    Looks { judged: LeaseTime, later: LeaseTime },
+    Swaps { judged: LeaseTime, later: LeaseTime, seen: LeaseTime },
+}
+
+/// The same on two threads, with the real cell.
+#[test]
+fn a_renewal_and_the_end_of_its_lease_never_both_succeed() {
+    let mut leases = Leases::new(at(0), 10);
+    let book = leases.book();
+    let mut now = 0;
+    for turn in 1..=300 {
+        leases.grant(at(now), id(turn), TTL_MIN, InstanceId::from_u128(1), None).unwrap();
+        for _ in 0..2 {
+            now += 45;
+            leases.tick(at(now));
+        }
+        let (book, asked) = (&book, at(now + 5));
+        now += 10;
+        let (renewed, ended) = std::thread::scope(|threads| {
+            let renewal = threads.spawn(move || book.renew(asked, id(turn)).is_ok());
+            leases.tick(at(now));
+            (!leases.sweep(usize::MAX).is_empty(), renewal.join().unwrap())
+        });
+        assert!(renewed != ended, "in turn {turn}");
+        let _ = leases.revoke(id(turn));
     }
 }
 

@@ -160,6 +160,7 @@ impl From<&Fault> for StoreError {
 #[cfg(test)]
 pub(crate) mod flaky {
     use std::path::PathBuf;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::{Arc, Mutex};
 
     use super::{Fault, Store, Write};
@@ -168,10 +169,15 @@ pub(crate) mod flaky {
     pub(crate) struct Flaky {
         pub(crate) failures: Arc<Mutex<u32>>,
         pub(crate) commits: Arc<Mutex<Vec<Vec<Write>>>>,
+        /// While it is set, the disk hangs.
+        pub(crate) hangs: Arc<AtomicBool>,
     }
 
     impl Store for Flaky {
         fn commit(&mut self, writes: &[Write]) -> Result<(), Fault> {
+            while self.hangs.load(Ordering::Acquire) {
+                std::thread::yield_now();
+            }
             let mut failures = self.failures.lock().unwrap();
             if *failures > 0 {
                 *failures -= 1;
