@@ -83,6 +83,8 @@ codes! {
     Denied = "denied", 4, never;
     /// Nobody is there to be asked, and `--yes` was not given.
     NeedsYes = "needs_yes", 4, never;
+    /// Somebody else holds the name.
+    NameHeld = "name_held", 4, later;
     /// Rows of a file are bad.
     BadRows = "bad_rows", 4, never;
     /// Too little is left.

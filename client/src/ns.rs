@@ -13,16 +13,27 @@ use common::rpc::name_service::{ListError, Listing, LookupError};
 use common::rpc::transport::{CallError, within};
 
 use crate::errors::{self, Code, Failure};
-use crate::grammar::Ns;
+use crate::ask::Prompts;
+use crate::grammar::{Global, Ns};
 use crate::objects;
 use crate::output::{Ended, Lean, Output, Screen, table};
 use crate::service::{no_name_server, warming};
+
+mod change;
+mod watch;
 
 /// Runs one of the commands.
 ///
 /// # Errors
 /// When the name server does not know, does not answer, or does not like the question.
-pub async fn run(output: Output, names: &Names, timeout: Duration, command: Ns) -> Result<(), Ended> {
+pub(crate) async fn run(
+    output: Output,
+    names: &Names,
+    prompts: &Prompts,
+    global: &Global,
+    timeout: Duration,
+    command: Ns,
+) -> Result<(), Ended> {
     match command {
         Ns::Ping => ping(output, names, timeout).await,
         Ns::List { prefix, regex, tags, any } => {
@@ -30,6 +41,19 @@ pub async fn run(output: Output, names: &Names, timeout: Duration, command: Ns) 
             let records = list(names, timeout, &query).await?;
             print(output, &records)
         }
+        Ns::Watch { prefix } => watch::run(output, names, timeout, prefix).await,
+        Ns::Register { name, address, ttl, tags, shared, contract } => {
+            let entry = change::entry(&name, &address, &tags, shared, contract)?;
+            change::register(output, names, timeout, name, entry, ttl).await
+        }
+        Ns::Remove { name, regex } => {
+            let chosen = match (name, regex) {
+                (Some(name), _) => lookup(names, timeout, &name).await?,
+                (None, regex) => list(names, timeout, &query(None, regex, vec![], false)?).await?,
+            };
+            change::remove(output, names, prompts, global, timeout, &chosen).await
+        }
+        Ns::Snapshot => change::snapshot(output, names, timeout).await,
         Ns::Lookup { name } => {
             let records = lookup(names, timeout, &name).await?;
             print(output, &records)
@@ -241,6 +265,12 @@ fn text(screen: Screen, names: &[objects::Name]) -> String {
         ]
     };
     table(screen, &columns, names.iter().map(row))
+}
+
+/// A record in one line.
+fn table_of(one: &objects::Name) -> String {
+    let standing = if one.readiness == "up" { one.standing } else { one.readiness };
+    [&one.name, &one.address, one.sharing, standing, &one.tags.join(" ")].join("  ").trim_end().to_owned()
 }
 
 impl From<&Record> for objects::Name {
