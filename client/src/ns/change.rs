@@ -135,15 +135,19 @@ fn store_down(error: &StoreError) -> Failure {
 fn refused(name: &LogicalName, error: &RegisterError) -> Failure {
     let message = format!("{name}: {error}");
     match error {
-        RegisterError::Held { .. } | RegisterError::EpochMismatch { .. } => {
-            Failure::new(Code::NameHeld, message).hint(format!("client ns lookup {name}"))
+        RegisterError::Held { by, frees_in, .. } => {
+            let frees_in_ms = frees_in.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+            let held = Failure::new(Code::NameHeld, message).hint(format!("client ns lookup {name}"));
+            held.field("by", by.to_string()).field("frees_in_ms", frees_in_ms)
         }
         RegisterError::SharingMismatch { .. } => {
             Failure::new(Code::NameHeld, message).hint("the same command with or without --shared")
         }
         RegisterError::Store(error) => store_down(error),
-        RegisterError::Overloaded { .. } => Failure::new(Code::AllBusy, message),
-        RegisterError::QuotaFull { .. } => Failure::new(Code::Full, message),
+        RegisterError::Overloaded { .. } | RegisterError::EpochMismatch { .. } => {
+            Failure::new(Code::AllBusy, message)
+        }
+        RegisterError::QuotaFull { .. } => Failure::new(Code::NameServerFull, message),
         RegisterError::UnknownLease => Failure::new(Code::Internal, message),
         RegisterError::Reserved | RegisterError::LoopbackFromAfar => Failure::new(Code::Denied, message),
         RegisterError::TooLarge { .. } => Failure::new(Code::TooLarge, message),
