@@ -1,7 +1,8 @@
 //! What the commands of one run of the program share, be it one command or a script of thousands: connections, the
 //! prompts, and the id of what is under way.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,10 +14,10 @@ use common::services::just_hungry;
 
 use crate::ask::Prompts;
 use crate::errors::{Code, Failure};
-use crate::grammar::{BadLine, Cart, Command, Global, Menu, Motd, Order, Orders, User, parse_line};
+use crate::grammar::{BadLine, Cart, Command, Global, Menu, Motd, Movie, Order, Orders, User, parse_line};
 use crate::output::{Ended, Notes, Output};
 use crate::service::{Patience, Service, Told};
-use crate::{cluster, local, ns, postcode, servers, shop};
+use crate::{cluster, import, local, movies, ns, postcode, servers, shop};
 
 /// Where the id of the command stands that was sent and not answered yet.
 pub(crate) type UnderWay = Arc<Mutex<Option<RequestId>>>;
@@ -28,14 +29,17 @@ pub(crate) struct Desk {
     /// Whether a person is asked, after a failure that may pass, to try again.
     offers_retries: bool,
     under_way: UnderWay,
+    /// Whether what is under way goes on where it stopped when it is begun again.
+    pub(crate) resumable: Cell<bool>,
     connected: RefCell<Vec<Connected>>,
 }
 
-/// The way to one list of name servers, and to the shop that they know.
+/// The way to one list of name servers, and to the services that they know.
 struct Connected {
     servers: Vec<Address>,
     names: Names,
-    just_hungry: Option<Service>,
+    /// By name.
+    services: BTreeMap<&'static str, Service>,
 }
 
 impl Desk {
@@ -45,6 +49,7 @@ impl Desk {
             prompts: Prompts::new(),
             offers_retries: false,
             under_way: Arc::default(),
+            resumable: Cell::default(),
             connected: RefCell::default(),
         }
     }
@@ -76,8 +81,15 @@ impl Desk {
                 cluster::run(output, &self.names(&global)?, &self.prompts, &global, command).await
             }
             Command::Ns(command) => {
-                ns::run(output, &self.names(&global)?, global.timeout.unwrap_or(TIMEOUT), command).await
+                let (names, time) = (self.names(&global)?, global.timeout.unwrap_or(TIMEOUT));
+                ns::run(output, &names, &self.prompts, &global, time, command).await
             }
+            Command::Movie(command) => self.movies(output, global, command).await,
+            Command::Find(find) => self.movies(output, global, Movie::Find(find)).await,
+            Command::Add(movie) => self.movies(output, global, Movie::Add(movie)).await,
+            Command::Edit(movie) => self.movies(output, global, Movie::Edit(movie)).await,
+            Command::Import(import) => Box::pin(import::run(self, output, global, import)).await,
+            Command::All(list) => self.movies(output, global, Movie::List(list)).await,
             Command::Run(_) => {
                 let failure = Failure::new(Code::Usage, "a script cannot run another script");
                 Err(failure.hint("the other script's lines in this one").into())
@@ -89,6 +101,10 @@ impl Desk {
             | Command::Order(_)
             | Command::Orders(_) => Box::pin(shop::run(self, output, global, command)).await,
         }
+    }
+
+    async fn movies(&self, output: Output, global: Global, command: Movie) -> Result<(), Ended> {
+        Box::pin(movies::commands::run(self, output, global, command)).await
     }
 
     /// Runs a line. `standing` is what holds where the line says nothing else; `user use` changes it.
@@ -130,14 +146,23 @@ impl Desk {
         self.connected(global, |connected| connected.names.clone())
     }
 
-    /// The food shop, as patient as `global` says, and whoever is listening told what happens on the way.
+    /// The food shop: [`Desk::service`].
+    pub(crate) fn just_hungry(&self, output: Output, global: &Global) -> Result<Service, Failure> {
+        self.service(just_hungry::NAME, output, global)
+    }
+
+    /// A service, as patient as `global` says, and whoever is listening told what happens on the way.
     ///
     /// # Errors
     /// As [`servers::to_ask`].
-    pub(crate) fn just_hungry(&self, output: Output, global: &Global) -> Result<Service, Failure> {
-        let service = self.connected(global, |connected| {
-            let new = || Service::new(&connected.names, just_hungry::NAME);
-            connected.just_hungry.get_or_insert_with(new).another()
+    pub(crate) fn service(
+        &self,
+        name: &'static str,
+        output: Output,
+        global: &Global,
+    ) -> Result<Service, Failure> {
+        let service = self.connected(global, |Connected { names, services, .. }| {
+            services.entry(name).or_insert_with(|| Service::new(names, name)).another()
         })?;
         let service =
             service.patient(patience(global)).with_id(global.request_id).noting(&self.under_way).telling(
@@ -162,7 +187,7 @@ impl Desk {
         let mut all = self.connected.borrow_mut();
         let at = all.iter().position(|one| one.servers == servers).unwrap_or_else(|| {
             let names = Names::new(servers.clone(), "client");
-            all.push(Connected { servers, names, just_hungry: None });
+            all.push(Connected { servers, names, services: BTreeMap::new() });
             all.len() - 1
         });
         Ok(of(&mut all[at]))
@@ -171,6 +196,10 @@ impl Desk {
     /// The failure of whatever is under way, which Ctrl-C has ended.
     pub(crate) fn interrupted(&self) -> Failure {
         match self.under_way.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            None if self.resumable.take() => {
+                Failure::new(Code::Interrupted, "interrupted; what was stored so far stays")
+                    .hint("the same command again: it goes on where this one stopped")
+            }
             None => Failure::new(Code::Interrupted, "interrupted; nothing was sent"),
             Some(id) => Failure::new(Code::Interrupted, format!("outcome unknown, request id {id}"))
                 .hint(format!("repeat it with --request-id {id}"))
@@ -237,6 +266,9 @@ fn checked(global: &Global, command: &Command) -> Result<(), Failure> {
         | Command::Cart(Cart::Clear)
         | Command::Menu(Menu { change: Some(_) })
         | Command::Motd(Motd { change: Some(_) })
+        | Command::Movie(Movie::Add(_) | Movie::Edit(_))
+        | Command::Add(_)
+        | Command::Edit(_)
         | Command::Order(Orders { what: Some(Order::Place(_) | Order::Cancel { .. }) }) => 1,
         Command::Cart(Cart::Add { items } | Cart::Set { items }) => items.len(),
         Command::Cart(Cart::Remove { items }) => items.len(),
@@ -283,6 +315,8 @@ mod tests {
             "user set --first A",
             "motd set x",
             "menu load x",
+            "movie add x",
+            "edit x",
         ] {
             assert_eq!(check(&format!("{id} {good}")), Ok(()), "{good}");
         }
@@ -296,6 +330,9 @@ mod tests {
             "user show",
             "user use ann",
             "run x",
+            "movie find x",
+            "all",
+            "import movielens x",
         ] {
             assert_eq!(check(&format!("{id} {bad}")), Err(Code::Usage), "{bad}");
         }

@@ -77,12 +77,18 @@ codes! {
     ServerUnknown = "server_unknown", 3, never;
     /// Not on the menu.
     UnknownProduct = "unknown_product", 3, never;
+    /// No such film.
+    MovieUnknown = "movie_unknown", 3, never;
+    /// Several films are called so.
+    MovieAmbiguous = "movie_ambiguous", 3, never;
     /// No such order.
     OrderUnknown = "order_unknown", 3, never;
     /// Only for an operator on the server's own machine.
     Denied = "denied", 4, never;
     /// Nobody is there to be asked, and `--yes` was not given.
     NeedsYes = "needs_yes", 4, never;
+    /// Somebody else holds the name.
+    NameHeld = "name_held", 4, later;
     /// Rows of a file are bad.
     BadRows = "bad_rows", 4, never;
     /// Too little is left.
@@ -103,6 +109,8 @@ codes! {
     PostcodeRetired = "postcode_retired", 4, never;
     /// Nobody could say whether the postcode is in use.
     PostcodeUnconfirmed = "postcode_unconfirmed", 4, later;
+    /// The film is there already.
+    MovieExists = "movie_exists", 4, never;
     /// A table of the service is full.
     Full = "full", 4, never;
     /// A replica's disk is full.
@@ -117,6 +125,8 @@ codes! {
     NoPrimary = "no_primary", 5, later;
     /// Too few replicas are in sync.
     TooFewReplicas = "too_few_replicas", 5, later;
+    /// No such film here, and OMDb could not be asked.
+    MovieUnchecked = "movie_unchecked", 5, later;
     /// Too much is under way.
     AllBusy = "all_busy", 5, later;
     /// No primary was heard recently enough.
@@ -127,12 +137,21 @@ codes! {
     Incompatible = "incompatible", 5, never;
     /// Not everything serves yet.
     NotReady = "not_ready", 5, later;
+    /// The name server holds all that it may.
+    NameServerFull = "name_server_full", 5, later;
     /// Sent, and never answered.
     Unacknowledged = "unacknowledged", 6, later;
     /// The request id is too old to be told apart.
     RequestExpired = "request_expired", 6, never;
     /// Ctrl-C.
     Interrupted = "interrupted", 130, later;
+}
+
+impl Code {
+    /// The code that a service gives its refusal.
+    pub(crate) fn named(name: &str) -> Self {
+        Self::ALL.iter().find(|code| code.name() == name).copied().unwrap_or(Self::Internal)
+    }
 }
 
 /// What a failed command may have done.
@@ -377,8 +396,7 @@ pub fn no_primary() -> Failure {
 
 /// The failure that a service's refusal is: a code, an exit status and a sentence of the service's own.
 pub fn of_refusal(refusal: &Refusal) -> Failure {
-    let code = Code::ALL.iter().find(|code| code.name() == refusal.code());
-    let failure = Failure::new(*code.unwrap_or(&Code::Internal), refusal.sentence());
+    let failure = Failure::new(Code::named(refusal.code()), refusal.sentence());
     match refusal {
         Refusal::Invalid { field, .. } => failure.field("field", field.as_str()),
         Refusal::UnknownProduct { item, near } => {
@@ -424,6 +442,12 @@ pub fn of_an_order(mut failure: Failure) -> Failure {
         failure.hint = failure.hint.map(|hint| hint.replace("carried out", "placed"));
     }
     failure
+}
+
+/// What the service says is no answer to what it was asked.
+pub fn not_understood() -> Failure {
+    Failure::new(Code::Malformed, "The service's answer was not understood.")
+        .hint("a client of the servers' version")
 }
 
 /// A file cannot be read or written.

@@ -1,6 +1,7 @@
 //! The commands, as they are typed: one tree for the command line, the lines of a script, and those of a person.
 
 mod line;
+mod movies;
 mod values;
 
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use crate::output::{Color, Format};
 use values::{counted_item, delivery, duration, item, replica_name, timeout};
 
 pub(crate) use line::{BadLine, parse_line};
+pub use movies::{FindMovie, Import, Movie, MovieList, MovieText, Movielens, Only};
 pub(crate) use values::user_code;
 
 /// Just Hungry: hot food, cold facts. And the names and replicas behind it.
@@ -119,6 +121,24 @@ pub enum Command {
     /// List orders: the same as order list
     #[command(before_help = "Example: client orders -u ann --active")]
     Orders(OrderList),
+    /// Find, list, add and change films
+    #[command(subcommand, before_help = "Example: client movie find the matrix --json")]
+    Movie(Movie),
+    /// Find a film: the same as movie find
+    #[command(visible_alias = "get", before_help = "Example: client find the matrix")]
+    Find(FindMovie),
+    /// Add a film: the same as movie add
+    #[command(before_help = "Example: client add Solaris --year 1972")]
+    Add(MovieText),
+    /// Change a film: the same as movie edit
+    #[command(before_help = "Example: client edit solaris --genre Drama")]
+    Edit(MovieText),
+    /// List films: the same as movie list
+    #[command(before_help = "Example: client all --prefix the")]
+    All(MovieList),
+    /// Import lists of others
+    #[command(subcommand, before_help = "Example: client import movielens ml-latest-small")]
+    Import(Import),
     /// Check postcodes
     #[command(subcommand, before_help = "Example: client postcode check \"DH1 3LE\" sw1a1aa")]
     Postcode(Postcode),
@@ -443,6 +463,45 @@ pub enum Ns {
         #[arg(long, requires = "tags")]
         any: bool,
     },
+    /// Tell each change of names as it happens, until Ctrl-C
+    #[command(before_help = "Example: client ns watch replica. --json")]
+    Watch {
+        /// Only those that begin so
+        prefix: Option<String>,
+    },
+    /// Register a name: for good, or with --ttl as long as this command runs
+    #[command(before_help = "Example: client ns register printer 10.0.0.7:631 --tag floor=2")]
+    Register {
+        /// The name
+        name: LogicalName,
+        /// HOST:PORT, or the URI of a Pyro object
+        address: String,
+        /// Hold it under a lease of this time-to-live, until Ctrl-C
+        #[arg(long, value_name = "D", value_parser = duration)]
+        ttl: Option<Duration>,
+        /// A tag; several: all of them
+        #[arg(long = "tag", value_name = "TAG")]
+        tags: Vec<String>,
+        /// Others may stand under the name too
+        #[arg(long)]
+        shared: bool,
+        /// Which contract it speaks [default: the name]
+        #[arg(long, value_name = "CONTRACT")]
+        contract: Option<String>,
+    },
+    /// Remove a name, whoever holds it, or all that an expression matches; asks first
+    #[command(before_help = "Example: client ns remove printer --yes")]
+    Remove {
+        /// The name
+        #[arg(required_unless_present = "regex", conflicts_with = "regex")]
+        name: Option<String>,
+        /// All that this expression matches somewhere
+        #[arg(long, value_name = "RE")]
+        regex: Option<String>,
+    },
+    /// Have the name server write a copy of its store beside it
+    #[command(before_help = "Example: client ns snapshot")]
+    Snapshot,
     /// Look one name up
     #[command(before_help = "Example: client ns lookup just.hungry")]
     Lookup {

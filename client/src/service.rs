@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::clock::{Clock, Moment, Timestamp};
 use common::directory::{Backoff, Names, View, in_order};
-use common::names::{self, Address, AnyName, LogicalName, Query};
+use common::names::{self, Address, AnyName, Freshness, LogicalName, Query};
 use common::replication::{GroupName, RequestId, RequestIdSource, VectorTimestamp};
 use common::rpc::Outcome;
 use common::rpc::frontend::{FrontendClient, FrontendRequest, FrontendResponse};
@@ -18,9 +18,11 @@ use common::rpc::limits::{FRONTEND, NAME_SERVICE};
 use common::rpc::name_service::LookupError;
 use common::rpc::replica::{Consistency, QueryError, SubmitError};
 use common::rpc::transport::{CallError, Reconnecting, within};
+use common::services::page::Page;
 use futures::future::LocalBoxFuture;
 use tarpc::context::Context;
 use tokio::sync::watch;
+use unicode_normalization::UnicodeNormalization as _;
 
 use crate::errors::{self, Code, Effect, Failure};
 
@@ -463,8 +465,10 @@ impl Service {
 
     /// Why nobody could be called at all.
     async fn nobody(&self) -> Failure {
-        let asked =
-            fresh(&self.names).server().lookup(within(NAME_SERVICE, PROBE), AnyName::from(&self.name)).await;
+        let asked = fresh(&self.names)
+            .server()
+            .lookup(within(NAME_SERVICE, PROBE), AnyName::from(&self.name), Freshness::Local)
+            .await;
         match asked.map_err(CallError::from) {
             Err(error) => no_name_server(&self.names, &error),
             Ok(Err(LookupError::Warming { retry_in })) => warming(retry_in),
@@ -518,6 +522,34 @@ fn fresh(names: &Names) -> Names {
 pub fn warming(retry_in: Duration) -> Failure {
     Failure::new(Code::Warming, format!("the name server is warming up; it can tell in {retry_in:.1?}"))
         .hint("the same command then, or with a longer --timeout")
+}
+
+/// All pages of a list after `after`, as far as `limit`.
+pub(crate) async fn whole<T, K: Clone + PartialOrd>(
+    page: impl AsyncFn(K) -> Result<Page<T>, Failure>,
+    key: fn(&T) -> K,
+    mut after: K,
+    limit: Option<u32>,
+) -> Result<Vec<T>, Failure> {
+    let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let mut all = Vec::new();
+    loop {
+        let Page { entries, more } = page(after.clone()).await?;
+        let last = entries.last().map(key);
+        all.extend(entries);
+        match last {
+            // A page that does not go on would go on for ever.
+            Some(last) if more && last > after && all.len() < limit => after = last,
+            _ => break,
+        }
+    }
+    all.truncate(limit);
+    Ok(all)
+}
+
+/// Text as it is sent: composed, so that services can compare bytes.
+pub(crate) fn nfc(text: &str) -> String {
+    text.nfc().collect()
 }
 
 /// How long one front end is waited for: half of what is left, so that another, or the same one again, can still

@@ -8,7 +8,9 @@ use clap::Parser;
 use common::ids::ClusterId;
 use common::telemetry::{DEFAULT_FILTER, LogFormat};
 
+use crate::leases::LEASES_MAX;
 use crate::probes::Autoclean;
+use crate::registry::NAMES_MAX;
 
 /// The port that everybody tries first.
 const PORT: u16 = 9090;
@@ -57,6 +59,15 @@ pub struct Flags {
     /// The secret itself, as Pyro 4 has it
     #[arg(long, hide = true, value_name = "KEY", env = "PYRO_HMAC_KEY", hide_env_values = true)]
     pub pyro4_hmac_key: Option<String>,
+    /// Where to show /healthz, /status and /metrics over HTTP; port 0 takes a free one [default: nowhere]
+    #[arg(long, value_name = "ADDR", env = "NS_HTTP")]
+    pub http: Option<SocketAddr>,
+    /// Names at most
+    #[arg(long, value_name = "N", default_value_t = NAMES_MAX)]
+    pub max_names: usize,
+    /// Leases at most
+    #[arg(long, value_name = "N", default_value_t = LEASES_MAX)]
+    pub max_leases: usize,
     /// Connections at most
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     pub max_connections: usize,
@@ -118,6 +129,12 @@ pub struct Config {
     pub autoclean: Autoclean,
     /// What Pyro programs get.
     pub pyro: PyroConfig,
+    /// Where to show pages.
+    pub http: Option<SocketAddr>,
+    /// Names at most.
+    pub names_max: usize,
+    /// Leases at most.
+    pub leases_max: usize,
     /// Connections at most.
     pub connections_max: usize,
 }
@@ -196,8 +213,11 @@ impl Flags {
     /// # Errors
     /// The first that cannot be followed.
     pub fn check(&self, state: Option<PathBuf>) -> Result<Config, BadFlags> {
-        if !self.listen.ip().to_canonical().is_loopback() && !self.insecure_bind {
-            return Err(BadFlags::InsecureBind(self.listen));
+        let open = |address: &&SocketAddr| !address.ip().to_canonical().is_loopback();
+        if let (Some(open), false) =
+            ([Some(&self.listen), self.http.as_ref()].into_iter().flatten().find(open), self.insecure_bind)
+        {
+            return Err(BadFlags::InsecureBind(*open));
         }
         let store = match self.store.as_deref() {
             Some("memory") => StorePlace::Memory,
@@ -221,6 +241,9 @@ impl Flags {
             warm_up: self.warm_up,
             autoclean: self.autoclean()?,
             pyro: self.pyro()?,
+            http: self.http,
+            names_max: self.max_names,
+            leases_max: self.max_leases,
             connections_max: self.max_connections,
         })
     }
@@ -317,6 +340,7 @@ mod tests {
         assert_eq!(checked(&["-l", "0.0.0.0:9090"]), Err(BadFlags::InsecureBind(address)));
         assert!(checked(&["-l", "0.0.0.0:9090", "--insecure-bind"]).is_ok());
         assert!(checked(&["-l", "[::1]:9090"]).is_ok());
+        assert_eq!(checked(&["--http", "0.0.0.0:9090"]), Err(BadFlags::InsecureBind(address)));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What the whole-system tests share: [`source`], the repository as text, for the rules of the house; [`process`] and
-//! [`cluster`], the real programs as child processes; [`shop`], customers who order while things go wrong; [`terminal`],
-//! a person at one; [`hostile`], callers who mean harm; [`fake_apis`], the web services outside the house; [`pyro`], stock Pyro
-//! programs; [`fuzz`], damaged bytes for the door they come in by; [`measure`],
+//! [`cluster`], the real programs as child processes; [`shop`], customers who order while things go wrong; [`films`], what
+//! each replica knows of films; [`terminal`], a person at one; [`hostile`], callers who mean harm; [`fake_apis`], the web
+//! services outside the house; [`pyro`], stock Pyro programs; [`fuzz`], damaged bytes for the door they come in by; [`measure`],
 //! what `docs/PERFORMANCE.md` tells; [`passive`] and [`gossip`], the engines' cores in worlds of their own.
 
 #[cfg(feature = "processes")]
@@ -10,6 +10,8 @@ pub mod cluster;
 pub mod fake_apis;
 #[cfg(feature = "processes")]
 pub mod faults;
+#[cfg(feature = "processes")]
+pub mod films;
 #[cfg(feature = "processes")]
 pub mod fuzz;
 pub mod gossip;

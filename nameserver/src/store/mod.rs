@@ -15,6 +15,7 @@ mod committer;
 pub mod file;
 mod mark;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use common::ids::{ClusterId, InstanceId};
@@ -66,6 +67,8 @@ pub enum Write {
     Reserved(Revision),
     /// How long this boot has served so far, that we know of.
     Alive(Duration),
+    /// It is nobody's copy any more.
+    Original,
 }
 
 /// What the store keeps of a record.
@@ -85,6 +88,8 @@ pub type RegistrantRow = (AnyName, InstanceId, Registrant);
 pub struct Image {
     /// Whose store it is.
     pub cluster: ClusterId,
+    /// Whether it is a copy that was made on purpose, and serves for the first time.
+    pub copy: bool,
     /// The last boot.
     pub boot: BootCount,
     /// Revisions up to here may have been used.
@@ -107,6 +112,7 @@ impl Image {
     pub fn in_memory(cluster: ClusterId, wall: common::clock::Timestamp) -> Self {
         Self {
             cluster,
+            copy: false,
             boot: BootCount(wall.millis()),
             reserved: Revision(wall.millis() << 20),
             alive: Duration::ZERO,
@@ -131,6 +137,12 @@ pub trait Store: Send {
     /// # Errors
     /// When it is not.
     fn reopen(&mut self) -> Result<(), Fault>;
+
+    /// Writes a consistent copy beside itself, under its own name and `.snapshot-` and `suffix`.
+    ///
+    /// # Errors
+    /// When there is no such copy now.
+    fn snapshot(&mut self, suffix: &str) -> Result<PathBuf, Fault>;
 }
 
 /// Why a store failed, in words for a person.
@@ -147,6 +159,8 @@ impl From<&Fault> for StoreError {
 /// A store that fails as often as told, and notes what it was given.
 #[cfg(test)]
 pub(crate) mod flaky {
+    use std::path::PathBuf;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::{Arc, Mutex};
 
     use super::{Fault, Store, Write};
@@ -155,10 +169,15 @@ pub(crate) mod flaky {
     pub(crate) struct Flaky {
         pub(crate) failures: Arc<Mutex<u32>>,
         pub(crate) commits: Arc<Mutex<Vec<Vec<Write>>>>,
+        /// While it is set, the disk hangs.
+        pub(crate) hangs: Arc<AtomicBool>,
     }
 
     impl Store for Flaky {
         fn commit(&mut self, writes: &[Write]) -> Result<(), Fault> {
+            while self.hangs.load(Ordering::Acquire) {
+                std::thread::yield_now();
+            }
             let mut failures = self.failures.lock().unwrap();
             if *failures > 0 {
                 *failures -= 1;
@@ -170,6 +189,10 @@ pub(crate) mod flaky {
 
         fn reopen(&mut self) -> Result<(), Fault> {
             Ok(())
+        }
+
+        fn snapshot(&mut self, _: &str) -> Result<PathBuf, Fault> {
+            Err(Fault("no copies".into()))
         }
     }
 }

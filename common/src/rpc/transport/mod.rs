@@ -37,4 +37,4 @@ pub use error::CallError;
 pub(crate) use error::Unsent;
 pub use link::Socket;
 pub use reconnecting::Reconnecting;
-pub use serve::{Caller, Route, ServeOptions, raise_fd_limit, serve, serve_with};
+pub use serve::{Caller, Route, Routes, ServeOptions, raise_fd_limit, serve, serve_with};

@@ -1,6 +1,6 @@
 //! A server's side: accepting, the preamble, one task per connection, and stopping without losing a call.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
@@ -89,6 +89,27 @@ impl Route {
     }
 }
 
+/// The contracts served on a port; more may come while it is served. Its clones are the same.
+#[derive(Clone, Default)]
+pub struct Routes(Rc<RefCell<Vec<Rc<Route>>>>);
+
+impl Routes {
+    /// Serves this one too, from the next connection on.
+    pub fn add(&self, route: Route) {
+        self.0.borrow_mut().push(Rc::new(route));
+    }
+}
+
+impl From<Vec<Route>> for Routes {
+    fn from(routes: Vec<Route>) -> Self {
+        let all = Self::default();
+        for route in routes {
+            all.add(route);
+        }
+        all
+    }
+}
+
 /// What a listener is told beside its routes.
 #[derive(Clone, Debug)]
 pub struct ServeOptions {
@@ -102,12 +123,12 @@ pub struct ServeOptions {
 
 /// Accepts and serves until `options.stop`; returns when every connection is closed. For a `LocalRuntime` or
 /// `LocalSet`.
-pub async fn serve(listener: TcpListener, routes: Vec<Route>, options: ServeOptions) {
-    serve_with(listener, routes, Vec::new(), options).await;
+pub async fn serve(listener: TcpListener, routes: impl Into<Routes>, options: ServeOptions) {
+    serve_with(listener, routes.into(), Vec::new(), options).await;
 }
 
 /// As [`serve`], with other protocols beside ours.
-pub async fn serve_with(listener: TcpListener, routes: Vec<Route>, doors: Vec<Door>, options: ServeOptions) {
+pub async fn serve_with(listener: TcpListener, routes: Routes, doors: Vec<Door>, options: ServeOptions) {
     let descriptors = raise_fd_limit();
     let stop = options.stop.clone();
     let port = Rc::new(Port::new(routes, doors, options, descriptors.saturating_sub(DESCRIPTORS_KEPT)));
@@ -171,6 +192,9 @@ fn note_panic(ended: Result<(), JoinError>) {
     }
 }
 
+/// Why a caller has no route: verdict, sentence, and the route that it would have had.
+type Misfit = (Verdict, String, Option<Rc<Route>>);
+
 /// What a caller turned out to be.
 enum Heard {
     Ask(Ask),
@@ -189,7 +213,7 @@ struct Ends {
 
 /// A listener without its socket.
 pub(super) struct Port {
-    routes: Vec<Route>,
+    routes: Routes,
     doors: Vec<Door>,
     cluster: ClusterId,
     stop: CancellationToken,
@@ -202,12 +226,7 @@ pub(super) struct Port {
 }
 
 impl Port {
-    pub(super) fn new(
-        routes: Vec<Route>,
-        doors: Vec<Door>,
-        options: ServeOptions,
-        descriptors: usize,
-    ) -> Self {
+    pub(super) fn new(routes: Routes, doors: Vec<Door>, options: ServeOptions, descriptors: usize) -> Self {
         Self {
             routes,
             doors,
@@ -286,12 +305,14 @@ impl Port {
         };
         let (route, chosen) = match self.choose(&ask) {
             Ok(chosen) => chosen,
-            Err((verdict, why, route)) => return self.refuse(socket, verdict, &why, route).await,
+            Err((verdict, why, route)) => {
+                return self.refuse(socket, verdict, &why, route.as_deref()).await;
+            }
         };
         if let Err(full) = seat.decide(route.contract) {
-            return self.refuse(socket, Verdict::Full, &full, Some(route)).await;
+            return self.refuse(socket, Verdict::Full, &full, Some(&route)).await;
         }
-        let welcome = self.answer(Verdict::Welcome, chosen, "", Some(route));
+        let welcome = self.answer(Verdict::Welcome, chosen, "", Some(&route));
         if !matches!(timeout(PREAMBLE_TIME, welcome.write(&mut socket)).await, Ok(Ok(()))) {
             return;
         }
@@ -302,9 +323,10 @@ impl Port {
     }
 
     /// The route asked for, and the version to speak there.
-    fn choose(&self, ask: &Ask) -> Result<(&Route, u16), (Verdict, String, Option<&Route>)> {
-        let Some(route) = self.routes.iter().find(|route| route.contract.name == ask.contract) else {
-            let ours: Vec<_> = self.routes.iter().map(|route| route.contract.name).collect();
+    fn choose(&self, ask: &Ask) -> Result<(Rc<Route>, u16), Misfit> {
+        let routes = self.routes.0.borrow();
+        let Some(route) = routes.iter().find(|route| route.contract.name == ask.contract).cloned() else {
+            let ours: Vec<_> = routes.iter().map(|route| route.contract.name).collect();
             let why = format!("this is {}, you asked for {}", ours.join(" and "), ask.contract);
             return Err((Verdict::Contract, why, None));
         };
