@@ -14,7 +14,7 @@ use common::rpc::limits::NAME_SERVICE;
 use common::rpc::name_service::NameService as _;
 use common::rpc::transport::{Route, ServeOptions, serve_with};
 use common::telemetry;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -164,15 +164,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), ServerEr
     announce(address, &http, store_name, cluster, boot, names)?;
     tokio::task::spawn_local(telemetry::warn_of_open_port(address));
     let (to_writer, ending) = (mailbox.clone(), stop.clone());
-    let house = Rc::new(pyro::House {
-        shared: Rc::clone(&shared),
-        mailbox: mailbox.clone(),
-        mode: config.pyro.mode,
-        key,
-        advertise: config.pyro.advertise,
-        listen: address,
-        aside: Semaphore::new(1),
-    });
+    let house = pyro::House::new(Rc::clone(&shared), mailbox.clone(), config.pyro, key, address);
+    let house = Rc::new(house);
     let pyro = pyro::door(Rc::clone(&house));
     let _discovery =
         AbortOnDrop(discovery.map(|socket| tokio::task::spawn_local(pyro::discovery::answer(socket, house))));

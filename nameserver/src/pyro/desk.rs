@@ -15,19 +15,19 @@ use common::names::{
 use common::rpc::name_service::{RegisterError, StoreError, UpdateError};
 use common::rpc::transport::Place;
 use futures::future::join_all;
-use tokio::sync::mpsc::Sender;
 use tokio::task::yield_now;
 
 use super::answer::{ANSWER_MAX, Answer};
 use super::frame::Dialect;
 use super::name_server::{Call, Filter, NAME_SERVER};
 use super::refusal::{Class, Refusal};
+use super::session::House;
 use super::uri::Uri;
 use super::value::Value;
 use super::view::{View, uri_value};
 use crate::config::PyroMode;
 use crate::registry::{Registration, Same};
-use crate::writer::{self, Message, Shared};
+use crate::writer::{self, Message};
 
 /// Names looked at, or written, before others get the thread: some 50 microseconds.
 const SLICE: usize = 128;
@@ -45,10 +45,8 @@ type Records = Arc<[Record]>;
 
 /// One connection's way to the names.
 pub(super) struct Desk {
-    pub(super) shared: Rc<Shared>,
-    pub(super) mailbox: Sender<Message>,
+    pub(super) house: Rc<House>,
     pub(super) caller: IpAddr,
-    pub(super) mode: PyroMode,
     /// Our own URI, as this client reaches us.
     pub(super) own: String,
     pub(super) place: Place,
@@ -58,7 +56,7 @@ impl Desk {
     /// Carries `call` out, and writes its result.
     pub(super) async fn carry_out(&self, call: Call, answer: &mut Answer) -> Result<(), Refusal> {
         match call {
-            Call::Count => answer.value(&number(self.shared.shelf.names())),
+            Call::Count => answer.value(&number(self.house.shared.shelf.names())),
             Call::Lookup { name, tagged } => self.lookup(&name, tagged, answer)?,
             Call::Register { name, uri, safe, tags } => {
                 self.register(&name, uri, safe, tags).await?;
@@ -74,7 +72,7 @@ impl Desk {
             }
             Call::List { filter, tagged } => self.list(&filter, tagged, answer).await?,
             Call::Info => {
-                let names = self.shared.shelf.names();
+                let names = self.house.shared.shelf.names();
                 let line = format!("nameserver {} as {}, {names} names", env!("CARGO_PKG_VERSION"), self.own);
                 answer.value(&Value::text(line));
             }
@@ -84,9 +82,9 @@ impl Desk {
     }
 
     fn lookup(&self, name: &str, tagged: bool, answer: &mut Answer) -> Result<(), Refusal> {
-        let records = name.parse().ok().and_then(|name: AnyName| self.shared.shelf.get(&name));
+        let records = name.parse().ok().and_then(|name: AnyName| self.house.shared.shelf.get(&name));
         let Some(records) = records else {
-            let warming = self.shared.warm_at.get() > self.shared.clock.now();
+            let warming = self.house.shared.warm_at.get() > self.house.shared.clock.now();
             let hint = if warming { " (name server is warming up, try again)" } else { "" };
             return Err(Refusal::naming(format!("unknown name: {name}{hint}")));
         };
@@ -130,7 +128,7 @@ impl Desk {
             fresh: InstanceId::random(),
             same: Same::Anew,
         });
-        let answer = writer::ask(&self.mailbox, |to| Message::Register { request, to }).await;
+        let answer = writer::ask(&self.house.mailbox, |to| Message::Register { request, to }).await;
         match answer.map_err(cannot_store)? {
             Ok(_) => Ok(()),
             Err(RegisterError::Held { .. } | RegisterError::SharingMismatch { .. }) if safe => Err(taken()),
@@ -154,7 +152,13 @@ impl Desk {
             let update = epochs.into_iter().map(|epoch| {
                 let patch = Patch { tags: Some(tags.clone()), ..Patch::default() };
                 let (caller, holder, name) = (self.caller, Holder::Epoch(epoch), key.clone());
-                writer::ask(&self.mailbox, move |to| Message::Update { caller, holder, name, patch, to })
+                writer::ask(&self.house.mailbox, move |to| Message::Update {
+                    caller,
+                    holder,
+                    name,
+                    patch,
+                    to,
+                })
             });
             let answers: Result<Vec<_>, StoreError> = join_all(update).await.into_iter().collect();
             let answers: Result<Vec<_>, UpdateError> = answers.map_err(cannot_store)?.into_iter().collect();
@@ -177,7 +181,7 @@ impl Desk {
     ) -> Result<usize, Refusal> {
         self.may_change()?;
         if let Some(name) = name
-            && self.key(name).is_ok_and(|key| self.shared.shelf.get(&key).is_some())
+            && self.key(name).is_ok_and(|key| self.house.shared.shelf.get(&key).is_some())
         {
             let (key, epochs) = self.permanent(name)?;
             return Ok(self.unregister(epochs.into_iter().map(|epoch| (key.clone(), epoch))).await?.min(1));
@@ -205,7 +209,7 @@ impl Desk {
     ) -> Result<usize, Refusal> {
         let asked = registrations.map(|(name, epoch)| {
             let (caller, holder) = (self.caller, Holder::Epoch(epoch));
-            writer::ask(&self.mailbox, move |to| Message::Unregister { caller, holder, name, to })
+            writer::ask(&self.house.mailbox, move |to| Message::Unregister { caller, holder, name, to })
         });
         let mut removed = 0;
         for answer in join_all(asked).await {
@@ -250,8 +254,14 @@ impl Desk {
         if matches!(filter, Filter::Nothing) {
             return Ok(found);
         }
-        let shelf = &self.shared.shelf;
-        let clock = self.shared.clock;
+        // What is gathered lies in memory: some do it, others wait for their turn. An expression may take seconds.
+        let turns = match filter {
+            Filter::Matching(_) => &self.house.matchings,
+            _ => &self.house.listings,
+        };
+        let _turn = turns.acquire().await;
+        let shelf = &self.house.shared.shelf;
+        let clock = self.house.shared.clock;
         let prefix = if let Filter::Prefix(prefix) = filter { prefix } else { "" };
         let taken = |records: &Records| match View::listed(records, dialect, &self.own) {
             Some(view) => view.is_taken(filter).map_err(|_| Refusal::naming("invalid regex: too expensive")),
@@ -285,7 +295,7 @@ impl Desk {
                 }
                 yield_now().await;
             }
-            let ring = self.shared.ring.borrow();
+            let ring = self.house.shared.ring.borrow();
             let Ok(changed) = ring.names_since(since) else {
                 // More happened than is remembered, or the clock of revisions jumped.
                 continue 'again;
@@ -307,7 +317,7 @@ impl Desk {
     fn permanent(&self, name: &str) -> Result<(AnyName, Vec<NameEpoch>), Refusal> {
         let unknown = || Refusal::naming(format!("unknown name: {name}"));
         let key: AnyName = name.parse().map_err(|_| unknown())?;
-        let records = self.shared.shelf.get(&key).ok_or_else(unknown)?;
+        let records = self.house.shared.shelf.get(&key).ok_or_else(unknown)?;
         if records.iter().any(|record| record.lifetime != Lifetime::Permanent) {
             return Err(leased(name));
         }
@@ -322,7 +332,7 @@ impl Desk {
     }
 
     fn may_change(&self) -> Result<(), Refusal> {
-        match self.mode {
+        match self.house.mode {
             PyroMode::On => Ok(()),
             PyroMode::ReadOnly | PyroMode::Off => {
                 Err(Refusal::naming("name server is read-only for Pyro clients"))

@@ -22,7 +22,7 @@ use super::conversation::{Conversation, Failure, Request, Turn};
 use super::desk::Desk;
 use super::frame::{Flags, Head, Key, MAGIC};
 use super::name_server::NAME_SERVER;
-use crate::config::PyroMode;
+use crate::config::{PyroConfig, PyroMode};
 use crate::writer::{Message, Shared};
 
 /// A resting client's buffer: a lookup fits, and ten thousand of them take five megabytes.
@@ -39,24 +39,52 @@ const LINGER_BYTES: usize = 64 * 1024;
 /// A larger message, or one that may inflate to a larger one, is taken apart off the runtime's thread, one at a time:
 /// others' lookups go on meanwhile.
 const ASIDE: usize = 64 * 1024;
+/// Listings gathered at once: each holds a pointer per name, a hundred megabytes of a million.
+const LISTINGS_AT_ONCE: usize = 4;
+/// And by expressions, of which each may take seconds.
+const MATCHINGS_AT_ONCE: usize = 2;
 /// Calls carried out before others get the thread.
 const CALLS_AT_ONCE: usize = 32;
 
 /// What all Pyro connections share.
 pub(crate) struct House {
-    pub(crate) shared: Rc<Shared>,
-    pub(crate) mailbox: Sender<Message>,
-    pub(crate) mode: PyroMode,
-    pub(crate) key: Option<Key>,
+    pub(super) shared: Rc<Shared>,
+    pub(super) mailbox: Sender<Message>,
+    pub(super) mode: PyroMode,
+    pub(super) key: Option<Key>,
     /// As which host we are known, when that is not the one we listen at.
-    pub(crate) advertise: Option<String>,
+    pub(super) advertise: Option<String>,
     /// Where we listen.
-    pub(crate) listen: SocketAddr,
-    /// Held by who has a large message taken apart.
-    pub(crate) aside: Semaphore,
+    pub(super) listen: SocketAddr,
+    /// Whose turn it is to have a large message taken apart.
+    pub(super) aside: Semaphore,
+    /// Whose to gather names; and by an expression.
+    pub(super) listings: Semaphore,
+    pub(super) matchings: Semaphore,
 }
 
 impl House {
+    /// What is `told`, over `shared` and the writer's `mailbox`, listening at `listen`.
+    pub(crate) fn new(
+        shared: Rc<Shared>,
+        mailbox: Sender<Message>,
+        told: PyroConfig,
+        key: Option<Key>,
+        listen: SocketAddr,
+    ) -> Self {
+        Self {
+            shared,
+            mailbox,
+            mode: told.mode,
+            key,
+            advertise: told.advertise,
+            listen,
+            aside: Semaphore::new(1),
+            listings: Semaphore::new(LISTINGS_AT_ONCE),
+            matchings: Semaphore::new(MATCHINGS_AT_ONCE),
+        }
+    }
+
     /// Our own URI, for who reaches us at `local`.
     pub(crate) fn own_uri(&self, local: SocketAddr) -> String {
         let ip = if self.listen.ip().is_unspecified() { local.ip() } else { self.listen.ip() };
@@ -84,10 +112,8 @@ async fn serve(house: Rc<House>, visitor: Visitor) {
     };
     let conversation = Conversation::new(house.key.clone(), closed);
     let desk = place.ok().map(|place| Desk {
-        shared: Rc::clone(&house.shared),
-        mailbox: house.mailbox.clone(),
+        house: Rc::clone(&house),
         caller: peer.ip(),
-        mode: house.mode,
         own: house.own_uri(local),
         place,
     });
@@ -239,15 +265,18 @@ impl<S: Socket> Session<'_, S> {
 /// Carries a request's calls out, in order, up to the first that fails; returns what to send, if anything.
 async fn carry_out(desk: &Desk, request: Request) -> Option<Vec<u8>> {
     let Request { mut answer, calls, oneway, correlation } = request;
+    let meters = &desk.house.shared.meters;
     for (place, call) in calls.into_iter().enumerate() {
         if place % CALLS_AT_ONCE == CALLS_AT_ONCE - 1 {
             yield_now().await;
         }
+        meters.pyro_calls.set(meters.pyro_calls.get() + 1);
         let refused = match call {
             Ok(call) => desk.carry_out(call, &mut answer).await.err().map(Failure::Of),
             Err(failure) => Some(failure),
         };
         if let Some(failure) = refused {
+            meters.pyro_refused.set(meters.pyro_refused.get() + 1);
             let why = match &failure {
                 Failure::Of(why) | Failure::OfAll(why) => why,
             };

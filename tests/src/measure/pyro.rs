@@ -35,7 +35,7 @@ struct Rival {
     pid: u32,
 }
 
-/// Compares; `count` names in each, `time` per figure.
+/// Compares; `count` names in each, `time` per figure. `OURS` may name another build of our name server.
 ///
 /// # Errors
 /// When one of them does not work.
@@ -43,10 +43,11 @@ pub fn compare(count: usize, time: Duration) -> Result<()> {
     let Some(python) = Python::find() else { return Ok(()) };
     let folder = tempfile::tempdir()?;
     let args = ["-l", "127.0.0.1:0", "--store", "memory", "--autoclean", "off"].map(str::to_owned).into();
-    let ours = Process::start("nameserver", "nameserver", args, folder.path())?;
+    let around = Around { instead: std::env::var_os("OURS").map(Into::into), ..Around::default() };
+    let ours = Process::start_in(around, "nameserver", "nameserver", args, folder.path())?;
     let (stock, port) = python.start(&["stock_ns.py"])?;
     let rivals = [
-        Rival { who: "ours", address: ours.address(), pid: ours.pid().context("it runs")?, _running: &ours },
+        Rival { who: "ours", address: ours.address(), pid: ours.pid().context("it runs")? },
         Rival {
             who: "pyro5-ns",
             address: SocketAddr::from(([127, 0, 0, 1], port.parse()?)),
@@ -177,7 +178,8 @@ pub fn native(count: usize, time: Duration) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let runtime = tokio::runtime::LocalRuntime::new()?;
     let mut rivals = Vec::new();
-    for (who, instead) in [("before", Some(before.into())), ("now", None)] {
+    for (who, instead) in [("before", Some(before.into())), ("now", std::env::var_os("OURS").map(Into::into))]
+    {
         let args = ["-l", "127.0.0.1:0", "--store", "memory"].map(str::to_owned).into();
         let around = Around { instead, ..Around::default() };
         let server = Process::start_in(around, who, "nameserver", args, folder.path())?;
