@@ -12,8 +12,8 @@ use common::rpc::limits::NAME_SERVICE;
 use common::rpc::name_service::{ListError, Listing, LookupError};
 use common::rpc::transport::{CallError, within};
 
-use crate::errors::{self, Code, Failure};
 use crate::ask::Prompts;
+use crate::errors::{self, Code, Failure};
 use crate::grammar::{Global, Ns};
 use crate::objects;
 use crate::output::{Ended, Lean, Output, Screen, table};

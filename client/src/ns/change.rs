@@ -5,8 +5,8 @@ use std::time::Duration;
 use common::directory::Names;
 use common::ids::InstanceId;
 use common::names::{
-    AnyName, ContractName, Entry, Expect, Holder, LogicalName, ObjectName, PyroUri, Readiness, Record, Sharing, Tags,
-    Target, Tenure, Weight,
+    AnyName, ContractName, Entry, Expect, Holder, LogicalName, ObjectName, PyroUri, Readiness, Record,
+    Sharing, Tags, Target, Tenure, Weight,
 };
 use common::rpc::limits::{NAME_SERVICE, own_contract};
 use common::rpc::name_service::{RegisterError, SnapshotError, StoreError, UpdateError};
@@ -30,12 +30,13 @@ pub(super) fn entry(
     contract: Option<String>,
 ) -> Result<Entry, Failure> {
     let target = if address.starts_with("PYRO") {
-        let uri = PyroUri::new(address).ok_or_else(|| errors::invalid("address", "a URI has 1 to 1024 bytes"))?;
+        let uri =
+            PyroUri::new(address).ok_or_else(|| errors::invalid("address", "a URI has 1 to 1024 bytes"))?;
         Target::Pyro { uri }
     } else {
         let contract = contract.unwrap_or_else(|| own_contract(name.as_str()).name.to_owned());
-        let contract = ContractName::new(&contract)
-            .ok_or_else(|| errors::invalid("contract", "1 to 64 bytes"))?;
+        let contract =
+            ContractName::new(&contract).ok_or_else(|| errors::invalid("contract", "1 to 64 bytes"))?;
         let address = address.parse().map_err(|error| errors::invalid("address", error))?;
         Target::Service { address, object: ObjectName::new("").expect("no object is one"), contract }
     };
@@ -56,7 +57,10 @@ pub(super) async fn register(
     let Some(ttl) = ttl else {
         let registered = patiently(timeout, async |call| {
             let context = within(NAME_SERVICE, call);
-            names.server().register(context, Tenure::Permanent, name.clone(), entry.clone(), Expect::Free).await
+            names
+                .server()
+                .register(context, Tenure::Permanent, name.clone(), entry.clone(), Expect::Free)
+                .await
         });
         match registered.await {
             Ok(done) => drop(done.map_err(|error| refused(&name, &error))?),
@@ -66,13 +70,11 @@ pub(super) async fn register(
     };
     let keeper = names.keep(ttl, InstanceId::random(), None);
     let registered = tokio::time::timeout(timeout, keeper.register(name.clone(), entry)).await;
-    match registered {
-        Ok(done) => drop(done.map_err(|error| refused(&name, &error))?),
-        Err(_) => {
-            let late = Failure::new(Code::NoNameServer, format!("{name} was not registered within {timeout:?}"));
-            return Err(late.hint("client ns ping").into());
-        }
-    }
+    let Ok(registered) = registered else {
+        let late = Failure::new(Code::NoNameServer, format!("{name} was not registered within {timeout:?}"));
+        return Err(late.hint("client ns ping").into());
+    };
+    registered.map_err(|error| refused(&name, &error))?;
     print(output, &lookup(names, timeout, name.as_str()).await?)?;
     output.note("held until Ctrl-C");
     let mut signals = common::machine::Signals::listen()
@@ -96,7 +98,8 @@ pub(super) async fn remove(
     if chosen_names.is_empty() {
         return print(output, &[]);
     }
-    let living = chosen.iter().any(|record| matches!(record.lifetime, common::names::Lifetime::Leased { .. }));
+    let living =
+        chosen.iter().any(|record| matches!(record.lifetime, common::names::Lifetime::Leased { .. }));
     let whose = if living { ", which living processes hold" } else { "" };
     let listed: Vec<String> = chosen_names.iter().map(ToString::to_string).collect();
     prompts.agree(global, &format!("Remove {}{whose}?", listed.join(", "))).await?;

@@ -59,7 +59,8 @@ pub(super) async fn run(
 /// What stands, and since when changes are news.
 async fn listing(names: &Names, timeout: Duration, query: &Query) -> Result<(Standing, Stamp), Failure> {
     // Asked first: what changes while pages are read is told twice rather than never.
-    let status = super::patiently(timeout, async |call| names.server().status(within(NAME_SERVICE, call)).await);
+    let status =
+        super::patiently(timeout, async |call| names.server().status(within(NAME_SERVICE, call)).await);
     let stamp = status.await.map_err(|error| crate::service::no_name_server(names, &error))?.stamp;
     let records = list(names, timeout, query).await?;
     Ok((records.into_iter().map(|record| (key(&record), record)).collect(), stamp))
