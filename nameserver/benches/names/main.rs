@@ -10,7 +10,6 @@
     clippy::cast_precision_loss,
     reason = "a measurement, for a person"
 )]
-#![expect(missing_docs, reason = "tarpc's macro writes what nobody reads")]
 
 use std::fmt::Display;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
