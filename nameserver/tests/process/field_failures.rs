@@ -480,6 +480,49 @@ async fn f18_every_verb_every_role() {
     }
 }
 
+/// Field failure: reads became six times dearer after many writes. The server's processor time per lookup before and after
+/// 20,000 names came; the benchmark has the figure for 100,000.
+#[tokio::test]
+async fn f21_lookup_cost_is_flat() {
+    const LOOKUPS: u32 = 8_000;
+    let server = Server::start(&["--store", "memory", "--warm-up", "0s"]);
+    let names = server.client();
+    register(&names, TTL_LONG).await;
+    let cpu = || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.child.id())).unwrap();
+        let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    };
+    let each = async || {
+        let before = cpu();
+        for _ in 0..LOOKUPS / 16 {
+            let calls = (0..16).map(|_| lookup(&names, "replica.1"));
+            assert!(futures::future::join_all(calls).await.iter().all(Result::is_ok));
+        }
+        cpu() - before
+    };
+    let few = each().await;
+    for batch in 0..20 {
+        let granted =
+            names.grant(soon(), Duration::from_hours(1), InstanceId::random(), None).await.unwrap().unwrap();
+        let tenure = Tenure::Leased(granted.value.lease);
+        let registering = (0..1_000).map(|n| {
+            let name = format!("name.{batch}.{n}").parse().unwrap();
+            names.register(soon(), tenure, name, entry("127.0.0.1:1"), Expect::Free)
+        });
+        for done in futures::stream::StreamExt::collect::<Vec<_>>(
+            futures::stream::StreamExt::buffer_unordered(futures::stream::iter(registering), 40),
+        )
+        .await
+        {
+            done.unwrap().unwrap();
+        }
+    }
+    let many = each().await;
+    println!("{LOOKUPS} lookups took {few} hundredths of a second, and {many} with 20,000 names");
+    assert!(many <= few * 2 + 5, "{few} before, {many} after");
+}
+
 /// Field failure: with Nagle's delay every second answer came 40 ms late.
 #[tokio::test]
 async fn f22_no_nagle() {
