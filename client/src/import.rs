@@ -71,7 +71,7 @@ pub(crate) async fn run(desk: &Desk, output: Output, global: Global, import: Imp
     match lists.bad.count {
         0 => Ok(()),
         bad => {
-            let failure = Failure::new(Code::BadRows, format!("{} left out", rows(bad)));
+            let failure = Failure::new(Code::BadRows, format!("{}, and left out", rows(bad)));
             Err(failure.hint("mend them, and the same command again").field("bad", bad).into())
         }
     }
