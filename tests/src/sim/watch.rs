@@ -127,7 +127,8 @@ pub async fn look(name_server: Address, replicas: usize, customers: u32, recorde
         for (name, address) in &members {
             let replica = connections.entry(address.clone()).or_insert_with(|| connect(address));
             if let Ok(statuses) = replica.status(within(REPLICA, PATIENCE)).await {
-                for status in statuses {
+                // The customers' group: versions and places of another one are its own.
+                for status in statuses.into_iter().filter(|status| status.service.as_str() == NAME) {
                     seen.take_in(name, status);
                 }
             }
