@@ -81,7 +81,8 @@ impl Desk {
                 cluster::run(output, &self.names(&global)?, &self.prompts, &global, command).await
             }
             Command::Ns(command) => {
-                ns::run(output, &self.names(&global)?, global.timeout.unwrap_or(TIMEOUT), command).await
+                let (names, time) = (self.names(&global)?, global.timeout.unwrap_or(TIMEOUT));
+                ns::run(output, &names, &self.prompts, &global, time, command).await
             }
             Command::Movie(command) => self.movies(output, global, command).await,
             Command::Find(find) => self.movies(output, global, Movie::Find(find)).await,

@@ -87,6 +87,8 @@ codes! {
     Denied = "denied", 4, never;
     /// Nobody is there to be asked, and `--yes` was not given.
     NeedsYes = "needs_yes", 4, never;
+    /// Somebody else holds the name.
+    NameHeld = "name_held", 4, later;
     /// Rows of a file are bad.
     BadRows = "bad_rows", 4, never;
     /// Too little is left.
@@ -135,6 +137,8 @@ codes! {
     Incompatible = "incompatible", 5, never;
     /// Not everything serves yet.
     NotReady = "not_ready", 5, later;
+    /// The name server holds all that it may.
+    NameServerFull = "name_server_full", 5, later;
     /// Sent, and never answered.
     Unacknowledged = "unacknowledged", 6, later;
     /// The request id is too old to be told apart.

@@ -463,6 +463,45 @@ pub enum Ns {
         #[arg(long, requires = "tags")]
         any: bool,
     },
+    /// Tell each change of names as it happens, until Ctrl-C
+    #[command(before_help = "Example: client ns watch replica. --json")]
+    Watch {
+        /// Only those that begin so
+        prefix: Option<String>,
+    },
+    /// Register a name: for good, or with --ttl as long as this command runs
+    #[command(before_help = "Example: client ns register printer 10.0.0.7:631 --tag floor=2")]
+    Register {
+        /// The name
+        name: LogicalName,
+        /// HOST:PORT, or the URI of a Pyro object
+        address: String,
+        /// Hold it under a lease of this time-to-live, until Ctrl-C
+        #[arg(long, value_name = "D", value_parser = duration)]
+        ttl: Option<Duration>,
+        /// A tag; several: all of them
+        #[arg(long = "tag", value_name = "TAG")]
+        tags: Vec<String>,
+        /// Others may stand under the name too
+        #[arg(long)]
+        shared: bool,
+        /// Which contract it speaks [default: the name]
+        #[arg(long, value_name = "CONTRACT")]
+        contract: Option<String>,
+    },
+    /// Remove a name, whoever holds it, or all that an expression matches; asks first
+    #[command(before_help = "Example: client ns remove printer --yes")]
+    Remove {
+        /// The name
+        #[arg(required_unless_present = "regex", conflicts_with = "regex")]
+        name: Option<String>,
+        /// All that this expression matches somewhere
+        #[arg(long, value_name = "RE")]
+        regex: Option<String>,
+    },
+    /// Have the name server write a copy of its store beside it
+    #[command(before_help = "Example: client ns snapshot")]
+    Snapshot,
     /// Look one name up
     #[command(before_help = "Example: client ns lookup just.hungry")]
     Lookup {

@@ -281,6 +281,31 @@ pub struct Name {
     pub weight: u16,
 }
 
+/// A change of the name server's, as `ns watch` tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NameChange {
+    /// The record; of one that is gone, what it was.
+    #[serde(flatten)]
+    pub record: Name,
+    /// `registered`, `updated` or `removed`.
+    pub change: &'static str,
+    /// Why it was removed.
+    pub why: Option<&'static str>,
+    /// The registry's revision.
+    pub rev: u64,
+}
+
+/// A copy of the name server's store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Snapshot {
+    /// Its file, on the name server's machine.
+    pub file: String,
+    /// How often the store was opened before.
+    pub boot: u64,
+    /// The registry's revision.
+    pub rev: u64,
+}
+
 /// A name server's answer.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Ping {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::clock::{Clock, Moment, Timestamp};
 use common::directory::{Backoff, Names, View, in_order};
-use common::names::{self, Address, AnyName, LogicalName, Query};
+use common::names::{self, Address, AnyName, Freshness, LogicalName, Query};
 use common::replication::{GroupName, RequestId, RequestIdSource, VectorTimestamp};
 use common::rpc::Outcome;
 use common::rpc::frontend::{FrontendClient, FrontendRequest, FrontendResponse};
@@ -465,8 +465,10 @@ impl Service {
 
     /// Why nobody could be called at all.
     async fn nobody(&self) -> Failure {
-        let asked =
-            fresh(&self.names).server().lookup(within(NAME_SERVICE, PROBE), AnyName::from(&self.name)).await;
+        let asked = fresh(&self.names)
+            .server()
+            .lookup(within(NAME_SERVICE, PROBE), AnyName::from(&self.name), Freshness::Local)
+            .await;
         match asked.map_err(CallError::from) {
             Err(error) => no_name_server(&self.names, &error),
             Ok(Err(LookupError::Warming { retry_in })) => warming(retry_in),

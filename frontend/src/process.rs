@@ -142,7 +142,7 @@ impl Running {
             }
         };
         let names = match config.name_server.as_slice() {
-            [] => Names::from_env("frontend").map_err(Failed::NameServer)?,
+            [] => Names::from_env().map_err(Failed::NameServer)?,
             servers => Names::new(servers.to_vec(), "frontend"),
         };
         if !door.films().can_ask() {

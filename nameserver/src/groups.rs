@@ -34,6 +34,15 @@ pub struct GroupRow {
     pub seen: ConfigVersion,
 }
 
+impl GroupRow {
+    /// This may be an old copy: as if somebody had shown a later version.
+    pub fn freeze(&mut self) {
+        if let Some((standing, _)) = &self.standing {
+            self.seen = self.seen.max(ConfigVersion(standing.version.0 + 1));
+        }
+    }
+}
+
 /// What becomes of a proposal that breaks no rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Proposal {
@@ -186,6 +195,11 @@ impl Groups {
             self.news.push(row.clone());
         }
         Ok(())
+    }
+
+    /// The groups that take no change until an operator has confirmed the newest configuration.
+    pub fn frozen(&self) -> impl Iterator<Item = &GroupName> {
+        self.rows.keys().filter(|group| self.regressed(group, None).is_some())
     }
 
     fn regressed(&self, group: &GroupName, shown: Option<ConfigVersion>) -> Option<GroupError> {

@@ -9,10 +9,12 @@
 //! # Reading order
 //! - [`leases`]: when a process counts as dead;
 //! - [`registry`]: what stands under a name, and who may change it;
-//! - [`watch`] and [`matcher`]: what watchers are told;
+//! - [`watch`] and [`matcher`]: what watchers are told; `bells`: who of them is woken;
 //! - [`groups`]: which configuration of a group stands;
+//! - [`probes`]: which names without a lease are dialled, and taken for dead; `prober` dials;
 //! - [`store`]: what outlives the process;
 //! - `writer`: the one task that owns these cores and changes them; `handlers`: the contract, method by method;
+//! - `metrics`, `pages`: what is counted, and shown over HTTP;
 //! - [`server`]: start, listen, stop. [`config`]: flags.
 //!
 //! # How a change goes
@@ -26,11 +28,16 @@
 //! by revision: etcd; M. Burrows, *The Chubby lock service*, OSDI 2006. The configuration manager: PacificA,
 //! MSR-TR-2008-25. Left out on purpose: self-preservation (Eureka), which keeps the dead listed when many die at once.
 
+mod bells;
 pub mod config;
 pub mod groups;
 mod handlers;
 pub mod leases;
 pub mod matcher;
+mod metrics;
+mod pages;
+mod prober;
+pub mod probes;
 pub mod registry;
 pub mod server;
 pub mod store;

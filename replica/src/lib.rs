@@ -169,7 +169,7 @@ impl Replica {
         config.check().map_err(Failure::Usage)?;
         let name = config.name.clone().ok_or_else(|| Failure::Usage("which replica?".to_owned()))?;
         let names = match config.name_server.as_slice() {
-            [] => Names::from_env("replica").map_err(|error| Failure::Usage(error.to_string()))?,
+            [] => Names::from_env().map_err(|error| Failure::Usage(error.to_string()))?,
             servers => Names::new(servers.to_vec(), "replica"),
         };
         let listener = listen(config.listen).await?;

@@ -181,6 +181,7 @@ const CORES: &[&str] = &[
     "frontend/src/router",
     "nameserver/src/groups",
     "nameserver/src/leases",
+    "nameserver/src/probes",
     "nameserver/src/registry",
     "replica/src/disk/batch",
     "replica/src/gossip",

@@ -33,4 +33,4 @@ pub use deadline::{remaining, within};
 pub use error::CallError;
 pub(crate) use error::Unsent;
 pub use reconnecting::Reconnecting;
-pub use serve::{Caller, Route, ServeOptions, raise_fd_limit, serve};
+pub use serve::{Caller, Route, Routes, ServeOptions, raise_fd_limit, serve};

@@ -1,6 +1,6 @@
 //! A server's side: accepting, the preamble, one task per connection, and stopping without losing a call.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
@@ -88,6 +88,27 @@ impl Route {
     }
 }
 
+/// The contracts served on a port; more may come while it is served. Its clones are the same.
+#[derive(Clone, Default)]
+pub struct Routes(Rc<RefCell<Vec<Rc<Route>>>>);
+
+impl Routes {
+    /// Serves this one too, from the next connection on.
+    pub fn add(&self, route: Route) {
+        self.0.borrow_mut().push(Rc::new(route));
+    }
+}
+
+impl From<Vec<Route>> for Routes {
+    fn from(routes: Vec<Route>) -> Self {
+        let all = Self::default();
+        for route in routes {
+            all.add(route);
+        }
+        all
+    }
+}
+
 /// What a listener is told beside its routes.
 #[derive(Clone, Debug)]
 pub struct ServeOptions {
@@ -101,10 +122,10 @@ pub struct ServeOptions {
 
 /// Accepts and serves until `options.stop`; returns when every connection is closed. For a `LocalRuntime` or
 /// `LocalSet`.
-pub async fn serve(listener: TcpListener, routes: Vec<Route>, options: ServeOptions) {
+pub async fn serve(listener: TcpListener, routes: impl Into<Routes>, options: ServeOptions) {
     let descriptors = raise_fd_limit();
     let stop = options.stop.clone();
-    let port = Rc::new(Port::new(routes, options, descriptors.saturating_sub(DESCRIPTORS_KEPT)));
+    let port = Rc::new(Port::new(routes.into(), options, descriptors.saturating_sub(DESCRIPTORS_KEPT)));
     let mut tasks = JoinSet::new();
     let mut spare = File::open("/dev/null").ok();
     let mut wait = ACCEPT_WAIT_FIRST;
@@ -165,6 +186,9 @@ fn note_panic(ended: Result<(), JoinError>) {
     }
 }
 
+/// Why a caller has no route: verdict, sentence, and the route that it would have had.
+type Misfit = (Verdict, String, Option<Rc<Route>>);
+
 /// What a caller turned out to be.
 enum Heard {
     Ask(Ask),
@@ -174,7 +198,7 @@ enum Heard {
 
 /// A listener without its socket.
 pub(super) struct Port {
-    routes: Vec<Route>,
+    routes: Routes,
     cluster: ClusterId,
     stop: CancellationToken,
     seats: Rc<Seats>,
@@ -186,7 +210,7 @@ pub(super) struct Port {
 }
 
 impl Port {
-    pub(super) fn new(routes: Vec<Route>, options: ServeOptions, descriptors: usize) -> Self {
+    pub(super) fn new(routes: Routes, options: ServeOptions, descriptors: usize) -> Self {
         Self {
             routes,
             cluster: options.cluster,
@@ -256,12 +280,14 @@ impl Port {
         };
         let (route, chosen) = match self.choose(&ask) {
             Ok(chosen) => chosen,
-            Err((verdict, why, route)) => return self.refuse(socket, verdict, &why, route).await,
+            Err((verdict, why, route)) => {
+                return self.refuse(socket, verdict, &why, route.as_deref()).await;
+            }
         };
         if let Err(full) = seat.decide(route.contract) {
-            return self.refuse(socket, Verdict::Full, &full, Some(route)).await;
+            return self.refuse(socket, Verdict::Full, &full, Some(&route)).await;
         }
-        let welcome = self.answer(Verdict::Welcome, chosen, "", Some(route));
+        let welcome = self.answer(Verdict::Welcome, chosen, "", Some(&route));
         if !matches!(timeout(PREAMBLE_TIME, welcome.write(&mut socket)).await, Ok(Ok(()))) {
             return;
         }
@@ -272,9 +298,10 @@ impl Port {
     }
 
     /// The route asked for, and the version to speak there.
-    fn choose(&self, ask: &Ask) -> Result<(&Route, u16), (Verdict, String, Option<&Route>)> {
-        let Some(route) = self.routes.iter().find(|route| route.contract.name == ask.contract) else {
-            let ours: Vec<_> = self.routes.iter().map(|route| route.contract.name).collect();
+    fn choose(&self, ask: &Ask) -> Result<(Rc<Route>, u16), Misfit> {
+        let routes = self.routes.0.borrow();
+        let Some(route) = routes.iter().find(|route| route.contract.name == ask.contract).cloned() else {
+            let ours: Vec<_> = routes.iter().map(|route| route.contract.name).collect();
             let why = format!("this is {}, you asked for {}", ours.join(" and "), ask.contract);
             return Err((Verdict::Contract, why, None));
         };
