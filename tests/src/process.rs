@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::measure::usage::Cpu;
 use crate::source;
 
 /// How long anything is waited for that must come: never reached on a good day, however slow the machine.
@@ -311,13 +312,7 @@ impl Process {
     /// When it does not run.
     pub fn memory(&self) -> Result<u64> {
         let pid = self.pid().with_context(|| format!("{} does not run", self.name))?;
-        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .context("a living process has memory")?;
-        let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
-        Ok(kib * 1024)
+        Cpu::memory_of(pid)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use cluster_tests::measure::{failing, finding, growing, load_of_machine, working};
+use cluster_tests::measure::{failing, finding, growing, load_of_machine, pyro, working};
 
 const USAGE: &str = "\
 measure failover TIMES                    kill -9 of the primary under load: how long nobody is acknowledged
@@ -14,7 +14,9 @@ measure redb BATCH BYTES SECONDS          redb's own group commit: so many entri
 measure join ORDERS                       an empty replica joins a group that holds so many
 measure behind ENTRIES [ORDERS]           a replica comes back that missed so many
 measure snapshot-stall ORDERS             snapshots taken while a group grows so far, then one sent and installed
-measure films                             MovieLens' sample imported, films found among it (SHARED_DATA)";
+measure films                             MovieLens' sample imported, films found among it (SHARED_DATA)
+measure pyro NAMES SECONDS                the name server beside Pyro's own, asked by Pyro's own messages
+measure native NAMES SECONDS              native lookups beside those of the build whose file BEFORE names";
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -38,6 +40,8 @@ fn main() -> Result<()> {
         ("behind", &[entries]) => growing::behind(entries.into(), 0)?,
         ("behind", &[entries, orders]) => growing::behind(entries.into(), orders.into())?,
         ("snapshot-stall", &[orders]) => growing::snapshots(orders.into())?,
+        ("pyro", &[names, time]) => pyro::compare(names as usize, seconds(time))?,
+        ("native", &[names, time]) => pyro::native(names as usize, seconds(time))?,
         ("films", []) => finding::films()?,
         _ => bail!("measure does not understand {args:?}\n{USAGE}"),
     }
