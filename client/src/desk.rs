@@ -2,6 +2,7 @@
 //! prompts, and the id of what is under way.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,10 +14,10 @@ use common::services::just_hungry;
 
 use crate::ask::Prompts;
 use crate::errors::{Code, Failure};
-use crate::grammar::{BadLine, Cart, Command, Global, Menu, Motd, Order, Orders, User, parse_line};
+use crate::grammar::{BadLine, Cart, Command, Global, Menu, Motd, Order, Orders, Rating, User, parse_line};
 use crate::output::{Ended, Notes, Output};
 use crate::service::{Patience, Service, Told};
-use crate::{cluster, local, ns, postcode, servers, shop};
+use crate::{cluster, local, ns, postcode, rating, servers, shop};
 
 /// Where the id of the command stands that was sent and not answered yet.
 pub(crate) type UnderWay = Arc<Mutex<Option<RequestId>>>;
@@ -31,11 +32,12 @@ pub(crate) struct Desk {
     connected: RefCell<Vec<Connected>>,
 }
 
-/// The way to one list of name servers, and to the shop that they know.
+/// The way to one list of name servers, and to the services that they know.
 struct Connected {
     servers: Vec<Address>,
     names: Names,
-    just_hungry: Option<Service>,
+    /// By name.
+    services: BTreeMap<&'static str, Service>,
 }
 
 impl Desk {
@@ -78,6 +80,16 @@ impl Desk {
             Command::Ns(command) => {
                 ns::run(output, &self.names(&global)?, global.timeout.unwrap_or(TIMEOUT), command).await
             }
+            Command::Rating(command) => self.ratings(output, global, command).await,
+            Command::View(film) => self.ratings(output, global, Rating::View(film)).await,
+            Command::Average(film) => self.ratings(output, global, Rating::Average(film)).await,
+            Command::Histogram(film) => self.ratings(output, global, Rating::Histogram(film)).await,
+            Command::Rate(rate) => self.ratings(output, global, Rating::Rate(rate)).await,
+            Command::Delete(film) => self.ratings(output, global, Rating::Delete(film)).await,
+            Command::Change { replica, status } => {
+                let command = crate::grammar::Cluster::Set { name: replica, status };
+                cluster::run(output, &self.names(&global)?, &self.prompts, &global, command).await
+            }
             Command::Run(_) => {
                 let failure = Failure::new(Code::Usage, "a script cannot run another script");
                 Err(failure.hint("the other script's lines in this one").into())
@@ -89,6 +101,10 @@ impl Desk {
             | Command::Order(_)
             | Command::Orders(_) => Box::pin(shop::run(self, output, global, command)).await,
         }
+    }
+
+    async fn ratings(&self, output: Output, global: Global, command: Rating) -> Result<(), Ended> {
+        Box::pin(rating::run(self, output, global, command)).await
     }
 
     /// Runs a line. `standing` is what holds where the line says nothing else; `user use` changes it.
@@ -130,14 +146,23 @@ impl Desk {
         self.connected(global, |connected| connected.names.clone())
     }
 
-    /// The food shop, as patient as `global` says, and whoever is listening told what happens on the way.
+    /// The food shop: [`Desk::service`].
+    pub(crate) fn just_hungry(&self, output: Output, global: &Global) -> Result<Service, Failure> {
+        self.service(just_hungry::NAME, output, global)
+    }
+
+    /// A service, as patient as `global` says, and whoever is listening told what happens on the way.
     ///
     /// # Errors
     /// As [`servers::to_ask`].
-    pub(crate) fn just_hungry(&self, output: Output, global: &Global) -> Result<Service, Failure> {
-        let service = self.connected(global, |connected| {
-            let new = || Service::new(&connected.names, just_hungry::NAME);
-            connected.just_hungry.get_or_insert_with(new).another()
+    pub(crate) fn service(
+        &self,
+        name: &'static str,
+        output: Output,
+        global: &Global,
+    ) -> Result<Service, Failure> {
+        let service = self.connected(global, |Connected { names, services, .. }| {
+            services.entry(name).or_insert_with(|| Service::new(names, name)).another()
         })?;
         let service =
             service.patient(patience(global)).with_id(global.request_id).noting(&self.under_way).telling(
@@ -162,7 +187,7 @@ impl Desk {
         let mut all = self.connected.borrow_mut();
         let at = all.iter().position(|one| one.servers == servers).unwrap_or_else(|| {
             let names = Names::new(servers.clone(), "client");
-            all.push(Connected { servers, names, just_hungry: None });
+            all.push(Connected { servers, names, services: BTreeMap::new() });
             all.len() - 1
         });
         Ok(of(&mut all[at]))
@@ -237,6 +262,9 @@ fn checked(global: &Global, command: &Command) -> Result<(), Failure> {
         | Command::Cart(Cart::Clear)
         | Command::Menu(Menu { change: Some(_) })
         | Command::Motd(Motd { change: Some(_) })
+        | Command::Rating(Rating::Rate(_) | Rating::Delete(_))
+        | Command::Rate(_)
+        | Command::Delete(_)
         | Command::Order(Orders { what: Some(Order::Place(_) | Order::Cancel { .. }) }) => 1,
         Command::Cart(Cart::Add { items } | Cart::Set { items }) => items.len(),
         Command::Cart(Cart::Remove { items }) => items.len(),
@@ -283,6 +311,8 @@ mod tests {
             "user set --first A",
             "motd set x",
             "menu load x",
+            "rate x 5 --year 1995",
+            "rating delete x --year 1995",
         ] {
             assert_eq!(check(&format!("{id} {good}")), Ok(()), "{good}");
         }
@@ -296,6 +326,7 @@ mod tests {
             "user show",
             "user use ann",
             "run x",
+            "average x",
         ] {
             assert_eq!(check(&format!("{id} {bad}")), Err(Code::Usage), "{bad}");
         }

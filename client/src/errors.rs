@@ -77,6 +77,8 @@ codes! {
     ServerUnknown = "server_unknown", 3, never;
     /// Not on the menu.
     UnknownProduct = "unknown_product", 3, never;
+    /// No such rating.
+    NotRated = "not_rated", 3, never;
     /// No such order.
     OrderUnknown = "order_unknown", 3, never;
     /// Only for an operator on the server's own machine.
@@ -133,6 +135,13 @@ codes! {
     RequestExpired = "request_expired", 6, never;
     /// Ctrl-C.
     Interrupted = "interrupted", 130, later;
+}
+
+impl Code {
+    /// The code that a service gives its refusal.
+    pub(crate) fn named(name: &str) -> Self {
+        Self::ALL.iter().find(|code| code.name() == name).copied().unwrap_or(Self::Internal)
+    }
 }
 
 /// What a failed command may have done.
@@ -304,7 +313,8 @@ pub fn of_submit(error: &SubmitError) -> Failure {
         | SubmitError::Draining
         | SubmitError::NoPrimary { .. }
         | SubmitError::UnknownService { .. } => no_primary(),
-        SubmitError::Busy { .. } => all_busy(),
+        SubmitError::Busy { .. } | SubmitError::Overloaded | SubmitError::Offline => all_busy(),
+        SubmitError::Behind { .. } => behind(),
         SubmitError::DiskFull => {
             Failure::new(Code::DiskFull, "The disk of the primary is full; nothing was changed.")
         }
@@ -344,7 +354,8 @@ pub fn of_query(error: &QueryError) -> Failure {
         | QueryError::NoPrimary { .. }
         | QueryError::UnknownService { .. }
         | QueryError::Unacknowledged { .. } => no_primary(),
-        QueryError::Busy { .. } => all_busy(),
+        QueryError::Busy { .. } | QueryError::Overloaded | QueryError::Offline => all_busy(),
+        QueryError::Lacks { .. } => behind(),
         QueryError::TooLarge { limit } => too_large(*limit),
         QueryError::Behind => Failure::new(Code::Behind, "No replica has heard a primary recently enough."),
         QueryError::TooFewInSync { in_sync, needed } => too_few(*in_sync, *needed),
@@ -377,8 +388,7 @@ pub fn no_primary() -> Failure {
 
 /// The failure that a service's refusal is: a code, an exit status and a sentence of the service's own.
 pub fn of_refusal(refusal: &Refusal) -> Failure {
-    let code = Code::ALL.iter().find(|code| code.name() == refusal.code());
-    let failure = Failure::new(*code.unwrap_or(&Code::Internal), refusal.sentence());
+    let failure = Failure::new(Code::named(refusal.code()), refusal.sentence());
     match refusal {
         Refusal::Invalid { field, .. } => failure.field("field", field.as_str()),
         Refusal::UnknownProduct { item, near } => {
@@ -426,6 +436,12 @@ pub fn of_an_order(mut failure: Failure) -> Failure {
     failure
 }
 
+/// What the service says is no answer to what it was asked.
+pub fn not_understood() -> Failure {
+    Failure::new(Code::Malformed, "The service's answer was not understood.")
+        .hint("a client of the servers' version")
+}
+
 /// A file cannot be read or written.
 pub fn file(path: &std::path::Path, error: &std::io::Error) -> Failure {
     Failure::new(Code::File, format!("{}: {error}", path.display())).field("path", path.display().to_string())
@@ -434,6 +450,12 @@ pub fn file(path: &std::path::Path, error: &std::io::Error) -> Failure {
 /// A value breaks a rule.
 pub fn invalid(field: &str, why: impl fmt::Display) -> Failure {
     Failure::new(Code::Invalid, format!("{field}: {why}")).field("field", field)
+}
+
+/// A service whose replicas take writes anywhere.
+fn behind() -> Failure {
+    Failure::new(Code::Behind, "No server that can be reached has everything that you have seen before.")
+        .hint("the same command later; client cluster status shows who is missing")
 }
 
 fn all_busy() -> Failure {

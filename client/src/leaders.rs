@@ -7,7 +7,6 @@ use common::directory::Names;
 use common::names::{Names as Which, Page, Query};
 use common::replication::{GroupConfig, GroupName, ReplicaId};
 use common::rpc::limits::NAME_SERVICE;
-use common::rpc::name_service::Config;
 use common::rpc::transport::within;
 use common::services::just_hungry;
 
@@ -43,7 +42,7 @@ impl Leaders {
 async fn config(names: &Names) -> Option<GroupConfig> {
     let group: GroupName = just_hungry::NAME.parse().expect("a service of ours has a good name");
     match names.read_group(group, None, PATIENCE).await {
-        Ok(Some(Config::Passive(config))) => Some(config),
+        Ok(Some(config)) => config.passive(),
         _ => None,
     }
 }

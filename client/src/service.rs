@@ -11,16 +11,17 @@ use bytes::Bytes;
 use common::clock::{Clock, Moment, Timestamp};
 use common::directory::{Backoff, Names, View, in_order};
 use common::names::{self, Address, AnyName, LogicalName, Query};
-use common::replication::{GroupName, RequestId, RequestIdSource, VectorTimestamp};
+use common::replication::{GroupName, RequestId, RequestIdSource, Session, VectorTimestamp};
 use common::rpc::Outcome;
 use common::rpc::frontend::{FrontendClient, FrontendRequest, FrontendResponse};
 use common::rpc::limits::{FRONTEND, NAME_SERVICE};
 use common::rpc::name_service::LookupError;
-use common::rpc::replica::{Consistency, QueryError, SubmitError};
+use common::rpc::replica::{Consistency, Position, QueryError, SubmitError};
 use common::rpc::transport::{CallError, Reconnecting, within};
 use futures::future::LocalBoxFuture;
 use tarpc::context::Context;
 use tokio::sync::watch;
+use unicode_normalization::UnicodeNormalization as _;
 
 use crate::errors::{self, Code, Effect, Failure};
 
@@ -59,6 +60,8 @@ enum Next {
     Redate(Timestamp),
     /// A query that any replica may answer.
     AskAnyone,
+    /// Nothing more in this try: every replica was asked.
+    EndTry,
     /// That was the answer.
     Final,
 }
@@ -82,6 +85,7 @@ impl Attempts {
             SubmitError::FromTheFuture { .. } if self.given && !self.maybe_ran => Next::Final,
             SubmitError::FromTheFuture { now } if !self.maybe_ran => Next::Redate(*now),
             SubmitError::Busy { retry_in } => Next::Pause(*retry_in),
+            SubmitError::Behind { .. } | SubmitError::Overloaded | SubmitError::Offline => Next::EndTry,
             _ => Next::Elsewhere,
         };
         self.maybe_ran |= error.outcome() == Outcome::Unknown;
@@ -95,6 +99,7 @@ impl Attempts {
             QueryError::TooLarge { .. } => Next::Final,
             QueryError::TooFewInSync { .. } => Next::AskAnyone,
             QueryError::Busy { retry_in } => Next::Pause(*retry_in),
+            QueryError::Lacks { .. } | QueryError::Overloaded | QueryError::Offline => Next::EndTry,
             _ => Next::Elsewhere,
         }
     }
@@ -165,6 +170,8 @@ pub struct Service {
     given: Option<RequestId>,
     clock: Clock,
     ids: Arc<Mutex<Ids>>,
+    /// What its user has seen, of a service whose replicas take writes anywhere.
+    session: Arc<Mutex<Session>>,
     connections: Arc<Mutex<BTreeMap<Address, FrontEnd>>>,
     under_way: Arc<Mutex<Option<RequestId>>>,
     last_id: Mutex<Option<RequestId>>,
@@ -209,6 +216,7 @@ impl Service {
             given: None,
             clock: Clock::start(),
             ids: Arc::default(),
+            session: Arc::default(),
             connections: Arc::default(),
             under_way: Arc::default(),
             last_id: Mutex::default(),
@@ -229,6 +237,7 @@ impl Service {
             given: None,
             clock: self.clock,
             ids: Arc::clone(&self.ids),
+            session: Arc::clone(&self.session),
             connections: Arc::clone(&self.connections),
             under_way: Arc::default(),
             last_id: Mutex::default(),
@@ -266,6 +275,28 @@ impl Service {
         self
     }
 
+    /// What its user has seen so far. It is the same for all handles over the same connections.
+    pub fn session(&self) -> Session {
+        locked(&self.session).clone()
+    }
+
+    /// Goes on from what its user has seen before, elsewhere.
+    pub fn go_on_from(&self, seen: &Session) {
+        self.saw(&VectorTimestamp::default(), &seen.vector, seen.latest);
+    }
+
+    fn saw(&self, prev: &VectorTimestamp, vector: &VectorTimestamp, latest: RequestId) {
+        locked(&self.session).saw(prev, vector, latest);
+        locked(&self.ids).source.observe(latest);
+    }
+
+    fn saw_position(&self, prev: &VectorTimestamp, position: &Position) {
+        match position {
+            Position::Log(_) => {}
+            Position::Causal { vector, latest } => self.saw(prev, vector, *latest),
+        }
+    }
+
     /// Noting in `under_way` the id of a command that was sent and not answered yet.
     #[must_use]
     pub fn noting(mut self, under_way: &Arc<Mutex<Option<RequestId>>>) -> Self {
@@ -285,11 +316,15 @@ impl Service {
             *locked(&self.under_way) = Some(id);
             let reply = self
                 .deliver(&mut attempts, async |front_end, context, attempts, _| {
+                    let prev = self.session().vector;
                     let sent = front_end
-                        .execute(context, self.group.clone(), id, VectorTimestamp::default(), payload.clone())
+                        .execute(context, self.group.clone(), id, prev.clone(), payload.clone())
                         .await;
                     match sent {
-                        Ok(Ok(done)) => Ok(done.reply),
+                        Ok(Ok(done)) => {
+                            self.saw_position(&prev, &done.position);
+                            Ok(done.reply)
+                        }
                         // An earlier copy may have passed another door.
                         Ok(Err(SubmitError::AtTheDoor { reply })) if !attempts.maybe_ran => Ok(reply),
                         Ok(Err(error)) => {
@@ -328,10 +363,13 @@ impl Service {
         const BEHIND_AT_MOST: Consistency = Consistency::StaleOk { max_age: Duration::from_secs(10) };
         let mut attempts = Attempts { only_asks: true, ..Attempts::default() };
         let asked = async |front_end: FrontEnd, context, attempts: &mut Attempts, consistency| {
-            let prev = VectorTimestamp::default();
-            let sent = front_end.query(context, self.group.clone(), prev, consistency, payload.clone()).await;
+            let prev = self.session().vector;
+            let sent = front_end
+                .query(context, self.group.clone(), prev.clone(), consistency, payload.clone())
+                .await;
             match sent {
                 Ok(Ok(answer)) => {
+                    self.saw_position(&prev, &answer.position);
                     if consistency == BEHIND_AT_MOST {
                         (self.tell)(Told::MayBeBehind);
                     }
@@ -419,6 +457,7 @@ impl Service {
                     Err(Next::Final) => {
                         return Some(Err(attempts.last.take().expect("a final answer was noted")));
                     }
+                    Err(Next::EndTry) => return None,
                     Err(Next::Elsewhere | Next::Redate(_)) => {}
                     Err(Next::Pause(time)) => pause = time,
                     Err(Next::AskAnyone) => {
@@ -518,6 +557,11 @@ fn fresh(names: &Names) -> Names {
 pub fn warming(retry_in: Duration) -> Failure {
     Failure::new(Code::Warming, format!("the name server is warming up; it can tell in {retry_in:.1?}"))
         .hint("the same command then, or with a longer --timeout")
+}
+
+/// Text as it is sent: composed, so that services can compare bytes.
+pub(crate) fn nfc(text: &str) -> String {
+    text.nfc().collect()
 }
 
 /// How long one front end is waited for: half of what is left, so that another, or the same one again, can still

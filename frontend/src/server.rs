@@ -15,7 +15,7 @@ use tarpc::context::Context;
 use tokio::sync::{Semaphore, oneshot};
 use tracing::{Instrument as _, debug_span};
 
-use crate::courier::Courier;
+use crate::courier::{Courier, LastUsed};
 use crate::outside::web::Web;
 use crate::outside::{Door, Refused, Visit};
 
@@ -35,12 +35,12 @@ pub struct Server<W> {
     room: Arc<Semaphore>,
 }
 
-/// A handle on the one server, for each connection. (The contract asks for a type of our own to stand on.)
-pub struct Desk<W>(Rc<Server<W>>);
+/// A handle on the one server, for each connection, and who answered last there. (The contract asks for a type of our own to stand on.)
+pub struct Desk<W>(Rc<Server<W>>, Rc<LastUsed>);
 
 impl<W> Clone for Desk<W> {
     fn clone(&self) -> Self {
-        Self(Rc::clone(&self.0))
+        Self(Rc::clone(&self.0), Rc::clone(&self.1))
     }
 }
 
@@ -52,7 +52,7 @@ impl<W: Web + 'static> Server<W> {
 
     /// What serves one connection.
     pub fn desk(self: &Rc<Self>) -> Desk<W> {
-        Desk(Rc::clone(self))
+        Desk(Rc::clone(self), Rc::default())
     }
 
     /// Who carries the calls.
@@ -67,8 +67,10 @@ impl<W: Web + 'static> Server<W> {
     pub async fn ready(&self) -> Result<(), String> {
         for service in self.courier.services() {
             // Empty bytes are no query of any service; the group says so, after it confirmed who leads it.
+            let last = LastUsed::default();
             let probe = self.query(
                 within(FRONTEND, PROBE_TIME),
+                &last,
                 service,
                 VectorTimestamp::default(),
                 Consistency::Linearizable,
@@ -82,13 +84,14 @@ impl<W: Web + 'static> Server<W> {
     async fn execute(
         &self,
         context: Context,
+        last: &LastUsed,
         service: &GroupName,
         request: RequestId,
         prev: VectorTimestamp,
         payload: Bytes,
     ) -> Result<Done, SubmitError> {
         let unknown = || SubmitError::UnknownService { service: service.clone() };
-        let group = self.courier.group(service).ok_or_else(unknown)?;
+        let way = self.courier.way(service).ok_or_else(unknown)?;
         let facts = self.door.complete(service, visit(&context), &payload).await;
         let facts = facts.map_err(|Refused(reply)| SubmitError::AtTheDoor { reply })?;
         let deadline = self.courier.deadline(&context);
@@ -97,19 +100,20 @@ impl<W: Web + 'static> Server<W> {
                 .execute(context, service.clone(), request, prev.clone(), facts.clone(), payload.clone())
                 .await
         };
-        self.courier.carry(group, deadline, ask).await
+        self.courier.carry(way, last, deadline, ask).await
     }
 
     async fn query(
         &self,
         context: Context,
+        last: &LastUsed,
         service: &GroupName,
         prev: VectorTimestamp,
         consistency: Consistency,
         payload: Bytes,
     ) -> Result<Answer, QueryError> {
         let unknown = || QueryError::UnknownService { service: service.clone() };
-        let group = self.courier.group(service).ok_or_else(unknown)?;
+        let way = self.courier.way(service).ok_or_else(unknown)?;
         if let Some(answer) = self.door.answer(service, visit(&context), &payload).await {
             // No state of the group is in it.
             return Ok(Answer { answer, position: Position::Log(LogPoint::default()) });
@@ -118,7 +122,7 @@ impl<W: Web + 'static> Server<W> {
         let ask = async |replica: crate::pool::Client, context| {
             replica.query(context, service.clone(), prev.clone(), consistency, payload.clone()).await
         };
-        self.courier.carry(group, deadline, ask).await
+        self.courier.carry(way, last, deadline, ask).await
     }
 }
 
@@ -148,7 +152,8 @@ impl<W: Web + 'static> Frontend for Desk<W> {
             let _permit = permit;
             // So that every line about it names the request.
             let span = debug_span!("command", %service, %request);
-            let done = self.0.execute(context, &service, request, prev, payload).instrument(span).await;
+            let done =
+                self.0.execute(context, &self.1, &service, request, prev, payload).instrument(span).await;
             // Nobody waits for it any more: the order stands all the same.
             let _ = answer.send(done);
         });
@@ -167,7 +172,7 @@ impl<W: Web + 'static> Frontend for Desk<W> {
         if payload.len() > PAYLOAD_BYTES_MAX {
             return Err(QueryError::TooLarge { limit: PAYLOAD_BYTES_MAX as u64 });
         }
-        self.0.query(context, &service, prev, consistency, payload).await
+        self.0.query(context, &self.1, &service, prev, consistency, payload).await
     }
 }
 
