@@ -33,8 +33,9 @@ const CONNECT_WITHIN: Duration = Duration::from_millis(300);
 const GREET_WITHIN: Duration = Duration::from_secs(1);
 /// A connection without bytes is closed after 45 s; a hello before that keeps it, and tells of a new identity.
 const GREET_EVERY: Duration = Duration::from_secs(20);
-/// Before a refused address is dialled again.
-const BACK_OFF_MIN: Duration = Duration::from_millis(20);
+/// Before an address is dialled again that could not be reached. A process that is being killed closes its listener a
+/// moment after its connections, and resets who dialled in between: that is no refusal, the next dial's is.
+const BACK_OFF_MIN: Duration = Duration::from_millis(1);
 /// And at most.
 const BACK_OFF_MAX: Duration = Duration::from_millis(400);
 /// How long an address is tried that the registry does not list: a member that restarts while there is no name

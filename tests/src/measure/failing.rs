@@ -13,7 +13,7 @@ use crate::cluster::{Cluster, Options};
 /// Customers who order while it happens, and how long each waits between two orders: hundreds of blows should not
 /// end in a group of millions of orders.
 const CUSTOMERS: usize = 16;
-const PAUSE: Duration = Duration::from_millis(10);
+const PAUSE: Duration = Duration::from_millis(40);
 /// What happens is looked at for so long, before and afterwards: by then whoever suspects anybody has acted.
 const WATCHED: Duration = Duration::from_secs(2);
 
