@@ -1,5 +1,5 @@
 //! What the whole-system tests share: [`source`], the repository as text, for the rules of the house; [`process`] and
-//! [`cluster`], the real programs as child processes; [`shop`], customers who order while things go wrong; [`terminal`],
+//! [`cluster`], the real programs as child processes; [`shop`], customers who order while things go wrong; [`raters`], people who rate meanwhile; [`terminal`],
 //! a person at one; [`hostile`], callers who mean harm; [`fake_apis`], the web services outside the house; [`measure`],
 //! what `docs/PERFORMANCE.md` tells; [`passive`] and [`gossip`], the engines' cores in worlds of their own.
 
@@ -20,6 +20,8 @@ pub mod measure;
 pub mod passive;
 #[cfg(feature = "processes")]
 pub mod process;
+#[cfg(feature = "processes")]
+pub mod raters;
 #[cfg(feature = "processes")]
 pub mod shop;
 pub mod shrink;
