@@ -281,7 +281,7 @@ up() {
     done
 
     # Whoever still runs knows the name server by the address it had.
-    local listen=127.0.0.1:${port:-9090} servers first=() page=() asks=() all=() n
+    local listen=127.0.0.1:${port:-9090} servers first=() page=() asks=() key=() all=() n
     if [ -n "$(running)" ] && address_of nameserver >/dev/null; then listen=$(address_of nameserver); fi
     plan nameserver "$bin/nameserver" -l "$listen" --store "$run/nameserver.redb"
     all=(nameserver)
@@ -294,11 +294,14 @@ up() {
     all=()
     servers=$(address_of nameserver)
     case $world in
-        offline) asks=(--postcodes offline) ;;
+        offline) asks=(--postcodes offline) key=(env -u OMDB_API_KEY) ;;
         fake-apis)
             local line
             line=$(<"$run/fake-apis.ready_line")
-            asks=(--postcodes auto --postcodes-url "$(field postcodes "$line")" --getthedata-url "$(field getthedata "$line")")
+            asks=(--postcodes auto --postcodes-url "$(field postcodes "$line")" --getthedata-url "$(field getthedata "$line")"
+                --omdb-url "$(field omdb "$line")")
+            # There is no flag for a key; the stand-in takes this one.
+            key=(env OMDB_API_KEY=test-key)
             ;;
     esac
 
@@ -316,7 +319,7 @@ up() {
         # A front end that is not told where to put its page finds a free port by itself.
         case $http:$n in :* | *:[!1]) page=() ;; *) page=(--http "$http") ;; esac
         if [ "$http" = off ]; then page=(--http off); fi
-        plan "frontend.$n" "$bin/frontend" -n "$servers" "${page[@]}" "${asks[@]}"
+        plan "frontend.$n" "${key[@]}" "$bin/frontend" -n "$servers" "${page[@]}" "${asks[@]}"
         all+=("frontend.$n")
     done
     begin "${all[@]}"

@@ -47,6 +47,9 @@ pub(crate) async fn run(
 ) -> Result<(), Ended> {
     let timeout = global.timeout;
     match command {
+        Cluster::Adopt { group } if CAUSAL.iter().any(|served| served.name == group.as_str()) => {
+            gossip::adopt(output, &mut Lookout::new(names), prompts, global, &group).await
+        }
         Cluster::Adopt { group } => {
             adopt::run(output, &mut Lookout::new(names), prompts, global, group, Wish::Adopt).await
         }

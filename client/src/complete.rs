@@ -200,7 +200,7 @@ mod tests {
         assert_eq!(words("order place --item F"), ["'Fish fingers'", "Fries"]);
         assert_eq!(complete("cart add hamburger=2 \"fi"), (21, vec!["'Fish fingers'".to_owned()]));
         assert_eq!(words("cart add fries h"), ["Hamburger"]);
-        assert_eq!(words("cluster adopt "), ["just.hungry"]);
+        assert_eq!(words("cluster adopt "), ["just.hungry", "movies"]);
         assert_eq!(words("user use "), [""; 0]);
         assert_eq!(words("-u ann cart remove ham"), ["Hamburger"]);
     }

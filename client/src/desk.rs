@@ -1,7 +1,7 @@
 //! What the commands of one run of the program share, be it one command or a script of thousands: connections, the
 //! prompts, and the id of what is under way.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,10 +14,12 @@ use common::services::just_hungry;
 
 use crate::ask::Prompts;
 use crate::errors::{Code, Failure};
-use crate::grammar::{BadLine, Cart, Command, Global, Menu, Motd, Order, Orders, Rating, User, parse_line};
+use crate::grammar::{
+    BadLine, Cart, Command, Global, Menu, Motd, Movie, Order, Orders, Rating, User, parse_line,
+};
 use crate::output::{Ended, Notes, Output};
 use crate::service::{Patience, Service, Told};
-use crate::{cluster, local, ns, postcode, rating, servers, shop};
+use crate::{cluster, import, local, movies, ns, postcode, rating, servers, shop};
 
 /// Where the id of the command stands that was sent and not answered yet.
 pub(crate) type UnderWay = Arc<Mutex<Option<RequestId>>>;
@@ -29,6 +31,8 @@ pub(crate) struct Desk {
     /// Whether a person is asked, after a failure that may pass, to try again.
     offers_retries: bool,
     under_way: UnderWay,
+    /// Whether what is under way goes on where it stopped when it is begun again.
+    pub(crate) resumable: Cell<bool>,
     connected: RefCell<Vec<Connected>>,
 }
 
@@ -47,6 +51,7 @@ impl Desk {
             prompts: Prompts::new(),
             offers_retries: false,
             under_way: Arc::default(),
+            resumable: Cell::default(),
             connected: RefCell::default(),
         }
     }
@@ -80,6 +85,12 @@ impl Desk {
             Command::Ns(command) => {
                 ns::run(output, &self.names(&global)?, global.timeout.unwrap_or(TIMEOUT), command).await
             }
+            Command::Movie(command) => self.movies(output, global, command).await,
+            Command::Find(find) => self.movies(output, global, Movie::Find(find)).await,
+            Command::Add(movie) => self.movies(output, global, Movie::Add(movie)).await,
+            Command::Edit(movie) => self.movies(output, global, Movie::Edit(movie)).await,
+            Command::Import(import) => Box::pin(import::run(self, output, global, import)).await,
+            Command::All(list) => self.movies(output, global, Movie::List(list)).await,
             Command::Rating(command) => self.ratings(output, global, command).await,
             Command::View(film) => self.ratings(output, global, Rating::View(film)).await,
             Command::Average(film) => self.ratings(output, global, Rating::Average(film)).await,
@@ -101,6 +112,10 @@ impl Desk {
             | Command::Order(_)
             | Command::Orders(_) => Box::pin(shop::run(self, output, global, command)).await,
         }
+    }
+
+    async fn movies(&self, output: Output, global: Global, command: Movie) -> Result<(), Ended> {
+        Box::pin(movies::commands::run(self, output, global, command)).await
     }
 
     async fn ratings(&self, output: Output, global: Global, command: Rating) -> Result<(), Ended> {
@@ -196,6 +211,10 @@ impl Desk {
     /// The failure of whatever is under way, which Ctrl-C has ended.
     pub(crate) fn interrupted(&self) -> Failure {
         match self.under_way.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            None if self.resumable.take() => {
+                Failure::new(Code::Interrupted, "interrupted; what was stored so far stays")
+                    .hint("the same command again: it goes on where this one stopped")
+            }
             None => Failure::new(Code::Interrupted, "interrupted; nothing was sent"),
             Some(id) => Failure::new(Code::Interrupted, format!("outcome unknown, request id {id}"))
                 .hint(format!("repeat it with --request-id {id}"))
@@ -262,6 +281,9 @@ fn checked(global: &Global, command: &Command) -> Result<(), Failure> {
         | Command::Cart(Cart::Clear)
         | Command::Menu(Menu { change: Some(_) })
         | Command::Motd(Motd { change: Some(_) })
+        | Command::Movie(Movie::Add(_) | Movie::Edit(_))
+        | Command::Add(_)
+        | Command::Edit(_)
         | Command::Rating(Rating::Rate(_) | Rating::Delete(_))
         | Command::Rate(_)
         | Command::Delete(_)
@@ -311,6 +333,8 @@ mod tests {
             "user set --first A",
             "motd set x",
             "menu load x",
+            "movie add x",
+            "edit x",
             "rate x 5 --year 1995",
             "rating delete x --year 1995",
         ] {
@@ -326,6 +350,9 @@ mod tests {
             "user show",
             "user use ann",
             "run x",
+            "movie find x",
+            "all",
+            "import movielens x",
             "average x",
         ] {
             assert_eq!(check(&format!("{id} {bad}")), Err(Code::Usage), "{bad}");

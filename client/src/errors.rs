@@ -77,6 +77,10 @@ codes! {
     ServerUnknown = "server_unknown", 3, never;
     /// Not on the menu.
     UnknownProduct = "unknown_product", 3, never;
+    /// No such film.
+    MovieUnknown = "movie_unknown", 3, never;
+    /// Several films are called so.
+    MovieAmbiguous = "movie_ambiguous", 3, never;
     /// No such rating.
     NotRated = "not_rated", 3, never;
     /// No such order.
@@ -105,6 +109,8 @@ codes! {
     PostcodeRetired = "postcode_retired", 4, never;
     /// Nobody could say whether the postcode is in use.
     PostcodeUnconfirmed = "postcode_unconfirmed", 4, later;
+    /// The film is there already.
+    MovieExists = "movie_exists", 4, never;
     /// A table of the service is full.
     Full = "full", 4, never;
     /// A replica's disk is full.
@@ -119,6 +125,8 @@ codes! {
     NoPrimary = "no_primary", 5, later;
     /// Too few replicas are in sync.
     TooFewReplicas = "too_few_replicas", 5, later;
+    /// No such film here, and OMDb could not be asked.
+    MovieUnchecked = "movie_unchecked", 5, later;
     /// Too much is under way.
     AllBusy = "all_busy", 5, later;
     /// No primary was heard recently enough.

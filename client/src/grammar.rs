@@ -1,6 +1,7 @@
 //! The commands, as they are typed: one tree for the command line, the lines of a script, and those of a person.
 
 mod line;
+mod movies;
 mod ratings;
 mod values;
 
@@ -20,6 +21,7 @@ use crate::output::{Color, Format};
 use values::{counted_item, delivery, duration, item, status, timeout};
 
 pub(crate) use line::{BadLine, parse_line};
+pub use movies::{FindMovie, Import, Movie, MovieList, MovieText, Movielens, Only};
 pub use ratings::{Rate, RatedFilm, Rating};
 pub(crate) use values::{replica_name, user_code};
 
@@ -122,6 +124,24 @@ pub enum Command {
     /// List orders: the same as order list
     #[command(before_help = "Example: client orders -u ann --active")]
     Orders(OrderList),
+    /// Find, list, add and change films
+    #[command(subcommand, before_help = "Example: client movie find the matrix --json")]
+    Movie(Movie),
+    /// Find a film: the same as movie find
+    #[command(visible_alias = "get", before_help = "Example: client find the matrix")]
+    Find(FindMovie),
+    /// Add a film: the same as movie add
+    #[command(before_help = "Example: client add Solaris --year 1972")]
+    Add(MovieText),
+    /// Change a film: the same as movie edit
+    #[command(before_help = "Example: client edit solaris --genre Drama")]
+    Edit(MovieText),
+    /// List films: the same as movie list
+    #[command(before_help = "Example: client all --prefix the")]
+    All(MovieList),
+    /// Import lists of others
+    #[command(subcommand, before_help = "Example: client import movielens ml-latest-small")]
+    Import(Import),
     /// Rate films, and see how they are rated
     #[command(subcommand, before_help = "Example: client rating view \"Toy Story (1995)\" -u ann")]
     Rating(Rating),

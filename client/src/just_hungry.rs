@@ -26,11 +26,10 @@ use common::services::just_hungry::query::{self, Answer, Basket, Details, MenuIt
 use common::services::just_hungry::refusal::Refusal;
 use common::services::money::Pence;
 use common::services::{Outcome, decode, encode};
-use unicode_normalization::UnicodeNormalization as _;
 
-use crate::errors::{self, Code, Failure};
+use crate::errors::{self, Failure, not_understood};
 use crate::postcode;
-use crate::service::Service;
+use crate::service::{Service, nfc, whole};
 
 /// The food shop.
 #[derive(Debug)]
@@ -294,38 +293,6 @@ pub struct NewDetails {
     pub postcode: Option<String>,
 }
 
-/// All pages of a list after `after`, as far as `limit`.
-async fn whole<T>(
-    page: impl AsyncFn(u32) -> Result<Page<T>, Failure>,
-    number: fn(&T) -> u32,
-    mut after: u32,
-    limit: Option<u32>,
-) -> Result<Vec<T>, Failure> {
-    let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-    let mut all = Vec::new();
-    loop {
-        let Page { entries, more } = page(after).await?;
-        let last = entries.last().map(number);
-        all.extend(entries);
-        match last {
-            // A page that does not go on would go on for ever.
-            Some(last) if more && last > after && all.len() < limit => after = last,
-            _ => break,
-        }
-    }
-    all.truncate(limit);
-    Ok(all)
-}
-
-fn not_understood() -> Failure {
-    Failure::new(Code::Malformed, "The service's answer was not understood.")
-        .hint("a client of the servers' version")
-}
-
-fn nfc(text: &str) -> String {
-    text.nfc().collect()
-}
-
 fn nfc_item(Item { item, qty }: Item) -> Item {
     Item { item: nfc(&item), qty }
 }
@@ -334,29 +301,5 @@ fn nfc_lines(lines: Lines) -> Lines {
     match lines {
         Lines::Basket => Lines::Basket,
         Lines::Given(items) => Lines::Given(items.into_iter().map(nfc_item).collect()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ready<T>(future: impl Future<Output = T>) -> T {
-        futures::FutureExt::now_or_never(future).expect("nothing to wait for")
-    }
-
-    #[test]
-    fn a_list_is_fetched_page_by_page_and_never_for_ever() {
-        let pages = async |after: u32| Ok(Page { entries: vec![after + 1, after + 2], more: after < 6 });
-        let all = |limit| ready(whole(pages, |no| *no, 0, limit)).unwrap();
-        assert_eq!(all(None), [1, 2, 3, 4, 5, 6, 7, 8]);
-        assert_eq!(all(Some(3)), [1, 2, 3]);
-        let stuck = async |_| Ok(Page { entries: vec![1], more: true });
-        assert_eq!(ready(whole(stuck, |no| *no, 1, None)), Ok(vec![1]));
-    }
-
-    #[test]
-    fn texts_are_sent_composed() {
-        assert_eq!(nfc("Ame\u{301}lie"), "Amélie");
     }
 }

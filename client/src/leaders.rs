@@ -8,7 +8,6 @@ use common::names::{Names as Which, Page, Query};
 use common::replication::{GroupConfig, GroupName, ReplicaId};
 use common::rpc::limits::NAME_SERVICE;
 use common::rpc::transport::within;
-use common::services::just_hungry;
 
 use crate::output::Output;
 
@@ -20,27 +19,29 @@ pub(crate) struct Leaders(Option<(GroupConfig, Clock, Moment)>);
 
 impl Leaders {
     /// Looks before a command; nobody who does not want to know waits for it.
-    pub(crate) async fn before(names: &Names, output: Output) -> Self {
+    pub(crate) async fn before(names: &Names, service: &str, output: Output) -> Self {
         if !output.is_verbose() {
             return Self(None);
         }
         let clock = Clock::start();
-        Self(config(names).await.map(|config| (config, clock, clock.now())))
+        let group: GroupName = service.parse().expect("a service of ours has a good name");
+        Self(config(names, group).await.map(|config| (config, clock, clock.now())))
     }
 
     /// Looks again, and tells of a change.
     pub(crate) async fn after(self, names: &Names, output: Output) {
         let Some((before, clock, begun)) = self.0 else { return };
         let took = clock.now().since(begun);
-        if let Some(after) = config(names).await.filter(|after| after.epoch != before.epoch) {
+        if let Some(after) =
+            config(names, before.group.clone()).await.filter(|after| after.epoch != before.epoch)
+        {
             let [old, new] = named(names, &before.group, [before.primary.id, after.primary.id]).await;
             output.detail(&format!("{old} did not answer; {new} took over, {:.2} s", took.as_secs_f64()));
         }
     }
 }
 
-async fn config(names: &Names) -> Option<GroupConfig> {
-    let group: GroupName = just_hungry::NAME.parse().expect("a service of ours has a good name");
+async fn config(names: &Names, group: GroupName) -> Option<GroupConfig> {
     match names.read_group(group, None, PATIENCE).await {
         Ok(Some(config)) => config.passive(),
         _ => None,

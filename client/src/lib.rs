@@ -1,6 +1,6 @@
 //! The client: a command line, and a handle per service for other programs.
 //!
-//! A handle ([`just_hungry::JustHungry`]) is made of a name, not of an address. It finds the front ends that are
+//! A handle ([`just_hungry::JustHungry`], [`movies::Movies`]) is made of a name, not of an address. It finds the front ends that are
 //! registered under the service's name, and keeps finding them; each command gets its request id before it is first
 //! sent and keeps it over every try, so that it is carried out once, whoever dies on the way.
 //!
@@ -26,6 +26,7 @@ pub mod just_hungry;
 mod leaders;
 mod local;
 mod menu_file;
+pub mod movies;
 pub mod ns;
 pub mod objects;
 pub mod output;

@@ -186,6 +186,74 @@ pub struct Postcode {
     pub message: String,
 }
 
+/// A film.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Movie {
+    /// What it is called.
+    pub title: String,
+    /// When it came out.
+    pub year: Option<u16>,
+    /// Where to read of it.
+    pub url: Option<String>,
+    /// What it is about.
+    pub description: Option<String>,
+    /// Of what kind it is.
+    pub genres: Vec<String>,
+    /// Its number at IMDb.
+    pub imdb: Option<String>,
+    /// Who told of it: `local`, `omdb` or `both`.
+    pub source: &'static str,
+    /// How well it fits what was asked for; `None` in lists of all.
+    #[serde(rename = "match")]
+    pub class: Option<&'static str>,
+    /// Whether there is a url and a description.
+    pub complete: bool,
+    /// Whether it is stored here.
+    pub stored: bool,
+    /// What OMDb had to do with it: `asked`, `not_needed`, `no_key`, `unavailable` or `absent`.
+    pub omdb: &'static str,
+    /// Others that fit less.
+    pub near: Vec<NearMovie>,
+    /// `added` or `updated`, from `add` and `edit`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<&'static str>,
+}
+
+/// The name of a film.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NearMovie {
+    /// What it is called.
+    pub title: String,
+    /// When it came out.
+    pub year: Option<u16>,
+}
+
+/// What an import did.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Import {
+    /// With films.
+    pub movies: Imported,
+    /// With ratings.
+    pub ratings: Imported,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// What became of the entries of a list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Imported {
+    /// New.
+    pub added: u32,
+    /// There, and known better.
+    pub completed: u32,
+    /// There, and as they were.
+    pub unchanged: u32,
+    /// Rows that told of an entry once more.
+    pub merged: u64,
+    /// Rows that broke a rule.
+    pub bad: u64,
+}
+
 /// A rating.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Rating {

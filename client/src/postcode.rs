@@ -7,7 +7,7 @@ use common::services::postcode::Postcode;
 use common::services::{decode, encode};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
-use crate::errors::{self, Code, Failure};
+use crate::errors::{self, Failure};
 use crate::objects;
 use crate::output::{Ended, Lean, Output, table};
 use crate::service::Service;
@@ -27,8 +27,7 @@ pub async fn ask(service: &Service, text: &str) -> Result<Result<Checked, Refusa
     match decode(&answer) {
         Ok(Answer::Postcode(checked)) => Ok(Ok(checked)),
         Ok(Answer::Refused(refusal @ Refusal::PostcodeMalformed { .. })) => Ok(Err(refusal)),
-        _ => Err(Failure::new(Code::Malformed, "The service's answer was not understood.")
-            .hint("a client of the servers' version")),
+        _ => Err(errors::not_understood()),
     }
 }
 
@@ -103,6 +102,7 @@ mod tests {
     use common::services::just_hungry::refusal::Month;
 
     use super::*;
+    use crate::errors::Code;
     use crate::output::json;
 
     fn checked(code: &str, finding: Finding, source: Source, town: Option<&str>) -> Checked {

@@ -3,13 +3,17 @@
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 
-use common::directory::Names;
+use std::time::Duration;
+
+use common::services::movies::{self, Title, Year};
 use common::services::ratings::rating::{BUCKETS, Mean};
 use common::services::ratings::{FilmKey, NAME, Rating as Stars};
+use futures::stream::{self, StreamExt as _};
 
 use crate::desk::Desk;
-use crate::errors::Failure;
+use crate::errors::{self, Code, Failure};
 use crate::grammar::{Global, Rate, RatedFilm, Rating};
+use crate::movies::{How, Movies, Places};
 use crate::objects;
 use crate::output::{Ended, Lean, Output, escaped, table};
 use crate::ratings::{Ratings, Written};
@@ -24,7 +28,9 @@ pub(crate) async fn run(desk: &Desk, output: Output, global: Global, command: Ra
     let ratings = Ratings::over(desk.service(NAME, output, &global)?);
     let from = person.seen().await?;
     ratings.go_on_from(&from);
-    let booth = Booth { output, ratings, names: desk.names(&global)? };
+    let unasked = Global { request_id: None, ..global.clone() };
+    let movies = Movies::over(desk.service(movies::NAME, output, &unasked)?.stale_for(ANY_AGE));
+    let booth = Booth { output, ratings, movies, given_id: global.request_id.is_some() };
     let ended = match command {
         Rating::View(film) => booth.view(&person, film).await,
         Rating::Average(film) => booth.average(film).await,
@@ -37,11 +43,18 @@ pub(crate) async fn run(desk: &Desk, output: Output, global: Global, command: Ra
     ended
 }
 
+/// A film is never removed and its key never changes, so whoever knows it knows enough.
+const ANY_AGE: Duration = Duration::from_hours(24 * 365);
+/// Titles looked up at once.
+const TITLES_AT_ONCE: usize = 16;
+
 /// Where ratings are given and seen.
 struct Booth {
     output: Output,
     ratings: Ratings,
-    names: Names,
+    movies: Movies,
+    /// Whether the command must be the same as one before, whatever is known of films by now.
+    given_id: bool,
 }
 
 /// A film, as it is called.
@@ -61,18 +74,37 @@ impl Film {
 }
 
 impl Booth {
-    /// The film that is meant.
-    async fn film(&self, RatedFilm { title, year }: RatedFilm) -> Result<Film, Failure> {
-        let _ = &self.names;
-        let read = common::services::movies::Title::read(&title);
-        let year = year.or(read.year.map(u16::from));
-        let key = FilmKey::new(&read.title, year);
-        Ok(Film { title: read.title, year, key })
+    /// The film that is meant; one that is changed has to be named.
+    async fn film(&self, RatedFilm { title, year }: RatedFilm, how: How) -> Result<Film, Failure> {
+        let text = title.join(" ");
+        if self.given_id {
+            let read = Title::read(&text);
+            let Some(year) = year.or(read.year.map(u16::from)) else {
+                let failure =
+                    Failure::new(Code::Usage, "with --request-id, the whole title and --year are needed");
+                return Err(failure.hint("they name the same film again, whatever films there are by now"));
+            };
+            let key = FilmKey::new(&read.title, Some(year));
+            return Ok(Film { title: read.title, year: Some(year), key });
+        }
+        let movie = self.movies.find(&text, year, how, Places::OmdbToo).await?.movie;
+        let year = movie.year.map(Year::into);
+        let key = FilmKey::new(&movie.title, year);
+        Ok(Film { title: movie.title, year, key })
+    }
+
+    /// The film of this key, called as the movies call it, if they tell.
+    async fn titled(&self, key: FilmKey) -> Film {
+        let found = self.movies.find(key.title(), key.year(), How::Naming, Places::Here).await;
+        let named =
+            found.ok().map(|found| found.movie).filter(|movie| movie.year.map(u16::from) == key.year());
+        let title = named.map_or_else(|| key.title().to_owned(), |movie| movie.title);
+        Film { title, year: key.year(), key }
     }
 
     async fn view(&self, person: &Shop, film: RatedFilm) -> Result<(), Ended> {
         let user = person.user().await?;
-        let film = self.film(film).await?;
+        let film = self.film(film, How::Reading).await?;
         let stars = self.ratings.view(film.key.clone(), &user).await?;
         let text = format!("The rating that user {user} gave to movie {} was {stars}", film.name());
         self.show(&user, &film, Some(stars), None, None, &text)?;
@@ -80,9 +112,12 @@ impl Booth {
         Ok(())
     }
 
-    async fn rate(&self, person: &Shop, Rate { title, stars, year }: Rate) -> Result<(), Ended> {
+    async fn rate(&self, person: &Shop, Rate { words: mut title, year }: Rate) -> Result<(), Ended> {
+        let stars = title.pop().unwrap_or_default();
+        let stars: Stars =
+            stars.parse().map_err(|error| errors::invalid("stars", format!("{stars:?}: {error}")))?;
         let user = person.user().await?;
-        let film = self.film(RatedFilm { title, year }).await?;
+        let film = self.film(RatedFilm { title, year }, How::Naming).await?;
         let written = self.ratings.rate(film.key.clone(), &user, stars).await?;
         let rated = |before| {
             let before: Option<Stars> = before;
@@ -96,7 +131,7 @@ impl Booth {
 
     async fn delete(&self, person: &Shop, film: RatedFilm) -> Result<(), Ended> {
         let user = person.user().await?;
-        let film = self.film(film).await?;
+        let film = self.film(film, How::Naming).await?;
         let written = self.ratings.delete(film.key.clone(), &user).await?;
         let deleted = |before: Option<Stars>| {
             let was = before.map_or_else(String::new, |before| format!(" {before}"));
@@ -146,13 +181,13 @@ impl Booth {
     }
 
     async fn average(&self, film: RatedFilm) -> Result<(), Ended> {
-        let film = self.film(film).await?;
+        let film = self.film(film, How::Reading).await?;
         let mean = self.ratings.average(film.key.clone()).await?;
         self.output.one(&average(&film, mean), |_| escaped(&headline(&film, mean)))
     }
 
     async fn histogram(&self, film: RatedFilm) -> Result<(), Ended> {
-        let film = self.film(film).await?;
+        let film = self.film(film, How::Reading).await?;
         let (mean, buckets) = self.ratings.histogram(film.key.clone()).await?;
         let object = objects::Histogram { average: average(&film, mean), buckets: bars(buckets) };
         let utf8 =
@@ -164,11 +199,15 @@ impl Booth {
 
     async fn mine(&self, person: &Shop) -> Result<(), Ended> {
         let user = person.user().await?;
-        let mine = self.ratings.mine(&user).await?;
-        let rating = |(film, stars): &(FilmKey, Stars)| objects::Rating {
+        let mine = stream::iter(self.ratings.mine(&user).await?)
+            .map(async |(key, stars)| (self.titled(key).await, stars))
+            .buffered(TITLES_AT_ONCE)
+            .collect::<Vec<_>>()
+            .await;
+        let rating = |(film, stars): &(Film, Stars)| objects::Rating {
             user: user.clone(),
-            title: film.title().to_owned(),
-            year: film.year(),
+            title: film.title.clone(),
+            year: film.year,
             rating: Some(number(*stars)),
             previous: None,
             outcome: None,
@@ -177,7 +216,7 @@ impl Booth {
         self.output.list(&objects, |screen| match mine.as_slice() {
             [] => "No ratings yet".into(),
             mine => {
-                let row = |(film, stars): &(FilmKey, Stars)| vec![film.to_string(), stars.to_string()];
+                let row = |(film, stars): &(Film, Stars)| vec![film.name(), stars.to_string()];
                 table(screen, &[("MOVIE", Lean::Left), ("RATING", Lean::Right)], mine.iter().map(row))
             }
         })?;

@@ -12,7 +12,7 @@ use common::services::postcode::Postcode;
 
 use crate::desk::{Desk, output};
 use crate::errors::{Code, Failure};
-use crate::grammar::{Cli, Command, Global, parse_line, user_code};
+use crate::grammar::{Cli, Command, FindMovie, Global, Movie, MovieList, parse_line, user_code};
 use crate::just_hungry::JustHungry;
 use crate::output::{Ended, Output};
 use crate::session::state_directory;
@@ -20,10 +20,11 @@ use crate::shop::Shop;
 use crate::{postcode, script, shown, wizard};
 
 /// The words that only somebody who stays can say.
-pub(crate) const WORDS: &[&str] = &["cancel", "exit", "quit"];
+pub(crate) const WORDS: &[&str] = &["cancel", "exit", "movies", "quit"];
 
 /// Numbers that stand for words. A service of its own adds its row.
-const SHORTCUTS: &[(&str, &str)] = &[("1", "menu"), ("2", "order"), ("3", "orders"), ("4", "cancel")];
+const SHORTCUTS: &[(&str, &str)] =
+    &[("1", "menu"), ("2", "order"), ("3", "orders"), ("4", "cancel"), ("5", "movies")];
 
 /// A glance at the basket for the prompt takes no longer; without an answer the prompt comes without it.
 const GLANCE: Duration = Duration::from_millis(500);
@@ -231,6 +232,7 @@ impl Visit {
             ("q" | "quit" | "exit", "") => Err((output, Ended::Left)),
             ("orders", "") if shortcut.is_some() => alone(self.orders().await),
             ("cancel", "") => alone(self.cancel().await),
+            ("movies", title) => self.movies(title).await,
             ("cancel", no) => self.line(&format!("order cancel {no}")).await,
             ("postcode", postcode) if !postcode.starts_with("check") && !postcode.starts_with('-') => {
                 alone(self.postcode(postcode).await)
@@ -247,6 +249,23 @@ impl Visit {
 
     async fn line(&mut self, line: &str) -> Result<(), (Output, Ended)> {
         self.desk.line(line, &mut self.standing).await
+    }
+
+    /// Finds a film, or lists all.
+    async fn movies(&mut self, title: &str) -> Result<(), (Output, Ended)> {
+        let output = self.output();
+        let title = match title {
+            "" => {
+                self.desk.prompts.value("Title (Enter lists all): ").await.map_err(|ended| (output, ended))?
+            }
+            title => title.to_owned(),
+        };
+        let command = match title.as_str() {
+            "" => Movie::List(MovieList::default()),
+            _ => Movie::Find(FindMovie { title: vec![title], year: None, local: false }),
+        };
+        let done = self.desk.run(self.standing.clone(), Command::Movie(command)).await;
+        done.map_err(|ended| (output, ended))
     }
 
     async fn script(&mut self, line: &str) -> Result<(), (Output, Ended)> {

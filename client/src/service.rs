@@ -18,6 +18,7 @@ use common::rpc::limits::{FRONTEND, NAME_SERVICE};
 use common::rpc::name_service::LookupError;
 use common::rpc::replica::{Consistency, Position, QueryError, SubmitError};
 use common::rpc::transport::{CallError, Reconnecting, within};
+use common::services::page::Page;
 use futures::future::LocalBoxFuture;
 use tarpc::context::Context;
 use tokio::sync::watch;
@@ -169,6 +170,8 @@ pub struct Service {
     patience: Patience,
     given: Option<RequestId>,
     clock: Clock,
+    /// Whether any replica may answer a query that heard a primary this recently.
+    stale: Option<Duration>,
     ids: Arc<Mutex<Ids>>,
     /// What its user has seen, of a service whose replicas take writes anywhere.
     session: Arc<Mutex<Session>>,
@@ -214,6 +217,7 @@ impl Service {
             names: names.clone(),
             patience: Patience::default(),
             given: None,
+            stale: None,
             clock: Clock::start(),
             ids: Arc::default(),
             session: Arc::default(),
@@ -235,6 +239,7 @@ impl Service {
             front_ends: self.front_ends.clone(),
             patience: Patience::default(),
             given: None,
+            stale: None,
             clock: self.clock,
             ids: Arc::clone(&self.ids),
             session: Arc::clone(&self.session),
@@ -257,6 +262,13 @@ impl Service {
     #[must_use]
     pub fn with_id(mut self, id: Option<RequestId>) -> Self {
         self.given = id;
+        self
+    }
+
+    /// Taking answers of any replica that has heard a primary this recently; the primary is asked first.
+    #[must_use]
+    pub fn stale_for(mut self, age: Duration) -> Self {
+        self.stale = Some(age);
         self
     }
 
@@ -442,7 +454,8 @@ impl Service {
     ) -> Option<Result<Bytes, Failure>> {
         let mut view = self.front_ends.clone();
         let mut backoff = Backoff::up_to(Backoff::CAP);
-        let mut consistency = Consistency::Linearizable;
+        let mut consistency =
+            self.stale.map_or(Consistency::Linearizable, |max_age| Consistency::StaleOk { max_age });
         loop {
             let candidates = candidates(&view.borrow_and_update());
             let mut pause = Duration::ZERO;
@@ -557,6 +570,29 @@ fn fresh(names: &Names) -> Names {
 pub fn warming(retry_in: Duration) -> Failure {
     Failure::new(Code::Warming, format!("the name server is warming up; it can tell in {retry_in:.1?}"))
         .hint("the same command then, or with a longer --timeout")
+}
+
+/// All pages of a list after `after`, as far as `limit`.
+pub(crate) async fn whole<T, K: Clone + PartialOrd>(
+    page: impl AsyncFn(K) -> Result<Page<T>, Failure>,
+    key: fn(&T) -> K,
+    mut after: K,
+    limit: Option<u32>,
+) -> Result<Vec<T>, Failure> {
+    let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let mut all = Vec::new();
+    loop {
+        let Page { entries, more } = page(after.clone()).await?;
+        let last = entries.last().map(key);
+        all.extend(entries);
+        match last {
+            // A page that does not go on would go on for ever.
+            Some(last) if more && last > after && all.len() < limit => after = last,
+            _ => break,
+        }
+    }
+    all.truncate(limit);
+    Ok(all)
 }
 
 /// Text as it is sent: composed, so that services can compare bytes.

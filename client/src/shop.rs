@@ -5,6 +5,7 @@ use std::path::Path;
 use common::clock::Clock;
 use common::directory::Names;
 use common::replication;
+use common::services::just_hungry::NAME;
 use common::services::just_hungry::command::{Change, Lines, Verdict};
 use common::services::just_hungry::query::{self, Details, MenuItem};
 use common::services::postcode::{INPUT_CHARS_MAX, Postcode};
@@ -32,7 +33,7 @@ pub(crate) async fn run(desk: &Desk, output: Output, global: Global, command: Co
     if let Command::Order(Orders { what: None }) = command {
         return shop.led().await;
     }
-    let leaders = Leaders::before(&shop.names, output).await;
+    let leaders = Leaders::before(&shop.names, NAME, output).await;
     let ended = match command {
         Command::Menu(Menu { change: None }) => shop.menu().await,
         Command::Menu(Menu { change: Some(MenuChange::Load { file }) }) => shop.load_menu(&file).await,

@@ -60,6 +60,10 @@ pub struct Config {
     #[arg(long, value_name = "URL", default_value = "https://api.getthedata.com")]
     pub getthedata_url: ServiceUrl,
 
+    /// The web service that is asked about films; the key to it is taken from the environment: `OMDB_API_KEY`
+    #[arg(long, value_name = "URL", default_value = "https://www.omdbapi.com")]
+    pub omdb_url: ServiceUrl,
+
     /// How long our name outlives us when we die, 100ms to 24h
     #[arg(long, env = "LEASE_TTL", value_name = "TIME", default_value = "3s", value_parser = ttl)]
     pub ttl: Duration,

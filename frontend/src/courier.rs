@@ -35,6 +35,7 @@ pub struct Courier {
 }
 
 /// Which way a service's calls go.
+#[derive(Clone, Copy)]
 pub enum Way<'a> {
     /// To its primary.
     Primary(&'a watch::Sender<Group>),

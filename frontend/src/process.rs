@@ -35,6 +35,8 @@ use crate::courier::Courier;
 use crate::http::{self, AskReady, Hosts};
 use crate::outside::Door;
 use crate::outside::data::{BadFile, PostcodeData};
+use crate::outside::films::Films;
+use crate::outside::omdb::{Omdb, Secret};
 use crate::outside::postcodes::Postcodes;
 use crate::outside::web::{Http, Web};
 use crate::server::Server;
@@ -45,6 +47,9 @@ const DRAINING_TIME: Duration = Duration::from_millis(300);
 const SERVING_TIME: Duration = Duration::from_millis(3500);
 /// Who asks for readiness at once; as many as the pages have connections.
 const ASKERS_MAX: usize = 256;
+
+/// The environment variable of the key to OMDb. There is no flag: flags are seen by everybody on the machine.
+const OMDB_KEY: &str = "OMDB_API_KEY";
 
 /// Why a front end ended that nobody stopped.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +121,7 @@ struct Running {
     address: SocketAddr,
     http: Option<SocketAddr>,
     postcodes: config::Postcodes,
+    omdb: &'static str,
     services: Vec<LogicalName>,
     keeper: LeaseKeeper,
     stop: CancellationToken,
@@ -125,7 +131,9 @@ struct Running {
 impl Running {
     async fn start(config: &Config, services: Services) -> Result<Self, Failed> {
         // Before anything else: a damaged file is the operator's to mend.
-        let door = Door::new(postcodes(config)?, config.policy());
+        let films = films(config);
+        let omdb = if films.can_ask() { "auto" } else { "no_key" };
+        let door = Door::new(postcodes(config)?, config.policy(), films);
         let (listener, address) = bind("--listen", &[config.listen]).await?;
         let (pages, http) = match config.http_addresses().as_slice() {
             [] => (None, None),
@@ -137,6 +145,9 @@ impl Running {
             [] => Names::from_env("frontend").map_err(Failed::NameServer)?,
             servers => Names::new(servers.to_vec(), "frontend"),
         };
+        if !door.films().can_ask() {
+            info!(variable = OMDB_KEY, "no key to OMDb: films are found here only");
+        }
         for listening in [Some(address), http].into_iter().flatten() {
             spawn_essential(telemetry::warn_of_open_port(listening));
         }
@@ -165,7 +176,7 @@ impl Running {
 
         let keeper = names.keep(config.ttl, InstanceId::random(), None);
         let postcodes = config.postcodes;
-        let running = Self { address, http, postcodes, services, keeper, stop, serving };
+        let running = Self { address, http, postcodes, omdb, services, keeper, stop, serving };
         running.register().await?;
         Ok(running)
     }
@@ -194,10 +205,11 @@ impl Running {
         let http = self.http.map_or_else(|| "off".to_owned(), url);
         let names: Vec<&str> = self.services.iter().map(LogicalName::as_str).collect();
         format!(
-            "frontend ready address={} http={http} names={} postcodes={}",
+            "frontend ready address={} http={http} names={} postcodes={} omdb={}",
             self.address,
             names.join(","),
-            self.postcodes.as_str()
+            self.postcodes.as_str(),
+            self.omdb
         )
     }
 
@@ -237,6 +249,13 @@ fn postcodes(config: &Config) -> Result<Postcodes<Http>, BadFile> {
             Postcodes::asking(Http::default(), first, second, data)
         }
     })
+}
+
+/// Who knows of films: OMDb, when there is a key to it.
+fn films(config: &Config) -> Films<Http> {
+    let key = Secret::from_env(OMDB_KEY);
+    let url = config.omdb_url.url().clone();
+    Films::new(key.map(|key| Omdb::new(Rc::default(), url, key, Clock::start())))
 }
 
 /// Runs a task without which the process must not go on: its panic ends the process, and so its lease.

@@ -1,21 +1,30 @@
 //! The `Frontend` contract: each call is looked at, completed at the door, and carried.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use common::clock::Clock;
-use common::replication::{GroupName, LogPoint, RequestId, VectorTimestamp};
+use common::replication::{GroupName, LogPoint, RequestId, RequestIdSource, VectorTimestamp};
 use common::rpc::frontend::Frontend;
 use common::rpc::limits::FRONTEND;
 use common::rpc::replica::{Answer, Consistency, Done, PAYLOAD_BYTES_MAX, Position, QueryError, SubmitError};
 use common::rpc::transport::{remaining, within};
+use common::services::movies::{
+    self,
+    command::{NewMovie, Sender},
+};
+use common::services::{decode, encode};
+use futures::FutureExt as _;
+use futures::future::LocalBoxFuture;
 use tarpc::context::Context;
 use tokio::sync::{Semaphore, oneshot};
 use tracing::{Instrument as _, debug_span};
 
 use crate::courier::{Courier, LastUsed};
+use crate::outside::films::{self, Need, Progress};
 use crate::outside::web::Web;
 use crate::outside::{Door, Refused, Visit};
 
@@ -25,6 +34,8 @@ const COMMANDS_MAX: usize = 4096;
 const BUSY_RETRY: Duration = Duration::from_millis(50);
 /// Of a caller's time, what is kept for a fail-over after the door.
 const AFTER_THE_DOOR: Duration = Duration::from_secs(1);
+/// For the command that stores a film: a fail-over and some.
+const STORING_TIME: Duration = Duration::from_secs(5);
 /// A group that takes longer for a read does not serve.
 const PROBE_TIME: Duration = Duration::from_secs(1);
 
@@ -32,6 +43,8 @@ const PROBE_TIME: Duration = Duration::from_secs(1);
 pub struct Server<W> {
     courier: Courier,
     door: Door<W>,
+    /// For commands of our own.
+    ids: RefCell<RequestIdSource>,
     room: Arc<Semaphore>,
 }
 
@@ -47,7 +60,7 @@ impl<W> Clone for Desk<W> {
 impl<W: Web + 'static> Server<W> {
     /// A server that completes commands at `door` and gives them to `courier`.
     pub fn new(courier: Courier, door: Door<W>) -> Rc<Self> {
-        Rc::new(Self { courier, door, room: Arc::new(Semaphore::new(COMMANDS_MAX)) })
+        Rc::new(Self { courier, door, ids: RefCell::default(), room: Arc::new(Semaphore::new(COMMANDS_MAX)) })
     }
 
     /// What serves one connection.
@@ -64,7 +77,7 @@ impl<W: Web + 'static> Server<W> {
     ///
     /// # Errors
     /// That line.
-    pub async fn ready(&self) -> Result<(), String> {
+    pub async fn ready(self: &Rc<Self>) -> Result<(), String> {
         for service in self.courier.services() {
             // Empty bytes are no query of any service; the group says so, after it confirmed who leads it.
             let last = LastUsed::default();
@@ -104,7 +117,7 @@ impl<W: Web + 'static> Server<W> {
     }
 
     async fn query(
-        &self,
+        self: &Rc<Self>,
         context: Context,
         last: &LastUsed,
         service: &GroupName,
@@ -122,8 +135,57 @@ impl<W: Web + 'static> Server<W> {
         let ask = async |replica: crate::pool::Client, context| {
             replica.query(context, service.clone(), prev.clone(), consistency, payload.clone()).await
         };
-        self.courier.carry(way, last, deadline, ask).await
+        let here = self.courier.carry(way, last, deadline, ask).await?;
+        let Some(need) = films_need(service, &payload, &here.answer) else { return Ok(here) };
+        let Visit { time, .. } = visit(&context);
+        let told = self.door.films().look_up(need.clone(), time, self.storing(service)).await;
+        // What was stored is read again, as it is now; who cannot be read now has been read before.
+        let here = match told {
+            Progress::Taken { stored: true, .. } => {
+                self.courier.carry(way, last, deadline, ask).await.unwrap_or(here)
+            }
+            _ => here,
+        };
+        match decode(&here.answer) {
+            Ok(answer) => Ok(Answer { answer: encode(&films::answer(&need, answer, told)), ..here }),
+            Err(_) => Ok(here),
+        }
     }
+
+    /// How a film of OMDb's is stored: by a command of our own, on every replica.
+    fn storing(
+        self: &Rc<Self>,
+        service: &GroupName,
+    ) -> impl FnOnce(NewMovie) -> LocalBoxFuture<'static, bool> + use<W> {
+        let (server, service) = (Rc::clone(self), service.clone());
+        move |record| {
+            let store = async move {
+                let request = server.ids.borrow_mut().next(Clock::wall(), rand::random());
+                let facts = encode(&movies::command::Facts { sender: Sender::Door });
+                let payload = encode(&movies::Command::Fill { record });
+                let Some(way) = server.courier.way(&service) else { return false };
+                let ask = async |replica: crate::pool::Client, context| {
+                    let prev = VectorTimestamp::default();
+                    replica
+                        .execute(context, service.clone(), request, prev, facts.clone(), payload.clone())
+                        .await
+                };
+                let deadline = server.courier.deadline(&within(FRONTEND, STORING_TIME));
+                let done = server.courier.carry(way, &LastUsed::default(), deadline, ask).await;
+                let reply = done.map(|done| decode(&done.reply));
+                matches!(reply, Ok(Ok(movies::Reply::Done(_))))
+            };
+            store.boxed_local()
+        }
+    }
+}
+
+/// What of a question about films is for OMDb, after the group's own answer.
+fn films_need(service: &GroupName, payload: &[u8], answer: &[u8]) -> Option<Need> {
+    if service.as_str() != movies::NAME {
+        return None;
+    }
+    Need::of(&decode(payload).ok()?, &decode(answer).ok()?)
 }
 
 /// The caller's visit at the door.

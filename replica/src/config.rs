@@ -103,7 +103,7 @@ pub struct Config {
 /// What a new group begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Start {
-    /// A catalogue and sample orders.
+    /// A catalogue, sample orders, twenty films.
     Demo,
     /// Nothing.
     Empty,

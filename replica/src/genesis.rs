@@ -4,7 +4,8 @@ use std::path::Path;
 
 use bytes::Bytes;
 use common::services::just_hungry::menu_file::products;
-use common::services::just_hungry::{self, JustHungry, Start as Begin, command, start_bytes};
+use common::services::just_hungry::{self, JustHungry, command};
+use common::services::movies;
 
 use crate::config::{Config, Start};
 
@@ -13,17 +14,26 @@ use crate::config::{Config, Start};
 /// # Errors
 /// A sentence, when the menu's file cannot be used.
 pub fn start_of(name: &str, config: &Config) -> Result<Bytes, String> {
-    if name != just_hungry::NAME {
-        return Ok(Bytes::new());
+    let start = config.start.unwrap_or(Start::Demo);
+    match name {
+        just_hungry::NAME => food(start, config.menu.as_deref()),
+        movies::NAME => Ok(movies::start_bytes(match start {
+            Start::Demo => movies::Start::Demo,
+            Start::Empty => movies::Start::Empty,
+        })),
+        _ => Ok(Bytes::new()),
     }
-    let begin = match (&config.menu, config.start) {
-        (Some(path), _) => Begin::Menu(menu(path)?),
-        (None, None | Some(Start::Demo)) => Begin::Demo,
-        (None, Some(Start::Empty)) => Begin::Empty,
+}
+
+fn food(start: Start, own: Option<&Path>) -> Result<Bytes, String> {
+    let begin = match (own, start) {
+        (Some(path), _) => just_hungry::Start::Menu(menu(path)?),
+        (None, Start::Demo) => just_hungry::Start::Demo,
+        (None, Start::Empty) => just_hungry::Start::Empty,
     };
     // Said now, not when the group is created.
     JustHungry::new(begin.clone()).map_err(|refusal| format!("the menu breaks a rule: {refusal}"))?;
-    Ok(start_bytes(&begin))
+    Ok(just_hungry::start_bytes(&begin))
 }
 
 fn menu(path: &Path) -> Result<Vec<command::Product>, String> {

@@ -144,6 +144,19 @@ impl Cluster {
         Ok(())
     }
 
+    /// Starts one more front end.
+    ///
+    /// # Errors
+    /// When it did not become ready.
+    pub fn add_front_end(&mut self) -> Result<()> {
+        let name = format!("frontend.{}", self.front_ends.len() + 1);
+        let (program, mut args) = hosted("frontend", self.hosting);
+        args.extend(["-l", "127.0.0.1:0", "--postcodes", "offline", "--http", "off"].map(str::to_owned));
+        args.extend(self.common.iter().cloned());
+        self.front_ends.push(Process::start(&name, program, args, self.folder.path())?);
+        Ok(())
+    }
+
     /// Where `name` keeps its data: the file `nameserver.redb`, the directory of a replica.
     pub fn data(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
@@ -177,14 +190,19 @@ impl Cluster {
     /// # Errors
     /// When it cannot be started.
     pub fn client(&self, args: &[&str]) -> Result<Output> {
-        let output = Command::new(program("client"))
+        Ok(self.client_command(args).output()?)
+    }
+
+    /// `client` with these words, to be run.
+    pub fn client_command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(program("client"));
+        command
             .args(["-n", &self.name_server.address().to_string()])
             .args(args)
             .env("XDG_STATE_HOME", self.folder.path().join("state"))
             .env_remove("CLIENT_USER")
-            .env_remove("CLIENT_OUTPUT")
-            .output()?;
-        Ok(output)
+            .env_remove("CLIENT_OUTPUT");
+        command
     }
 
     /// Runs `client --json`, and reads its lines.

@@ -203,10 +203,14 @@ impl FakeApis {
         format!("http://{}{path}", self.own[&api])
     }
 
-    /// The flags that have a front end ask here.
+    /// The flags that have a front end ask here; OMDb only when it has a key.
     pub fn flags(&self) -> Vec<String> {
         let auto = ["--postcodes".to_owned(), "auto".to_owned()];
-        let urls = [("--postcodes-url", Api::Postcodes), ("--getthedata-url", Api::GetTheData)];
+        let urls = [
+            ("--postcodes-url", Api::Postcodes),
+            ("--getthedata-url", Api::GetTheData),
+            ("--omdb-url", Api::Omdb),
+        ];
         let urls = urls.into_iter().flat_map(|(flag, api)| [flag.to_owned(), self.url(api)]);
         auto.into_iter().chain(urls).collect()
     }

@@ -1,5 +1,6 @@
 //! What the whole-system tests share: [`source`], the repository as text, for the rules of the house; [`process`] and
-//! [`cluster`], the real programs as child processes; [`shop`], customers who order while things go wrong; [`raters`], people who rate meanwhile; [`terminal`],
+//! [`cluster`], the real programs as child processes; [`shop`], customers who order while things go wrong; [`raters`], people who rate meanwhile; [`films`], what
+//! each replica knows of films; [`terminal`],
 //! a person at one; [`hostile`], callers who mean harm; [`fake_apis`], the web services outside the house; [`measure`],
 //! what `docs/PERFORMANCE.md` tells; [`passive`] and [`gossip`], the engines' cores in worlds of their own.
 
@@ -9,6 +10,8 @@ pub mod cluster;
 pub mod fake_apis;
 #[cfg(feature = "processes")]
 pub mod faults;
+#[cfg(feature = "processes")]
+pub mod films;
 pub mod gossip;
 pub mod history;
 #[cfg(feature = "processes")]

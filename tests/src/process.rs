@@ -158,7 +158,6 @@ impl Process {
         };
         let mut child = command
             .args(&self.args)
-            .envs(self.around.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -168,6 +167,8 @@ impl Process {
             .env_remove("POSTCODE_DATA")
             .env_remove("NS_LISTEN")
             .env_remove("RUST_LOG")
+            .env_remove("OMDB_API_KEY")
+            .envs(self.around.environment.iter().cloned())
             .spawn()
             .with_context(|| format!("starting {}", self.name))?;
         let output = child.stdout.take().context("its output is piped")?;

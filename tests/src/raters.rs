@@ -212,13 +212,16 @@ impl Raters {
     /// # Errors
     /// When that takes more than [`PATIENCE`].
     pub fn await_acknowledged(&self, more: u64) -> Result<()> {
-        let (clock, before) = (Clock::start(), self.acknowledged.load(Ordering::Relaxed));
-        while self.acknowledged.load(Ordering::Relaxed) < before + more {
-            ensure!(!self.work.is_finished(), "the raters have ended");
-            ensure!(clock.now().since_origin() < PATIENCE, "fewer than {more} ratings in {PATIENCE:?}");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        Ok(())
+        let before = self.acknowledged.load(Ordering::Relaxed);
+        run(async {
+            let clock = Clock::start();
+            while self.acknowledged.load(Ordering::Relaxed) < before + more {
+                ensure!(!self.work.is_finished(), "the raters have ended");
+                ensure!(clock.now().since_origin() < PATIENCE, "fewer than {more} ratings in {PATIENCE:?}");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            Ok(())
+        })
     }
 
     /// Stops them, and judges what they saw; how many calls that were.

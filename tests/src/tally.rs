@@ -1,5 +1,5 @@
 //! The smallest service that tells a command carried out twice from one carried out once: it adds. It is in no shipped
-//! table: that the engines serve it all the same, beside `just.hungry` in one process, is what it is for.
+//! table: that the engines serve it all the same, beside the shipped ones in one process, is what it is for.
 
 use bytes::Bytes;
 use common::clock::Timestamp;
@@ -13,7 +13,7 @@ pub const NAME: &str = "tally";
 
 /// The shipped services, and this one.
 pub const WITH_TALLY: Services =
-    Services { passive: &[TABLE[0], Served::passive::<Tally>(NAME)], causal: CAUSAL };
+    Services { passive: &[TABLE[0], TABLE[1], Served::passive::<Tally>(NAME)], causal: CAUSAL };
 
 /// A sum, and of how many.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

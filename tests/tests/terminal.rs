@@ -41,7 +41,7 @@ fn b02_wizard_asks_each_field_until_given_and_b05_second_order_confirms_details(
     person.expect("JUST HUNGRY")?;
     person.expect("Welcome to Just Hungry. Hot food, cold facts.")?;
     person.answer("User code (Enter makes one up): ", "ann")?;
-    person.expect("1 menu  2 order  3 orders  4 cancel  q quit")?;
+    person.expect("1 menu  2 order  3 orders  4 cancel  5 movies  q quit")?;
     person.answer("ann> ", "2")?;
     person.answer("First name: ", "")?;
     person.expect("first: Don't leave it blank!")?;
@@ -371,5 +371,25 @@ fn a_narrow_a_colourless_and_a_dumb_terminal_are_respected() -> Result<()> {
     let words = ["--no-input", "order", "cancel", "1", "-u", "ann"];
     let (said, status) = place.terminal(Kind::default(), &words)?.end()?;
     ensure!(status == 4 && said.contains("--yes"), "{status}: {said}");
+    Ok(())
+}
+
+#[test]
+fn a_film_is_found_by_number_five_and_in_spite_of_a_slip_of_the_hand() -> Result<()> {
+    let place = Place::new(1)?;
+    let mut person = place.terminal(Kind::default(), &["-u", "ann"])?;
+    person.answer("ann> ", "5")?;
+    person.answer("Title (Enter lists all): ", "godfater")?;
+    person.answer("Did you mean The Godfather (1972)? [Y/n] ", "")?;
+    person.expect("The Godfather was made in (1972) and has the genres Crime|Drama")?;
+    person.answer("ann> ", "movies xyzzy")?;
+    person.expect("error: ‘xyzzy’ is not in the database, and OMDb could not be asked")?;
+    person.answer("ann> ", "movies")?;
+    person.answer("Title (Enter lists all): ", "")?;
+    person.expect("Toy Story")?;
+    person.answer("ann> ", "find the heat")?;
+    person.expect("The Heat was made in (2013)")?;
+    person.answer("ann> ", "q")?;
+    person.expect("Okay thanks for coming!")?;
     Ok(())
 }

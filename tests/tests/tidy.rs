@@ -190,7 +190,7 @@ const CORES: &[&str] = &[
 ];
 
 /// The shells that live beside their cores.
-const SHELLS: &[&str] = &["replica/src/passive/driver"];
+const SHELLS: &[&str] = &["replica/src/gossip/driver", "replica/src/passive/driver"];
 
 /// What no core names: a clock, a runtime, a socket, a file, chance, and maps whose order is chance.
 const NOT_IN_CORES: &[&str] = &[

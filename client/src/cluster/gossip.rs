@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use common::directory::NameError;
 use common::names::LogicalName;
-use common::replication::{GossipConfig, GroupName, ReplicaId, VectorTimestamp};
+use common::replication::{GossipConfig, GroupName, Proposer, ReplicaId, VectorTimestamp};
 use common::rpc::gossip::Status;
 use common::rpc::limits::REPLICA;
+use common::rpc::name_service::{Config, GroupChange, GroupError};
 use common::rpc::replica::{GossipStatus, OperatorError};
 use common::rpc::transport::within;
 use tarpc::client::RpcError;
@@ -37,7 +39,9 @@ pub(super) fn group(name: &GroupName, config: Option<&GossipConfig>, seen: &Seen
     let config = configs.chain(config).max_by_key(|config| config.version);
     let active: BTreeSet<ReplicaId> = config.map(|config| config.active.clone()).unwrap_or_default();
     let mut most = VectorTimestamp::default();
-    answers.iter().for_each(|(_, member)| most.merge(&member.applied));
+    for (_, member) in &answers {
+        most.merge(&member.applied);
+    }
 
     let mut members: BTreeMap<ReplicaId, Member> = BTreeMap::new();
     for (asked, member) in &answers {
@@ -125,11 +129,13 @@ pub(super) async fn set(
     let before = settled(name, replica.set_status(within(REPLICA, PATIENCE * 2), status).await)?;
     let (from, to) = (before.as_str(), status.as_str());
     let object = objects::StatusSet { name: name.to_string(), from, to };
-    output.one(&object, |_| match before == status {
-        true => format!("Server status was {to} already: {name}"),
-        false => format!("Server status changed from {from} to {to}: {name}"),
-    })?;
-    Ok(())
+    output.one(&object, |_| {
+        if before == status {
+            format!("Server status was {to} already: {name}")
+        } else {
+            format!("Server status changed from {from} to {to}: {name}")
+        }
+    })
 }
 
 /// Takes a member out of every gossip group for good; the replica ends, if it lives.
@@ -171,6 +177,62 @@ pub(super) async fn remove(
         settled(&name, replica.leave(within(REPLICA, REMOVED_WITHIN), group, id).await)?;
     }
     output.one(&objects::Done::YES, |_| format!("{wanted} was taken out of the ratings for good."))
+}
+
+/// Has a name server that lost the group's record, or has an old one, keep the newest that its members know.
+pub(super) async fn adopt(
+    output: Output,
+    lookout: &mut Lookout,
+    prompts: &Prompts,
+    global: &Global,
+    group: &GroupName,
+) -> Result<(), Ended> {
+    lookout.until_known(PATIENCE * 5).await?;
+    let seen = lookout.look(PATIENCE * 2).await;
+    let members = seen.replicas.iter().flat_map(|asked| asked.gossip.iter().flatten());
+    let members: Vec<&GossipStatus> = members.filter(|member| member.service == *group).collect();
+    let known = members.iter().map(|member| &member.members).filter(|config| config.version.0 > 0);
+    let Some(newest) = known.max_by_key(|config| config.version) else {
+        let failure =
+            Failure::new(Code::GroupUnknown, format!("no replica that answers is a member of {group}"));
+        return Err(failure.hint("start those that were, with their data directories").into());
+    };
+    let (stored, shown) = match lookout.names.read_group(group.clone(), None, PATIENCE).await {
+        Ok(record) => {
+            let version = record.map(|record| record.version());
+            (version, version.unwrap_or_default())
+        }
+        Err(NameError::Answer(GroupError::Regressed { stored, seen })) => (stored, seen),
+        Err(error) => return Err(not_installed(&error.to_string()).into()),
+    };
+    if stored.is_some_and(|stored| stored >= newest.version.max(shown)) {
+        let text = format!("The name server's record of {group} is the newest already.");
+        return output.one(&objects::Done::YES, |_| text);
+    }
+    let heard = |id: &&ReplicaId| members.iter().any(|member| member.member.id == **id);
+    let silent: Vec<String> = newest.active.iter().filter(|id| !heard(id)).map(ToString::to_string).collect();
+    output.plead(|_| match silent.as_slice() {
+        [] => format!("All {} members of {group} answer.", newest.active.len()),
+        silent => format!(
+            "Not heard: {}. If one of them knows of later changes, they are undone.",
+            silent.join(", ")
+        ),
+    });
+    prompts.agree(global, &format!("Keep the record that they know ({})?", newest.version)).await?;
+    let version = newest.version.max(shown).next();
+    let next = GossipConfig { version, ..newest.clone() };
+    let change = GroupChange { expect: stored, new: Config::Gossip(next), by: Proposer::Operator };
+    match lookout.names.change_group(change, PATIENCE).await {
+        Ok(_) => {
+            output.one(&objects::Done::YES, |_| format!("The name server keeps the record of {group} again."))
+        }
+        Err(error) => Err(not_installed(&error.to_string()).into()),
+    }
+}
+
+fn not_installed(why: &str) -> Failure {
+    Failure::new(Code::StoreDown, format!("the record was not installed: {why}"))
+        .hint("client cluster adopt again")
 }
 
 fn unknown(name: &str) -> Failure {

@@ -108,3 +108,21 @@ fn an_answer_says_more_than_a_later_call_that_was_cut_short() {
     let failure = command.give_up(Duration::ZERO).unwrap();
     assert_eq!((failure.code, failure.effect), (Code::Unacknowledged, Effect::Unknown), "it may have run");
 }
+
+#[test]
+fn a_list_is_fetched_page_by_page_and_never_for_ever() {
+    fn ready<T>(list: impl Future<Output = T>) -> T {
+        futures::FutureExt::now_or_never(list).expect("nothing to wait for")
+    }
+    let pages = async |after: u32| Ok(Page { entries: vec![after + 1, after + 2], more: after < 6 });
+    let all = |limit| ready(whole(pages, |no| *no, 0, limit)).unwrap();
+    assert_eq!(all(None), [1, 2, 3, 4, 5, 6, 7, 8]);
+    assert_eq!(all(Some(3)), [1, 2, 3]);
+    let stuck = async |_| Ok(Page { entries: vec![1], more: true });
+    assert_eq!(ready(whole(stuck, |no| *no, 1, None)), Ok(vec![1]));
+}
+
+#[test]
+fn texts_are_sent_composed() {
+    assert_eq!(nfc("Ame\u{301}lie"), "Amélie");
+}

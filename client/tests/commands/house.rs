@@ -1,4 +1,4 @@
-//! A name server that knows two front ends, and a shop behind both, in one thread: real sockets, real rules, and
+//! A name server that knows two front ends, and a shop and its films behind both, in one thread: real sockets, real rules, and
 //! whatever misfortune a test asks for.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -26,6 +26,7 @@ use common::rpc::name_service::{
 use common::rpc::replica::{Answer, Consistency, Done, Position, QueryError, SubmitError};
 use common::rpc::transport::{Route, ServeOptions, serve};
 use common::services::just_hungry::start::{Start, start_bytes};
+use common::services::movies;
 use common::services::{Applied, Machine, TABLE};
 use tarpc::context::Context;
 use tokio::net::TcpListener;
@@ -43,6 +44,7 @@ pub(crate) enum Fate {
 /// The shop and what it has seen.
 pub(crate) struct Shop {
     machine: Box<dyn Machine>,
+    films: Box<dyn Machine>,
     replies: BTreeMap<RequestId, Bytes>,
     /// What becomes of the next commands; then they run.
     pub(crate) fates: VecDeque<Fate>,
@@ -71,7 +73,7 @@ impl Frontend for FrontEnd {
     async fn execute(
         self,
         _: Context,
-        _: GroupName,
+        group: GroupName,
         request: RequestId,
         _: VectorTimestamp,
         payload: Bytes,
@@ -79,12 +81,17 @@ impl Frontend for FrontEnd {
         let mut shop = self.shop.lock().unwrap();
         shop.came.push((self.no, request));
         let fate = shop.fates.pop_front();
+        let known = shop.replies.get(&request).cloned();
+        let shop = &mut *shop;
         if let Some(Fate::Refused(error)) = fate {
             return Err(error);
         }
-        let facts = facts(&payload)?;
-        let reply = shop.replies.get(&request).cloned().unwrap_or_else(|| {
-            shop.machine.apply(Applied { at: AT, time: Clock::wall(), request }, &facts, &payload)
+        let (machine, facts) = match group.as_str() {
+            movies::NAME => (&mut shop.films, Bytes::new()),
+            _ => (&mut shop.machine, facts(&payload)?),
+        };
+        let reply = known.unwrap_or_else(|| {
+            machine.apply(Applied { at: AT, time: Clock::wall(), request }, &facts, &payload)
         });
         shop.replies.insert(request, reply.clone());
         if let Some(Fate::AnswerLost) = fate {
@@ -96,12 +103,13 @@ impl Frontend for FrontEnd {
     async fn query(
         self,
         _: Context,
-        _: GroupName,
+        group: GroupName,
         _: VectorTimestamp,
         consistency: Consistency,
         payload: Bytes,
     ) -> Result<Answer, QueryError> {
-        if let Some(answer) = at_the_door(&payload) {
+        let films = group.as_str() == movies::NAME;
+        if let Some(answer) = at_the_door(&payload).filter(|_| !films) {
             return Ok(Answer { answer, position: Position::Log(LogPoint::default()) });
         }
         let mut shop = self.shop.lock().unwrap();
@@ -111,7 +119,14 @@ impl Frontend for FrontEnd {
                 shop.silent_at.push(now);
                 Err(error)
             }
-            _ => Ok(Answer { answer: shop.machine.query(&payload), position: Position::Log(AT) }),
+            _ => {
+                let answer = if films {
+                    without_omdb(&payload, shop.films.query(&payload))
+                } else {
+                    shop.machine.query(&payload)
+                };
+                Ok(Answer { answer, position: Position::Log(AT) })
+            }
         }
     }
 }
@@ -124,6 +139,23 @@ fn at_the_door(payload: &[u8]) -> Option<Bytes> {
     let postcode = text.parse().expect("the client asks about good postcodes only");
     let checked = Checked::unconfirmed(postcode, Doubt::NobodyAsked, Timestamp::from_millis(0));
     Some(common::services::encode(&Answer::Postcode(checked)))
+}
+
+/// What a front end that has no key to OMDb makes of an answer about films.
+fn without_omdb(payload: &[u8], answer: Bytes) -> Bytes {
+    use common::services::movies::query::Places;
+    use common::services::movies::refusal::Unasked;
+    use common::services::movies::{Answer, Query, Refusal};
+    match (common::services::decode(payload), common::services::decode(&answer)) {
+        (
+            Ok(Query::Find { text: title, places: Places::OmdbToo, .. }),
+            Ok(Answer::Refused(Refusal::MovieUnknown { near })),
+        ) => {
+            let unchecked = Refusal::MovieUnchecked { title, why: Unasked::NoKey, near };
+            common::services::encode(&Answer::Refused(unchecked))
+        }
+        _ => answer,
+    }
 }
 
 /// What a front end without web services finds out about a command, or refuses itself.
@@ -310,8 +342,10 @@ impl House {
     /// A name server, and so many front ends.
     pub(crate) fn with_front_ends(count: usize) -> Self {
         let machine = (TABLE[0].start)(Clock::wall(), &start_bytes(&Start::Demo)).unwrap();
+        let films = (TABLE[1].start)(Clock::wall(), &movies::start_bytes(movies::Start::Demo)).unwrap();
         let shop = Arc::new(Mutex::new(Shop {
             machine,
+            films,
             replies: BTreeMap::new(),
             fates: VecDeque::new(),
             silence: None,
@@ -323,7 +357,11 @@ impl House {
         }));
         let (doors, addresses): (Vec<_>, Vec<_>) = (0..count).map(|_| listen()).unzip();
         let (names, name_server) = listen();
-        let records = addresses.iter().zip(0..).map(|(address, no)| record(*address, no)).collect();
+        let places = addresses.iter().zip(0..);
+        let records = ["just.hungry", movies::NAME]
+            .into_iter()
+            .flat_map(|name| places.clone().map(move |(address, no)| record(name, *address, no)));
+        let records = records.collect();
         let stop = CancellationToken::new();
         let (serving, killed) = (Arc::clone(&shop), stop.clone());
         let thread = std::thread::spawn(move || {
@@ -428,9 +466,9 @@ pub(crate) fn listen() -> (std::net::TcpListener, SocketAddr) {
     (listener, address)
 }
 
-fn record(address: SocketAddr, no: u128) -> Record {
+fn record(name: &str, address: SocketAddr, no: u128) -> Record {
     Record {
-        name: "just.hungry".parse().unwrap(),
+        name: name.parse().unwrap(),
         sharing: Sharing::Shared,
         instance: InstanceId::from_u128(no),
         epoch: NameEpoch(Revision(1)),

@@ -153,3 +153,88 @@ fn e05_orders_of_a_postcode() {
     assert_eq!(house.prints(&["order", "list", "--postcode", "DH1 3LH"]), "Postcode not on record.\n");
     assert_eq!(house.fails(&["order", "list", "--postcode", "DH1"]).0, 4, "a part of one is none");
 }
+
+#[test]
+fn a01_help_lists_every_command() {
+    let house = House::open();
+    let help = house.prints(&["help"]);
+    for command in <client::grammar::Cli as clap::CommandFactory>::command().get_subcommands() {
+        let listed = |line: &str| line.split_whitespace().next() == Some(command.get_name());
+        assert!(help.lines().any(listed), "{} is not in: {help}", command.get_name());
+    }
+    let films = house.prints(&["help", "movie"]);
+    assert!(["find", "search", "list", "add", "edit"].iter().all(|word| films.contains(word)), "{films}");
+}
+
+#[test]
+fn a02_find_prints_name_url_description_and_c02_find_sentence() {
+    let house = House::open();
+    for words in
+        [&["movie", "find", "matrix"][..], &["get", "The", "Matrix"], &["find", "matrix, the (1999)"]]
+    {
+        let text = house.prints(words);
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        assert_eq!(lines[0], "The Matrix was made in (1999) and has the genres Action|Sci-Fi");
+        assert_eq!(lines[1], "https://www.imdb.com/title/tt0133093/");
+        assert!(lines[2].starts_with("A programmer takes a pill"), "{text}");
+    }
+    let found = &house.objects(&["find", "matrix"])[0];
+    assert_eq!((&found["match"], &found["source"]), (&"article".into(), &"local".into()));
+    let (exit, error) = house.fails(&["find", "matirx", "--local"]);
+    assert_eq!((exit, &error["message"]), (3, &"That movie was not found in the database.".into()));
+    assert_eq!(error["near"][0]["title"], "The Matrix");
+}
+
+#[test]
+fn a06_edit_updates_or_adds() {
+    let house = House::open();
+    let edit = |words: &[&str]| house.objects(&[&["movie", "edit"], words].concat()).remove(0);
+    let updated = edit(&["matrix", "--description", "Ours.", "--genre", "Action"]);
+    assert_eq!((&updated["outcome"], &updated["description"]), (&"updated".into(), &"Ours.".into()));
+    assert_eq!(updated["url"], "https://www.imdb.com/title/tt0133093/", "what is not given stays");
+    let added = edit(&["Solaris", "--year", "1972"]);
+    assert_eq!((&added["outcome"], &added["complete"]), (&"added".into(), &false.into()));
+    assert!(house.prints(&["edit", "solaris", "--genre", "Drama"]).starts_with("Movie entry updated.\n"));
+    assert!(house.prints(&["edit", "Brazil (1985)"]).starts_with("Movie entry added.\n"));
+    // Nobody changes a film that they did not name.
+    assert_eq!(house.fails(&["edit", "jane eyre"]).1["code"], "movie_ambiguous");
+    assert_eq!(house.objects(&["edit", "jane eyre", "--year", "2011", "--genre", "Drama"])[0]["year"], 2011);
+    assert_eq!(house.objects(&["movie", "list"]).len(), 22);
+}
+
+#[test]
+fn a07_add_refuses_the_known() {
+    let house = House::open();
+    for known in ["The Matrix (1999)", "MATRIX, THE", "psycho"] {
+        let (exit, error) = house.fails(&["movie", "add", known]);
+        assert_eq!((exit, &error["code"]), (4, &"movie_exists".into()), "{known}");
+    }
+    assert!(house.prints(&["add", "Psycho", "(1998)"]).starts_with("Movie entry added.\n"));
+    assert_eq!(house.fails(&["find", "psycho"]).1["count"], 2);
+}
+
+#[test]
+fn a08_list_has_every_title() {
+    let house = House::open();
+    let titles = |words: &[&str]| {
+        let films = house.objects(words);
+        films.iter().map(|film| film["title"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let all = titles(&["all"]);
+    assert_eq!(all.len(), 20);
+    let text = house.prints(&["movie", "list"]);
+    assert!(all.iter().all(|title| text.contains(title.as_str())), "{text}");
+    assert_eq!(titles(&["all", "--prefix", "the M"]), ["The Matrix"]);
+    let rest = titles(&["movie", "list", "--after", "The Heat (2013)"]);
+    assert_eq!(rest, all[all.iter().position(|title| title == "The Heat").unwrap() + 1..]);
+}
+
+#[test]
+fn a09_text_is_kept_and_compared_folded() {
+    let house = House::open();
+    let title = r#"Ｗeiß & "Co", the_ > | ; 🎬"#;
+    house.prints(&["movie", "add", title, "--year", "2001", "--description", "a\tb\nc, \"d\""]);
+    let found = &house.objects(&["find", "WEISS AND co, the"])[0];
+    assert_eq!((&found["title"], &found["match"]), (&title.into(), &"exact".into()));
+    assert_eq!(found["description"], "a\tb\nc, \"d\"");
+}

@@ -176,7 +176,10 @@ impl Served {
 }
 
 /// Every service that the programs host. A program of one's own may host others: the engines take the table as a value.
-pub const TABLE: &[Served] = &[Served::passive::<just_hungry::JustHungry>(just_hungry::NAME)];
+pub const TABLE: &[Served] = &[
+    Served::passive::<just_hungry::JustHungry>(just_hungry::NAME),
+    Served::passive::<movies::Movies>(movies::NAME),
+];
 
 /// Every service whose members take writes anywhere.
 pub const CAUSAL: &[CausalServed] = &[CausalServed::of::<ratings::Ratings>(ratings::NAME)];

@@ -56,6 +56,11 @@ impl<W: Web> Api<W> {
         Self { name, base, manners, web, clock, breaker, room, waiting: Cell::new(0) }
     }
 
+    /// The service's own address.
+    pub const fn base(&self) -> &Url {
+        &self.base
+    }
+
     /// The address below the service's own that these segments make, each of them percent-encoded whole.
     pub fn url(&self, segments: &[&str]) -> Url {
         let mut url = self.base.clone();

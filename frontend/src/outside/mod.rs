@@ -8,7 +8,7 @@
 //!
 //! **Who is asked**, in reading order: [`postcodes`] decides whom, and what is made of their words
 //! (`postcodes_io`, `getthedata`), of what was found out before (`cache`) and of [`data`] of our own, which [`build`]
-//! makes. Each service is an [`api`], which is asked with manners and left alone while it is ill ([`breaker`]);
+//! makes; [`films`] decides which film of [`omdb`]'s is the one that was meant. Each service is an [`api`], which is asked with manners and left alone while it is ill ([`breaker`]);
 //! [`web`] is the one place that speaks HTTP. Nothing a service says is trusted: lengths are cut, texts checked, and a
 //! service that lies can at worst confirm a wrong code.
 
@@ -17,7 +17,9 @@ pub mod breaker;
 pub mod build;
 mod cache;
 pub mod data;
+pub mod films;
 mod getthedata;
+pub mod omdb;
 mod phone;
 pub mod postcodes;
 mod postcodes_io;
@@ -37,9 +39,11 @@ use common::services::just_hungry::{
     query::{Answer, Query},
     refusal::{Field, Refusal, Why},
 };
+use common::services::movies;
 use common::services::phone::Phone;
 use common::services::{Outcome, decode, encode};
 
+use films::Films;
 use postcodes::Postcodes;
 use web::Web;
 
@@ -57,6 +61,7 @@ pub enum Policy {
 pub struct Door<W> {
     postcodes: Postcodes<W>,
     policy: Policy,
+    films: Films<W>,
 }
 
 /// When somebody comes to the door, and how long they can wait there.
@@ -73,9 +78,14 @@ pub struct Visit {
 pub struct Refused(pub Bytes);
 
 impl<W: Web> Door<W> {
-    /// A door that asks `postcodes`.
-    pub fn new(postcodes: Postcodes<W>, policy: Policy) -> Self {
-        Self { postcodes, policy }
+    /// A door that asks `postcodes` and `films`.
+    pub fn new(postcodes: Postcodes<W>, policy: Policy, films: Films<W>) -> Self {
+        Self { postcodes, policy, films }
+    }
+
+    /// Who knows of films that are not here.
+    pub fn films(&self) -> &Films<W> {
+        &self.films
     }
 
     /// Finds the facts for a command of `service`; no bytes when it needs none.
@@ -88,9 +98,14 @@ impl<W: Web> Door<W> {
         visit: Visit,
         payload: &[u8],
     ) -> Result<Bytes, Refused> {
-        if service.as_str() != just_hungry::NAME {
-            return Ok(Bytes::new());
+        match service.as_str() {
+            just_hungry::NAME => self.complete_food(visit, payload).await,
+            movies::NAME => allow_film(payload).map(|()| Bytes::new()),
+            _ => Ok(Bytes::new()),
         }
+    }
+
+    async fn complete_food(&self, visit: Visit, payload: &[u8]) -> Result<Bytes, Refused> {
         let facts = match decode(payload) {
             Ok(command) => self.food(visit, &command).await,
             Err(_) => Err(Refusal::Malformed),
@@ -147,6 +162,16 @@ impl<W: Web> Door<W> {
     async fn check(&self, visit: Visit, text: &str) -> Result<Checked, Refusal> {
         let postcode = text.parse().map_err(|_| Refusal::postcode_malformed(text))?;
         Ok(self.postcodes.check(postcode, visit.now, visit.time).await)
+    }
+}
+
+/// Lets a client's command about films through: what OMDb says is for us to tell.
+fn allow_film(payload: &[u8]) -> Result<(), Refused> {
+    match decode(payload) {
+        Ok(movies::Command::Fill { .. }) | Err(_) => {
+            Err(Refused(encode(&movies::Reply::Refused(movies::Refusal::Malformed))))
+        }
+        Ok(_) => Ok(()),
     }
 }
 

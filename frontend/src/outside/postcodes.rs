@@ -33,7 +33,7 @@ pub struct Postcodes<W> {
     clock: Clock,
     web: Option<Services<W>>,
     data: Option<PostcodeData>,
-    cache: RefCell<Cache>,
+    cache: RefCell<Cache<Postcode, Checked>>,
     /// Whether it was said that postcodes.io's grammar is not ours.
     disagreed: Cell<bool>,
 }
@@ -71,7 +71,7 @@ impl<W: Web> Postcodes<W> {
 
     /// What is known of `postcode` at `now`, found out within `time`.
     pub async fn check(&self, postcode: Postcode, now: Timestamp, time: Duration) -> Checked {
-        if let Some(known) = self.cache.borrow().get(self.clock.now(), postcode) {
+        if let Some(known) = self.cache.borrow().get(self.clock.now(), &postcode) {
             return known.clone();
         }
         let said = match &self.web {
@@ -91,7 +91,9 @@ impl<W: Web> Postcodes<W> {
             }
         };
         trace!(%postcode, answer = checked.answer(), source = %checked.source, "a postcode was checked");
-        self.cache.borrow_mut().put(self.clock.now(), &checked);
+        if let Some(time) = kept_for(&checked.finding) {
+            self.cache.borrow_mut().put(self.clock.now(), time, postcode, checked.clone());
+        }
         checked
     }
 
@@ -128,6 +130,19 @@ impl<W: Web> Postcodes<W> {
             postcodes_io::Said::Retired { since } => (Finding::Retired { since }, None),
         };
         Some(Said { finding, source: Source::PostcodesIo, town })
+    }
+}
+
+/// For how long a finding is believed; "nobody could say" is none.
+fn kept_for(finding: &Finding) -> Option<Duration> {
+    /// A postcode in use is in use tomorrow.
+    const VALID: Duration = Duration::from_hours(24);
+    /// A new street may be known an hour from now.
+    const REFUSED: Duration = Duration::from_hours(1);
+    match finding {
+        Finding::Valid => Some(VALID),
+        Finding::Unknown { .. } | Finding::Retired { .. } => Some(REFUSED),
+        Finding::Unconfirmed { .. } => None,
     }
 }
 

@@ -46,7 +46,7 @@ impl World {
         *self.says.borrow_mut() = Box::new(says);
     }
 
-    /// What was asked since the last look: host and path.
+    /// What was asked since the last look: host, path and query.
     pub(crate) fn asked(&self) -> Vec<String> {
         self.asked.take()
     }
@@ -60,7 +60,9 @@ impl World {
 
 impl Web for World {
     async fn get(&self, url: &Url) -> Result<Page, Broken> {
-        self.asked.borrow_mut().push(format!("{}{}", url.host_str().unwrap_or_default(), url.path()));
+        let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
+        let host = url.host_str().unwrap_or_default();
+        self.asked.borrow_mut().push(format!("{host}{}{query}", url.path()));
         let says = (self.says.borrow())(url);
         match says {
             Says::Page(status, body) => Ok(Page { status, body: body.into() }),

@@ -23,7 +23,7 @@ fn complete(door: &Door<World>, payload: &[u8]) -> Result<Bytes, Refused> {
 }
 
 fn facts(policy: Policy, command: &Command) -> Result<Facts, Refusal> {
-    match complete(&Door::new(offline(), policy), &encode(command)) {
+    match complete(&Door::new(offline(), policy, Films::new(None)), &encode(command)) {
         Ok(none) if none.is_empty() => Ok(Facts::default()),
         Ok(facts) => Ok(decode(&facts).unwrap()),
         Err(Refused(reply)) => match decode(&reply).unwrap() {
@@ -86,7 +86,7 @@ const NOT_POSTCODES: [&str; 12] = [
 #[test]
 fn a_malformed_postcode_is_never_ordered_and_nobody_is_asked() {
     let world = World::silent();
-    let door = Door::new(world.postcodes(), Policy::Lenient);
+    let door = Door::new(world.postcodes(), Policy::Lenient, Films::new(None));
     let long = "DH1 3LE".repeat(2_000);
     for text in NOT_POSTCODES.into_iter().chain([long.as_str()]) {
         let Err(Refused(reply)) = complete(&door, &encode(&order(Some(text)))) else {
@@ -106,7 +106,7 @@ fn a_malformed_postcode_is_never_ordered_and_nobody_is_asked() {
 async fn t09_what_is_asked_is_the_canonical_code_as_one_segment() {
     for text in ["DH1/3LE", "dh1?3le", "#DH1 3LE", "..DH13LE", "DH1 3LE\0", "\u{202e}DH1 3LE", "DH1🍕3LE"] {
         let world = World::new(|_| Says::Page(404, r#"{"error":"Postcode not found"}"#.to_owned()));
-        let door = Door::new(world.postcodes(), Policy::Lenient);
+        let door = Door::new(world.postcodes(), Policy::Lenient, Films::new(None));
         door.complete(&food(), VISIT, &encode(&order(Some(text)))).await.unwrap_err();
         assert_eq!(world.asked(), ["postcodes.io/postcodes/DH1%203LE"], "{text}");
     }
@@ -114,7 +114,7 @@ async fn t09_what_is_asked_is_the_canonical_code_as_one_segment() {
 
 #[test]
 fn a_question_about_a_postcode_is_the_doors_and_all_others_are_not() {
-    let door = Door::new(offline(), Policy::Lenient);
+    let door = Door::new(offline(), Policy::Lenient, Films::new(None));
     let answer = |query: &Query| {
         let answer = door.answer(&food(), VISIT, &encode(query)).now_or_never().unwrap();
         answer.map(|answer| decode::<Answer>(&answer).unwrap())
@@ -149,7 +149,7 @@ fn a_strict_front_end_says_so_beside_an_order_with_and_without_postcode() {
 
 #[test]
 fn a_command_that_needs_no_facts_gets_none() {
-    let door = Door::new(offline(), Policy::Strict);
+    let door = Door::new(offline(), Policy::Strict, Films::new(None));
     for command in [Command::CancelOrder { user: "ann".to_owned(), no: 1 }, details(None, None)] {
         assert_eq!(complete(&door, &encode(&command)), Ok(Bytes::new()));
     }
@@ -158,7 +158,8 @@ fn a_command_that_needs_no_facts_gets_none() {
 #[test]
 fn bytes_that_are_no_command_are_refused_and_never_ordered() {
     for payload in [&b""[..], b"\xff", b"GET / HTTP/1.1\r\n\r\n"] {
-        let Err(Refused(reply)) = complete(&Door::new(offline(), Policy::Lenient), payload) else {
+        let Err(Refused(reply)) = complete(&Door::new(offline(), Policy::Lenient, Films::new(None)), payload)
+        else {
             panic!("{payload:?} was ordered")
         };
         assert_eq!(decode::<Reply>(&reply), Ok(Reply::Refused(Refusal::Malformed)));
@@ -168,7 +169,7 @@ fn bytes_that_are_no_command_are_refused_and_never_ordered() {
 #[tokio::test]
 async fn a_refusal_of_the_one_who_was_asked_is_the_callers_answer() {
     let world = World::new(|_| Says::Page(404, r#"{"error":"Postcode not found"}"#.to_owned()));
-    let door = Door::new(world.postcodes(), Policy::Lenient);
+    let door = Door::new(world.postcodes(), Policy::Lenient, Films::new(None));
     let Err(Refused(reply)) = complete(&door, &encode(&order(Some("DH1 9ZZ")))) else {
         panic!("it was ordered")
     };

@@ -12,7 +12,7 @@ use common::services::just_hungry::Query;
 use common::services::just_hungry::command::{Command, Delivery, Facts, Lines, Reply};
 use common::services::just_hungry::refusal::Refusal;
 use common::services::money::Pence;
-use common::services::{decode, encode};
+
 use futures::FutureExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::fixtures::{CLUSTER, food, led_by, name};
 use crate::outside::Policy;
+use crate::outside::films::Films;
 use crate::outside::postcodes::Postcodes;
 use crate::outside::scripted::{Says, World};
 
@@ -135,7 +136,10 @@ async fn nobody() -> Address {
 }
 
 fn server_in(postcodes: Postcodes<World>) -> Rc<Server<World>> {
-    Server::new(Courier::new(Clock::start(), CLUSTER, [food()], []), Door::new(postcodes, Policy::Lenient))
+    Server::new(
+        Courier::new(Clock::start(), CLUSTER, [food()], []),
+        Door::new(postcodes, Policy::Lenient, Films::new(None)),
+    )
 }
 
 fn server() -> Rc<Server<World>> {

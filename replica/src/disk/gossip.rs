@@ -4,6 +4,7 @@
 //! order is the causal one; the snapshot that counts is the checkpoint; `old` is the log of an identity before this
 //! one, kept until this one has logged again what the others lack of it.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -150,7 +151,10 @@ pub fn strand(directory: &Directory, updates: &[Arc<Update>]) -> Result<PathBuf,
         updates.iter().try_for_each(|update| {
             let Update { origin, counter, id, payload, .. } = &**update;
             // Numbers and hexadecimal digits need no quoting.
-            let payload: String = payload.iter().map(|byte| format!("{byte:02x}")).collect();
+            let payload = payload.iter().fold(String::new(), |mut text, byte| {
+                let _ = write!(text, "{byte:02x}");
+                text
+            });
             writeln!(file, r#"{{"id":"{id}","origin":"{origin}","counter":{counter},"payload":"{payload}"}}"#)
         })
     })?;
@@ -167,3 +171,118 @@ pub fn stranded(directory: &Directory) -> u64 {
 
 const STRANDED: &str = "stranded-";
 const LINES: &str = ".jsonl";
+
+#[cfg(test)]
+mod tests {
+    use common::clock::Timestamp;
+    use common::ids::ClusterId;
+    use common::replication::{GossipConfig, Kind, RequestId, VectorTimestamp};
+
+    use super::super::file::Found;
+    use super::*;
+
+    const IDENTITY: Identity =
+        Identity { cluster: ClusterId::from_bytes([7; 16]), replica: ReplicaId::from_u128(1) };
+
+    fn place(folder: &std::path::Path) -> Place {
+        Place {
+            directory: Some(Arc::new(Directory::open(folder).unwrap())),
+            group: "ratings".parse().unwrap(),
+        }
+    }
+
+    fn record(counter: u64) -> Arc<Update> {
+        let id = RequestId::from_parts(Timestamp::from_millis(counter), 0, 0);
+        let (origin, prev) = (IDENTITY.replica, VectorTimestamp::default());
+        let payload = Bytes::from(format!("update {counter}"));
+        Arc::new(Update { origin, counter, prev, id, kind: Kind::Causal, payload })
+    }
+
+    fn first() -> WriteBatch {
+        WriteBatch {
+            append: (1..=3).map(|n| (n, record(n))).collect(),
+            floor: Some(Timestamp::from_millis(5)),
+            members: Some(GossipConfig::first(
+                IDENTITY.cluster,
+                "ratings".parse().unwrap(),
+                IDENTITY.replica,
+            )),
+            ..WriteBatch::default()
+        }
+    }
+
+    fn opened(place: &Place) -> (GroupFile, Stored) {
+        match place.open::<Stored>().unwrap() {
+            Found::Member(file, contents) => (file, contents.stored),
+            other => panic!("not a member: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_the_engine_wrote_is_what_it_finds() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = place(folder.path());
+        let mut file = place.format_after(IDENTITY, None).unwrap();
+        file.write(&first()).unwrap();
+        let mut truncated = VectorTimestamp::default();
+        truncated.raise(IDENTITY.replica, 2);
+        let checkpoint = Some(Bytes::from_static(b"all up to here"));
+        let later = WriteBatch {
+            gone: vec![1, 2],
+            truncated: Some(truncated.clone()),
+            checkpoint: checkpoint.clone(),
+            append: vec![(4, record(4))],
+            ..WriteBatch::default()
+        };
+        file.write(&later).unwrap();
+        drop(file);
+        let (_, stored) = opened(&place);
+        assert_eq!(stored.log, [(3, record(3)), (4, record(4))]);
+        assert_eq!((stored.truncated, stored.checkpoint), (truncated, checkpoint));
+        assert_eq!((stored.floor, stored.members), (Timestamp::from_millis(5), first().members));
+        assert_eq!(stored.old, None);
+    }
+
+    #[test]
+    fn an_identitys_log_is_kept_for_the_next_until_that_one_has_a_copy() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = place(folder.path());
+        let old = OldLog { was: ReplicaId::from_u128(9), log: vec![record(1), record(2)] };
+        drop(place.format_after(IDENTITY, Some(&old)).unwrap());
+        let (mut file, stored) = opened(&place);
+        assert_eq!((stored.old, stored.members), (Some(old), None));
+        file.write(&WriteBatch { replace: true, ..first() }).unwrap();
+        drop(file);
+        let (_, stored) = opened(&place);
+        assert_eq!((stored.old, stored.log.len()), (None, 3));
+    }
+
+    #[test]
+    fn of_a_damaged_log_all_before_the_damage_is_saved() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = place(folder.path());
+        let mut file = place.format_after(IDENTITY, None).unwrap();
+        file.write(&first()).unwrap();
+        drop(file);
+        let database = redb::Database::open(folder.path().join("ratings.redb")).unwrap();
+        let transaction = database.begin_write().unwrap();
+        transaction.open_table(LOG).unwrap().insert(2, &b"what a failing disk gives"[..]).unwrap();
+        transaction.commit().unwrap();
+        drop(database);
+        let found = place.open::<Stored>().unwrap();
+        assert!(matches!(&found, Found::Damaged(why) if why.contains("log 2")), "{found:?}");
+        drop(found);
+        assert_eq!(place.salvage(), Some(OldLog { was: IDENTITY.replica, log: vec![record(1)] }));
+    }
+
+    #[test]
+    fn stranded_updates_are_written_down_and_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = Directory::open(folder.path()).unwrap();
+        assert_eq!(stranded(&directory), 0);
+        let path = strand(&directory, &[record(1), record(2)]).unwrap();
+        assert_eq!(stranded(&directory), 2);
+        let text = std::fs::read_to_string(path).unwrap();
+        assert!(text.lines().all(|line| line.contains("\"payload\":\"757064617465")), "{text}");
+    }
+}

@@ -110,8 +110,7 @@ pub struct Driver {
     /// Questions to the name server under way.
     questions: FuturesUnordered<LocalBoxFuture<'static, Event>>,
     known: Known,
-    /// Since when there is room again, while calls are refused for load.
-    pressed: Option<Option<Moment>>,
+    pressure: Pressure,
     /// Whom an operator wants out, and who waits for it.
     leaving: Vec<(ReplicaId, oneshot::Sender<Result<(), OperatorError>>)>,
     stranded: u64,
@@ -124,6 +123,14 @@ pub struct Driver {
     left: CancellationToken,
     stopping: Option<oneshot::Sender<()>>,
     closing: Option<oneshot::Sender<()>>,
+}
+
+/// How calls come.
+enum Pressure {
+    /// As fast as they are served.
+    Bearable,
+    /// Faster: they are refused until there was room for a while; since when there is.
+    TooMuch { eased: Option<Moment> },
 }
 
 /// Who waits for an answer.
@@ -200,7 +207,7 @@ impl Driver {
             swept: started,
             asked: FuturesUnordered::new(),
             questions: FuturesUnordered::new(),
-            pressed: None,
+            pressure: Pressure::Bearable,
             leaving: Vec::new(),
             told: None,
             warn_at: None,
@@ -338,7 +345,8 @@ impl Driver {
     }
 
     fn press(&mut self, now: Now) {
-        if self.pressed.replace(None).is_none() {
+        if matches!(self.pressure, Pressure::Bearable) {
+            self.pressure = Pressure::TooMuch { eased: None };
             warn!(group = %self.setup.group, "more calls than are served in good time: refusing for a while");
             self.step(now, Event::Pressed(true));
         }
@@ -349,11 +357,11 @@ impl Driver {
         if self.mailbox.is_full() {
             self.press(now);
         }
-        let Some(eased) = &mut self.pressed else { return };
+        let Pressure::TooMuch { eased } = &mut self.pressure else { return };
         if !self.mailbox.is_half_empty() {
             *eased = None;
         } else if now.at.since(*eased.get_or_insert(now.at)) >= EASED {
-            self.pressed = None;
+            self.pressure = Pressure::Bearable;
             self.step(now, Event::Pressed(false));
         }
     }
@@ -440,7 +448,7 @@ impl Driver {
                 }
                 Effect::Executed { waiter, result } => {
                     if let Some(Waiting::Done(waiting)) = self.waiting.remove(&waiter) {
-                        let done = result.map(|done| self.done(now, done));
+                        let done = result.map(|done| acknowledged(now, done));
                         let _ = waiting.send(done.map_err(|refused| not_done(now, refused)));
                     }
                 }
@@ -485,12 +493,6 @@ impl Driver {
 
     fn member(&self) -> Member {
         Member { id: self.setup.me, boot: self.boot }
-    }
-
-    fn done(&self, now: Now, done: Done) -> rpc::Done {
-        let Done { reply, vector, latest, floor } = done;
-        let floor = RequestId::from_parts(floor, 0, 0);
-        rpc::Done { reply, position: Position::Causal { vector, latest }, floor, now: now.wall }
     }
 
     fn send(&mut self, to: ReplicaId, ticket: SendTicket, message: Message, within: Duration) {
@@ -626,6 +628,12 @@ impl Driver {
             known: self.known.members(now.at),
         }
     }
+}
+
+fn acknowledged(now: Now, done: Done) -> rpc::Done {
+    let Done { reply, vector, latest, floor } = done;
+    let floor = RequestId::from_parts(floor, 0, 0);
+    rpc::Done { reply, position: Position::Causal { vector, latest }, floor, now: now.wall }
 }
 
 fn answered(answer: Answer) -> rpc::Answer {

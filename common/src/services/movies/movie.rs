@@ -84,7 +84,7 @@ impl Movie {
     }
 
     /// Takes what it lacks from another record of the same film, and nothing else; whether that was anything.
-    pub(super) fn fill(&mut self, mut other: Self) -> bool {
+    pub fn fill(&mut self, mut other: Self) -> bool {
         let mut gained = false;
         for part in Part::ALL {
             if self.lacks(part) && !other.lacks(part) {

@@ -10,6 +10,7 @@ use futures::FutureExt as _;
 use futures::future::join_all;
 
 use super::*;
+use crate::outside::films::Films;
 use crate::outside::scripted::{Says, World};
 use crate::outside::{Door, Policy, Refused, Visit};
 
@@ -90,10 +91,12 @@ async fn fate(postcodes: Postcodes<World>, policy: Policy) -> String {
     };
     let service = just_hungry::NAME.parse().unwrap();
     let visit = Visit { now: NOW, time: LONG };
-    let facts: Facts = match Door::new(postcodes, policy).complete(&service, visit, &encode(&order)).await {
-        Ok(facts) => decode(&facts).unwrap(),
-        Err(Refused(reply)) => return word(&decode(&reply).unwrap()),
-    };
+    let facts: Facts =
+        match Door::new(postcodes, policy, Films::new(None)).complete(&service, visit, &encode(&order)).await
+        {
+            Ok(facts) => decode(&facts).unwrap(),
+            Err(Refused(reply)) => return word(&decode(&reply).unwrap()),
+        };
     let mut shop = JustHungry::new(Start::Demo).unwrap();
     let at = LogPoint { epoch: Epoch(1), index: LogIndex(2) };
     let applied = Applied { at, time: NOW, request: RequestId::from_parts(NOW, 0, 7) };
@@ -287,6 +290,17 @@ async fn what_was_found_out_is_not_asked_again_and_a_doubt_is() {
     tokio::time::sleep(Duration::from_hours(24)).await;
     check(&postcodes).await;
     assert_eq!(world.asked().len(), 1, "a day later it is news");
+
+    for no in ["unknown", "retired"] {
+        let world = self::world(no, "valid");
+        let postcodes = world.postcodes();
+        check(&postcodes).await;
+        check(&postcodes).await;
+        assert_eq!(world.asked().len(), 1);
+        tokio::time::sleep(Duration::from_hours(1)).await;
+        check(&postcodes).await;
+        assert_eq!(world.asked().len(), 1, "a no is believed for an hour");
+    }
 
     let away = World::new(|_| second("no-match"));
     let postcodes = away.postcodes();

@@ -124,8 +124,14 @@ impl Stage {
                 Act::Set(small(1)?, status.ok_or_else(|| format!("{act:?}: which status?"))?)
             }
             "wait" => return self.wait(Duration::from_millis(u64::try_from(number(1)?).unwrap_or(0))),
-            "hold" => return lane().map(|lane| drop(self.held.insert(lane))),
-            "release" => return lane().map(|lane| drop(self.held.remove(&lane))),
+            "hold" => {
+                self.held.insert(lane()?);
+                return Ok(());
+            }
+            "release" => {
+                self.held.remove(&lane()?);
+                return Ok(());
+            }
             "lose" => {
                 let (from, to) = lane()?;
                 while self.world.network.peek(from.into(), to.into(), 0).is_some() {
@@ -133,8 +139,14 @@ impl Stage {
                 }
                 return Ok(());
             }
-            "stall" => return small(1).map(|n| drop(self.stalled.insert(n))),
-            "go" => return small(1).map(|n| drop(self.stalled.remove(&n))),
+            "stall" => {
+                self.stalled.insert(small(1)?);
+                return Ok(());
+            }
+            "go" => {
+                self.stalled.remove(&small(1)?);
+                return Ok(());
+            }
             _ => return Err(format!("what is {act:?}?")),
         };
         self.perform(act);

@@ -1,5 +1,7 @@
 //! What happened, in few words.
 
+use std::fmt::Write as _;
+
 use common::replication::{GossipConfig, ReplicaId, RequestId, VectorTimestamp};
 use common::rpc::gossip::{Message, News, Outcome, Reply};
 use replica::gossip::{Effect, Waiter, WriteBatch};
@@ -87,10 +89,10 @@ impl World {
         };
         let mut text = format!("{} {{{}}}", members.version, names(&members.active));
         if !members.leaving.is_empty() {
-            text += &format!(", leaving {}", names(&members.leaving));
+            let _ = write!(text, ", leaving {}", names(&members.leaving));
         }
         for (id, last) in &members.retired {
-            text += &format!(", {} retired with {last}", self.label(*id));
+            let _ = write!(text, ", {} retired with {last}", self.label(*id));
         }
         text
     }
