@@ -311,6 +311,10 @@ pub struct Limits {
     pub checkpoint_every: Duration,
     /// Bytes of updates in one message or one batch: small beside a frame, large beside a group commit.
     pub batch_bytes: usize,
+    /// A member that keeps so many records from going is moved out …
+    pub held_back_records: usize,
+    /// … or so many bytes of them.
+    pub held_back_bytes: usize,
     /// Of a million calls, so many are refused, for teaching.
     pub overload_rate: u32,
 }
@@ -324,6 +328,8 @@ impl Default for Limits {
             checkpoint_after: 10_000,
             checkpoint_every: Duration::from_mins(1),
             batch_bytes: 512 * 1024,
+            held_back_records: 1_000_000,
+            held_back_bytes: 256 * 1024 * 1024,
             overload_rate: 0,
         }
     }

@@ -12,7 +12,7 @@
 //! for all), `jump r0 -50` (a wall clock); `crash r1`, `start r1`, `cut r1`, `heal r1` (from all), `hold r0>r1`,
 //! `release r0>r1` (one link), `lose r0>r1` (what is on it), `stall r1`, `go r1` (its disk), `wipe r2`, `back r2 1` (its
 //! own copy, so many copies ago), `remove r0 r2` (asked of r0), `set r1 offline`. First: `replicas 3`, `ack 2`, `window 500`
-//! (ms), `also rounds` (tell empty pushes and acknowledgements too).
+//! (ms), `held 5` (records, before a silent member is moved out), `also rounds` (tell empty pushes and acknowledgements too).
 //!
 //! # What is told
 //! `r0 > r1: push u0 at [r0 1]`: what was sent, and all that its sender has. `r1 disk: u0`: what was given to the disk.
@@ -50,6 +50,7 @@ struct Begin {
     replicas: usize,
     ack: usize,
     window: Option<Duration>,
+    held: Option<usize>,
     rounds: bool,
 }
 
@@ -58,6 +59,7 @@ impl Stage {
         let mut plan = Plan::new(Shape::General, &mut Chance::new(1));
         plan.size = begin.replicas;
         plan.limits = replica::gossip::Limits { ack_after: begin.ack, ..replica::gossip::Limits::default() };
+        plan.limits.held_back_records = begin.held.unwrap_or(plan.limits.held_back_records);
         plan.limits.request_window = begin.window.unwrap_or(plan.limits.request_window);
         (plan.updates, plan.clients_off, plan.copies_every, plan.heals) = (32, [0; 4], 1, true);
         let mut world = World::new(plan, planted, Story::default());
@@ -203,7 +205,7 @@ fn folder() -> PathBuf {
 
 /// Does what the story says, and tells what it caused.
 fn tell(acts: &str, planted: Planted) -> Result<String, String> {
-    let mut begin = Begin { replicas: 3, ack: 1, window: None, rounds: false };
+    let mut begin = Begin { replicas: 3, ack: 1, window: None, held: None, rounds: false };
     let mut stage: Option<Stage> = None;
     for (line, number) in acts.lines().zip(1..).filter(|(line, _)| !line.starts_with('#')) {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -212,6 +214,7 @@ fn tell(acts: &str, planted: Planted) -> Result<String, String> {
             (Some(&"replicas"), Some(value)) => begin.replicas = usize::try_from(value).unwrap_or(3),
             (Some(&"ack"), Some(value)) => begin.ack = usize::try_from(value).unwrap_or(1),
             (Some(&"window"), Some(value)) => begin.window = Some(Duration::from_millis(value)),
+            (Some(&"held"), Some(value)) => begin.held = usize::try_from(value).ok(),
             (Some(&"also"), None) => begin.rounds = true,
             _ => {
                 let stage = stage.get_or_insert_with(|| Stage::new(begin, planted));
@@ -270,6 +273,7 @@ scenarios! {
     retry_at_second_replica
     rolled_back_disk
     silent_member_and_back
+    silent_member_is_moved_out_when_it_holds_back_too_much
     wiped_disk
 }
 
