@@ -17,8 +17,6 @@ use common::services::movies::{
     command::{NewMovie, Sender},
 };
 use common::services::{decode, encode};
-use futures::FutureExt as _;
-use futures::future::LocalBoxFuture;
 use tarpc::context::Context;
 use tokio::sync::{Semaphore, oneshot};
 use tracing::{Instrument as _, debug_span};
@@ -149,29 +147,20 @@ impl<W: Web + 'static> Server<W> {
     }
 
     /// How a film of OMDb's is stored: by a command of our own, on every replica.
-    fn storing(
-        self: &Rc<Self>,
-        service: &GroupName,
-    ) -> impl FnOnce(NewMovie) -> LocalBoxFuture<'static, bool> + use<W> {
+    fn storing(self: &Rc<Self>, service: &GroupName) -> impl AsyncFnOnce(NewMovie) -> bool + use<W> {
         let (server, service) = (Rc::clone(self), service.clone());
-        move |record| {
-            let store = async move {
-                let request = server.ids.borrow_mut().next(Clock::wall(), rand::random());
-                let facts = encode(&movies::command::Facts { sender: Sender::Door });
-                let payload = encode(&movies::Command::Fill { record });
-                let Some(group) = server.courier.group(&service) else { return false };
-                let ask = async |replica: crate::pool::Client, context| {
-                    let prev = VectorTimestamp::default();
-                    replica
-                        .execute(context, service.clone(), request, prev, facts.clone(), payload.clone())
-                        .await
-                };
-                let deadline = server.courier.deadline(&within(FRONTEND, STORING_TIME));
-                let done = server.courier.carry(group, deadline, ask).await;
-                let reply = done.map(|done| decode(&done.reply));
-                matches!(reply, Ok(Ok(movies::Reply::Done(_))))
+        async move |record| {
+            let Some(group) = server.courier.group(&service) else { return false };
+            let request = server.ids.borrow_mut().next(Clock::wall(), rand::random());
+            let facts = encode(&movies::command::Facts { sender: Sender::Door });
+            let payload = encode(&movies::Command::Fill { record });
+            let deadline = server.courier.deadline(&within(FRONTEND, STORING_TIME));
+            let ask = async |replica: crate::pool::Client, context| {
+                let (service, prev) = (service.clone(), VectorTimestamp::default());
+                replica.execute(context, service, request, prev, facts.clone(), payload.clone()).await
             };
-            store.boxed_local()
+            let reply = server.courier.carry(group, deadline, ask).await.map(|done| decode(&done.reply));
+            matches!(reply, Ok(Ok(movies::Reply::Done(_))))
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use cluster_tests::measure::{failing, growing, load_of_machine, working};
+use cluster_tests::measure::{failing, finding, growing, load_of_machine, working};
 
 const USAGE: &str = "\
 measure failover TIMES                    kill -9 of the primary under load: how long nobody is acknowledged
@@ -13,7 +13,8 @@ measure throughput SECONDS CLIENTS …      orders per second, processor time pe
 measure redb BATCH BYTES SECONDS          redb's own group commit: so many entries of so many bytes
 measure join ORDERS                       an empty replica joins a group that holds so many
 measure behind ENTRIES [ORDERS]           a replica comes back that missed so many
-measure snapshot-stall ORDERS             snapshots taken while a group grows so far, then one sent and installed";
+measure snapshot-stall ORDERS             snapshots taken while a group grows so far, then one sent and installed
+measure films                             MovieLens' sample imported, films found among it (SHARED_DATA)";
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -37,6 +38,7 @@ fn main() -> Result<()> {
         ("behind", &[entries]) => growing::behind(entries.into(), 0)?,
         ("behind", &[entries, orders]) => growing::behind(entries.into(), orders.into())?,
         ("snapshot-stall", &[orders]) => growing::snapshots(orders.into())?,
+        ("films", []) => finding::films()?,
         _ => bail!("measure does not understand {args:?}\n{USAGE}"),
     }
     load_of_machine("after")

@@ -87,7 +87,7 @@ impl House {
         let here = self.movies.borrow().query(query.clone());
         let Some(need) = Need::of(&query, &here) else { return here };
         let (movies, stored, storing) = (Rc::clone(&self.movies), Rc::clone(&self.stored), self.storing);
-        let store = move |record| async move {
+        let store = async move |record| {
             let Some(time) = storing else { return false };
             tokio::time::sleep(time).await;
             stored.set(stored.get() + 1);
