@@ -38,7 +38,7 @@ impl GroupRow {
     /// This may be an old copy: as if somebody had shown a later version.
     pub fn freeze(&mut self) {
         if let Some((standing, _)) = &self.standing {
-            self.seen = self.seen.max(ConfigVersion(standing.version.0 + 1));
+            self.seen = self.seen.max(ConfigVersion(standing.version().0 + 1));
         }
     }
 }
