@@ -161,6 +161,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("store_down", "cluster::adopt::tests"),
     ("incompatible", "cluster::adopt::tests"),
     ("warming", "ns::tests"),
+    ("not_rated", "the ratings' tests, of the whole cluster"),
     ("no_name_server", "without_anybody_there_each_command_says_who_is_missing"),
     ("no_front_end", "without_anybody_there_each_command_says_who_is_missing"),
     ("interrupted", "the terminal's tests, of the whole cluster"),

@@ -1,4 +1,6 @@
-use common::names::{ContractName, Names, ObjectName, OwnerKey, PyroUri, Query, Readiness, Tags, Weight};
+use common::names::{
+    AttemptId, ContractName, Names, ObjectName, OwnerKey, PyroUri, Query, Readiness, Tags, Weight,
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -51,7 +53,15 @@ impl House {
         expect: Expect,
     ) -> Result<Registered, RegisterError> {
         let fresh = InstanceId::from_u128(1_000_000 + u128::from(self.registry.rev.0));
-        let request = Registration { caller, name: name.parse().unwrap(), entry, expect, lease, fresh };
+        let request = Registration {
+            caller,
+            name: name.parse().unwrap(),
+            entry,
+            expect,
+            lease,
+            fresh,
+            same: Same::Repeat,
+        };
         self.registry.register(self.now, &self.leases, request).map(|(registered, _)| registered)
     }
 
@@ -85,8 +95,8 @@ impl House {
         let mut held: Vec<_> = Vec::new();
         for (lease, names) in &self.registry.held {
             let cell = self.leases.get(*lease).expect("a lease that holds names is there");
-            assert_eq!(cell.names() as usize, names.len());
-            held.extend(names.iter().map(|(name, epoch)| ((name.clone(), cell.instance), *epoch)));
+            assert_eq!(cell.names() as usize, names.names.len());
+            held.extend(names.names.iter().map(|(name, epoch)| ((name.clone(), cell.instance), *epoch)));
         }
         held.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         assert_eq!(leased, held);
@@ -303,6 +313,72 @@ fn limits_are_answered_and_stop_nobody_else() {
     house.check_books();
 }
 
+/// Also over the repeat of a call whose answer was lost, and over restarts of the registry's memory of it.
+#[test]
+fn the_lowest_free_number_is_given_once_per_attempt() {
+    let mut house = House::new();
+    let leases = [house.grant(1, None), house.grant(2, None)];
+    let next = |house: &mut House, lease: usize, attempt| {
+        let (name, lease) = ("x".parse().unwrap(), Some(leases[lease]));
+        let request = Registration {
+            caller: HERE,
+            name,
+            entry: entry(),
+            expect: Expect::Free,
+            lease,
+            fresh: InstanceId::NOBODY,
+            same: Same::Repeat,
+        };
+        let (now, prefix) = (house.now, "replica.".parse().unwrap());
+        let done = house.registry.register_next(
+            now,
+            &house.leases,
+            &prefix,
+            AttemptId::from_random(attempt),
+            request,
+        );
+        done.map(|((name, _), _)| name.to_string())
+    };
+    assert_eq!(next(&mut house, 0, 1).unwrap(), "replica.1");
+    assert_eq!(next(&mut house, 0, 2).unwrap(), "replica.2");
+    assert_eq!(next(&mut house, 0, 2).unwrap(), "replica.2", "the same attempt");
+    assert_eq!(next(&mut house, 1, 3).unwrap(), "replica.3");
+    let taken = house.register(None, "replica.4", entry(), Expect::Free).unwrap();
+    assert_eq!(next(&mut house, 1, 4).unwrap(), "replica.5");
+    for (holder, free) in [(Holder::Lease(leases[0]), "replica.2"), (Holder::Epoch(taken), "replica.4")] {
+        house.registry.unregister(&house.leases, HERE, holder, &name(free)).unwrap();
+    }
+    assert_eq!(next(&mut house, 1, 5).unwrap(), "replica.2");
+    assert_eq!(next(&mut house, 0, 2).unwrap(), "replica.4", "what its number was is another's by now");
+    let shared = Registration {
+        caller: HERE,
+        name: "x".parse().unwrap(),
+        entry: shared(),
+        expect: Expect::Free,
+        lease: None,
+        fresh: InstanceId::NOBODY,
+        same: Same::Repeat,
+    };
+    let (prefix, attempt) = ("replica.".parse().unwrap(), AttemptId::from_random(9));
+    let refused = house.registry.register_next(house.now, &house.leases, &prefix, attempt, shared);
+    assert!(matches!(refused, Err(RegisterError::SharingMismatch { .. })));
+    house.check_books();
+}
+
+#[test]
+fn one_machine_leaves_room_for_the_others() {
+    let mut house = House::new();
+    house.registry.machines.insert(AFAR, NAMES_PER_MACHINE_MAX - 1);
+    let lease = Some(house.grant(1, None));
+    let at = || entry_at("10.0.0.7:5");
+    house.register_from(AFAR, lease, "a", at(), Expect::Free).unwrap();
+    let full = Err(RegisterError::QuotaFull { limit: NAMES_PER_MACHINE_MAX as u64 });
+    assert_eq!(house.register_from(AFAR, None, "b", at(), Expect::Free), full);
+    assert!(house.register_from(HERE, None, "b", entry(), Expect::Free).is_ok());
+    house.pass(500);
+    assert!(house.register_from(AFAR, None, "c", at(), Expect::Free).is_ok(), "expiry makes room");
+}
+
 #[test]
 fn epochs_never_pass_the_mark_that_the_store_holds() {
     let mut house = House::new();
@@ -318,6 +394,7 @@ fn epochs_never_pass_the_mark_that_the_store_holds() {
             expect: Expect::Free,
             lease,
             fresh: InstanceId::NOBODY,
+            same: Same::Repeat,
         };
         match house.registry.register(house.now, &house.leases, request) {
             Ok((registered, step)) => {
@@ -373,6 +450,11 @@ fn a_stamp_from_the_future_moves_us_past_it() {
     house.registry.reserved_is_durable(house.registry.reserved());
     let epoch = house.register(None, "a", entry(), Expect::Free).unwrap();
     assert!(epoch.0 > later.rev && house.registry.shelf.stamp().boot > later.boot);
+    let lease = house.grant(1, None);
+    house.register(Some(lease), "b", entry(), Expect::Free).unwrap();
+    house.registry.doubt();
+    assert_eq!(house.found("b")[0].standing, Standing::Unconfirmed);
+    assert_eq!((house.found("a")[0].standing, house.registry.unconfirmed()), (Standing::Confirmed, 1));
     let joke = Stamp { boot: BootCount(u64::MAX), ..ours };
     assert_eq!(house.registry.seen(joke), Err(TooFarAhead));
 }
@@ -471,7 +553,7 @@ proptest! {
                 }
                 Op::Unregister { process, name } => {
                     let Some(&lease) = living.get(&process) else { continue };
-                    let named = AnyName::from(format!("n{name}").parse::<LogicalName>().unwrap());
+                    let named = self::name(&format!("n{name}"));
                     let done = house.registry.unregister(&house.leases, HERE, Holder::Lease(lease), &named).is_ok();
                     let held = model.entry(name).or_default();
                     prop_assert_eq!(done, held.iter().any(|one| one.process == process));
