@@ -43,6 +43,22 @@ pub struct Flags {
     /// The same in seconds, as Pyro has it; 0 is off
     #[arg(long, hide = true, value_name = "SECONDS", env = "PYRO_NS_AUTOCLEAN")]
     pub pyro_autoclean: Option<f64>,
+    /// Whether stock Pyro 4 and 5 programs are served on the same port
+    #[arg(long, value_name = "on|read-only|off", default_value = "on")]
+    pub pyro: PyroMode,
+    /// The host that Pyro programs are told to find this name server at [default: that of --listen; listening
+    /// everywhere, the address that they came to]
+    #[arg(long, value_name = "HOST")]
+    pub advertise: Option<String>,
+    /// Answer Pyro programs that look for a name server by broadcast; usually at port 9091
+    #[arg(long, value_name = "ADDR")]
+    pub discovery: Option<SocketAddr>,
+    /// A secret that Pyro 4 programs must share, in a file; the rest is in PYRO_HMAC_KEY
+    #[arg(long, value_name = "FILE")]
+    pub pyro4_hmac_key_file: Option<PathBuf>,
+    /// The secret itself, as Pyro 4 has it
+    #[arg(long, hide = true, value_name = "KEY", env = "PYRO_HMAC_KEY", hide_env_values = true)]
+    pub pyro4_hmac_key: Option<String>,
     /// Where to show /healthz, /status and /metrics over HTTP; port 0 takes a free one [default: nowhere]
     #[arg(long, value_name = "ADDR", env = "NS_HTTP")]
     pub http: Option<SocketAddr>,
@@ -67,6 +83,17 @@ pub struct Flags {
     /// Print all limits, and stop
     #[arg(long)]
     pub show_limits: bool,
+}
+
+/// Whether Pyro programs are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum PyroMode {
+    /// They are.
+    On,
+    /// They may look, and change nothing.
+    ReadOnly,
+    /// They are told that they are not.
+    Off,
 }
 
 /// How log lines look.
@@ -100,6 +127,8 @@ pub struct Config {
     pub warm_up: Duration,
     /// What is done about names without a lease.
     pub autoclean: Autoclean,
+    /// What Pyro programs get.
+    pub pyro: PyroConfig,
     /// Where to show pages.
     pub http: Option<SocketAddr>,
     /// Names at most.
@@ -108,6 +137,34 @@ pub struct Config {
     pub leases_max: usize,
     /// Connections at most.
     pub connections_max: usize,
+}
+
+/// What Pyro programs get.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PyroConfig {
+    /// Whether they are served.
+    pub mode: PyroMode,
+    /// As which host we are known; `None`: as the one they came to.
+    pub advertise: Option<String>,
+    /// Where broadcasts are answered.
+    pub discovery: Option<SocketAddr>,
+    /// What Pyro 4 programs must know.
+    pub secret: Option<PyroSecret>,
+}
+
+/// What Pyro 4 programs must know.
+#[derive(Clone, PartialEq, Eq)]
+pub enum PyroSecret {
+    /// This.
+    Text(String),
+    /// What is in this file, without the end of its last line.
+    File(PathBuf),
+}
+
+impl std::fmt::Debug for PyroSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PyroSecret(***)")
+    }
 }
 
 /// Where names and groups outlive a restart.
@@ -130,6 +187,14 @@ pub enum BadFlags {
     /// No store of that kind.
     #[error("no store of this kind: {0:?}\n  try: --store FILE or --store memory")]
     Store(String),
+    /// It would give out an address of no use.
+    #[error(
+        "--discovery {0} would send other machines to {1}, which only this one reaches\n  try: --listen with an address that they reach, or --advertise HOST"
+    )]
+    Discovery(SocketAddr, SocketAddr),
+    /// No machine has such a name, or it does not fit an answer.
+    #[error("--advertise takes a host name or an address of at most {1} bytes, without a port, not {0:?}")]
+    Advertise(String, usize),
     /// No such period.
     #[error(
         "names without a lease are given at least 1s, not {0:?}\n  try: --autoclean 20s or --autoclean off"
@@ -175,6 +240,7 @@ impl Flags {
             cluster: self.cluster,
             warm_up: self.warm_up,
             autoclean: self.autoclean()?,
+            pyro: self.pyro()?,
             http: self.http,
             names_max: self.max_names,
             leases_max: self.max_leases,
@@ -184,6 +250,31 @@ impl Flags {
 }
 
 impl Flags {
+    fn pyro(&self) -> Result<PyroConfig, BadFlags> {
+        if let Some(discovery) = self.discovery
+            && self.listen.ip().to_canonical().is_loopback()
+            && self.advertise.is_none()
+        {
+            return Err(BadFlags::Discovery(discovery, self.listen));
+        }
+        let room = crate::pyro::discovery::ANSWER_MAX - "PYRO:Pyro.NameServer@[]:65535".len();
+        if let Some(host) = &self.advertise {
+            let good = host.parse::<std::net::IpAddr>().is_ok()
+                || format!("{host}:1").parse::<common::names::Address>().is_ok();
+            if !good || host.len() > room {
+                return Err(BadFlags::Advertise(host.clone(), room));
+            }
+        }
+        let file = self.pyro4_hmac_key_file.clone().map(PyroSecret::File);
+        let text = self.pyro4_hmac_key.clone().filter(|key| !key.is_empty()).map(PyroSecret::Text);
+        Ok(PyroConfig {
+            mode: self.pyro,
+            advertise: self.advertise.clone(),
+            discovery: self.discovery,
+            secret: file.or(text),
+        })
+    }
+
     fn autoclean(&self) -> Result<Autoclean, BadFlags> {
         let period = match (self.autoclean.as_deref(), self.pyro_autoclean) {
             (None | Some(""), None) => return Ok(Autoclean::Careful(Autoclean::PERIOD)),

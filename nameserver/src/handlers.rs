@@ -25,7 +25,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::matcher::{Matcher, Numbered};
-use crate::registry::{Found, Next, Registration, is_local};
+use crate::registry::{Found, Next, Registration, Same, is_local};
 use crate::watch::Compacted;
 use crate::writer::{self, Message, Shared};
 
@@ -325,13 +325,7 @@ impl NameService for Handlers {
 impl Handlers {
     /// Posts to the writer, and waits for its answer.
     async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T, StoreError> {
-        let stopping = || StoreError::Down {
-            why: "the name server is stopping".to_owned(),
-            retry_in: Duration::from_secs(1),
-        };
-        let (to, answer) = oneshot::channel();
-        self.mailbox.send(message(to)).await.map_err(|_| stopping())?;
-        answer.await.map_err(|_| stopping())
+        writer::ask(&self.mailbox, message).await
     }
 
     fn registration(&self, tenure: Tenure, name: AnyName, entry: Entry, expect: Expect) -> Box<Registration> {
@@ -340,7 +334,7 @@ impl Handlers {
             Tenure::Permanent => None,
         };
         let (caller, fresh) = (self.caller.peer.ip(), InstanceId::random());
-        Box::new(Registration { caller, name, entry, expect, lease, fresh })
+        Box::new(Registration { caller, name, entry, expect, lease, fresh, same: Same::Repeat })
     }
 
     /// Makes sure that what stands here is as fresh as wanted; or has the writer say what stands durably.

@@ -75,6 +75,9 @@ impl Histogram {
 pub(crate) struct Meters {
     methods: [Method; METHODS.len()],
     pub(crate) lateness: Histogram,
+    /// Calls of Pyro programs, those in batches each, and how many of them were refused.
+    pub(crate) pyro_calls: Cell<u64>,
+    pub(crate) pyro_refused: Cell<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -188,6 +191,12 @@ pub(crate) fn page(meters: &Meters, numbers: &Numbers) -> String {
             "ns_paused_seconds_total",
             "How long it stood still in all.",
             format!("{:.3}", status.pauses.1.as_secs_f64()),
+        ),
+        ("ns_pyro_calls_total", "Calls of Pyro programs.", meters.pyro_calls.get().to_string()),
+        (
+            "ns_pyro_refused_total",
+            "Those that were answered with an exception.",
+            meters.pyro_refused.get().to_string(),
         ),
         ("ns_commits_total", "Commits to the store.", numbers.commits.to_string()),
         ("ns_written_rows_total", "Rows in them.", numbers.written.to_string()),

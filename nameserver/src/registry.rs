@@ -74,6 +74,17 @@ pub struct Registration {
     pub lease: Option<LeaseId>,
     /// A fresh instance, for a permanent record.
     pub fresh: InstanceId,
+    /// What the same content means when it stands there already.
+    pub same: Same,
+}
+
+/// What the same content means that stands there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Same {
+    /// The answer to this registration was lost: it is given once more.
+    Repeat,
+    /// A new registration, as from a Pyro program that started again at its old place.
+    Anew,
 }
 
 /// The registry: the writer's side.
@@ -249,7 +260,7 @@ impl Registry {
         leases: &Leases,
         request: Registration,
     ) -> Result<(Registered, Option<Step>), RegisterError> {
-        let Registration { caller, name, mut entry, expect, lease, fresh } = request;
+        let Registration { caller, name, mut entry, expect, lease, fresh, same } = request;
         if name.as_str() == RESERVED_NAME {
             return Err(RegisterError::Reserved);
         }
@@ -264,9 +275,9 @@ impl Registry {
             return Err(RegisterError::SharingMismatch { is });
         }
         let lease_id = lease.map(|cell| cell.id);
-        if let Some(same) =
-            standing.iter().find(|old| self.tenure(old) == lease_id && same_content(old, &entry))
-        {
+        let repeated =
+            |old: &&Record| same == Same::Repeat && self.tenure(old) == lease_id && same_content(old, &entry);
+        if let Some(same) = standing.iter().find(repeated) {
             return Ok((Registered { epoch: same.epoch, address }, None));
         }
         let displaced = self.displaced(now, leases, &standing, entry.sharing, expect, lease)?;

@@ -12,19 +12,21 @@ use common::machine::{self, Signals, TcpListener};
 use common::names::{Address, BootCount, Revision};
 use common::rpc::limits::NAME_SERVICE;
 use common::rpc::name_service::NameService as _;
-use common::rpc::transport::{Route, ServeOptions, serve};
+use common::rpc::transport::{Route, ServeOptions, serve_with};
 use common::telemetry;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::config::{Config, StorePlace};
+use crate::config::{Config, PyroSecret, StorePlace};
 use crate::groups::{GroupRow, Groups};
 use crate::handlers::Handlers;
 use crate::leases::{Heard, LeaseRow, Leases};
 use crate::metrics::Metered;
 use crate::pages;
 use crate::probes::Probes;
+use crate::pyro;
+use crate::pyro::frame::Key;
 use crate::registry::{BOOTS_AHEAD_MAX, REVISIONS_AHEAD_MAX, Registry};
 use crate::store::file::{FileStore, OpenError};
 use crate::store::{Committer, Image, Store as _, Write, file};
@@ -51,6 +53,16 @@ pub enum ServerError {
     /// The store cannot be written.
     #[error("the store cannot be written: {0}")]
     Disk(String),
+    /// The secret of Pyro 4 programs cannot be read.
+    #[error(
+        "the secret of Pyro 4 programs cannot be read from {path}: {error}\n  try: --pyro4-hmac-key-file FILE with a file that this user may read"
+    )]
+    Secret {
+        /// Where it should be.
+        path: String,
+        /// What the system said.
+        error: io::Error,
+    },
     /// Our fault.
     #[error("the writer failed: {0:?}")]
     Writer(Option<tokio::task::JoinError>),
@@ -63,7 +75,7 @@ impl ServerError {
     /// The process's exit code.
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Bind { .. } | Self::Store(OpenError::OtherCluster { .. }) => 2,
+            Self::Bind { .. } | Self::Secret { .. } | Self::Store(OpenError::OtherCluster { .. }) => 2,
             Self::Store(OpenError::InUse { .. }) => 75,
             Self::Store(OpenError::Damaged { .. } | OpenError::Io { .. }) | Self::Disk(_) => 74,
             Self::Writer(_) | Self::System(_) => 1,
@@ -77,6 +89,7 @@ impl ServerError {
 /// Why it could not begin.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), ServerError> {
     let clock = Clock::start();
+    let key = config.pyro.secret.as_ref().map(read_key).transpose()?;
     let cluster = config.cluster;
     let (store, image, store_name) = match &config.store {
         StorePlace::Memory => {
@@ -92,6 +105,13 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), ServerEr
     let bind = |error| ServerError::Bind { address: config.listen, error };
     let listener = TcpListener::bind(config.listen).await.map_err(bind)?;
     let address = listener.local_addr().map_err(bind)?;
+    let discovery = match config.pyro.discovery {
+        Some(at) => {
+            let bind = |error| ServerError::Bind { address: at, error };
+            Some(pyro::discovery::listen(at).await.map_err(bind)?)
+        }
+        None => None,
+    };
     let pages = match config.http {
         None => None,
         Some(http) => {
@@ -144,6 +164,11 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), ServerEr
     announce(address, &http, store_name, cluster, boot, names)?;
     tokio::task::spawn_local(telemetry::warn_of_open_port(address));
     let (to_writer, ending) = (mailbox.clone(), stop.clone());
+    let house = pyro::House::new(Rc::clone(&shared), mailbox.clone(), config.pyro, key, address);
+    let house = Rc::new(house);
+    let pyro = pyro::door(Rc::clone(&house));
+    let _discovery =
+        AbortOnDrop(discovery.map(|socket| tokio::task::spawn_local(pyro::discovery::answer(socket, house))));
     let route = Route::new(NAME_SERVICE, move |caller| {
         let (shared, mailbox, stop) = (Rc::clone(&shared), mailbox.clone(), ending.clone());
         let inner = Handlers { shared, mailbox, caller, stop, polls: Rc::default() }.serve();
@@ -151,7 +176,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), ServerEr
     });
     let options = ServeOptions { cluster, connections_max: config.connections_max, stop };
     tokio::select! {
-        () = serve(listener, vec![route], options) => {}
+        () = serve_with(listener, vec![route].into(), vec![pyro], options) => {}
         // It ends before it is told to only by a panic: what it left behind is not served on.
         ended = &mut writer => return Err(ServerError::Writer(ended.err())),
     }
@@ -160,6 +185,27 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), ServerEr
         Ok(()) => writer.await.map_err(|error| ServerError::Writer(Some(error))),
         Err(_) => Err(ServerError::Writer(None)),
     }
+}
+
+/// A task that ends with whoever owns this.
+struct AbortOnDrop(Option<tokio::task::JoinHandle<()>>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
+    }
+}
+
+fn read_key(secret: &PyroSecret) -> Result<Key, ServerError> {
+    let bytes = match secret {
+        PyroSecret::Text(text) => text.clone().into_bytes(),
+        PyroSecret::File(path) => std::fs::read(path)
+            .map_err(|error| ServerError::Secret { path: path.display().to_string(), error })?,
+    };
+    let text = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+    Ok(Key::new(text.strip_suffix(b"\r").unwrap_or(text)))
 }
 
 /// What a store's image becomes at a start.
@@ -378,7 +424,10 @@ mod tests {
             },
             1,
         );
-        let standing = Some((config, common::replication::Proposer::Operator));
+        let standing = Some((
+            common::rpc::name_service::Config::Passive(config),
+            common::replication::Proposer::Operator,
+        ));
         let group = GroupRow { group: "g".parse().expect("a good name"), standing, seen: ConfigVersion(1) };
         let image = Image { copy: true, groups: vec![group.clone()], ..image() };
         let Restored { registry, writes, boot, mut groups, .. } =

@@ -20,7 +20,7 @@ use common::rpc::name_service::{
     Config, GrantError, Granted, GroupChange, GroupError, LookupError, RegisterError, Registered,
     SnapshotError, SnapshotInfo, Status, StoreError, UpdateError,
 };
-use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
+use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
@@ -137,6 +137,20 @@ pub(crate) enum Message {
     },
     /// Write what is left, and end.
     Close,
+}
+
+/// Posts to the writer, and waits for its answer.
+pub(crate) async fn ask<T>(
+    mailbox: &Sender<Message>,
+    message: impl FnOnce(oneshot::Sender<T>) -> Message,
+) -> Result<T, StoreError> {
+    let stopping = || StoreError::Down {
+        why: "the name server is stopping".to_owned(),
+        retry_in: Duration::from_secs(1),
+    };
+    let (to, answer) = oneshot::channel();
+    mailbox.send(message(to)).await.map_err(|_| stopping())?;
+    answer.await.map_err(|_| stopping())
 }
 
 /// How the name server is, and what only its pages tell.

@@ -16,7 +16,7 @@ use common::names::{
 };
 use nameserver::leases::{Leases, PAUSE};
 use nameserver::matcher::{Matcher, Numbered};
-use nameserver::registry::{Found, Next, Registration, Registry, Step};
+use nameserver::registry::{Found, Next, Registration, Registry, Same, Step};
 use nameserver::server::{Restored, restore};
 use nameserver::store::{Image, NameRow, Write};
 use nameserver::watch::{Compacted, Ring};
@@ -324,6 +324,7 @@ proptest! {
                         expect: Expect::Free,
                         lease: Some(lease.id),
                         fresh: InstanceId::NOBODY,
+                        same: Same::Repeat,
                     };
                     let outcome = house.registry.register(at(house.now), &house.leases, request);
                     let records = held.entry(n).or_default();

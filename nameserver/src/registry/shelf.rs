@@ -128,6 +128,29 @@ impl Shelf {
         Next::End
     }
 
+    /// How many names there are, our own among them.
+    pub fn names(&self) -> usize {
+        self.in_order.read().unwrap_or_else(PoisonError::into_inner).records.len()
+    }
+
+    /// Up to `limit` names in order, from after `after` on, that begin with `prefix`, and what stands under each. Fewer
+    /// than `limit`: those were the last.
+    pub fn slice(
+        &self,
+        prefix: &str,
+        after: Option<&AnyName>,
+        limit: usize,
+    ) -> Vec<(AnyName, Arc<[Record]>)> {
+        let start = match after {
+            Some(after) => Bound::Excluded(after.as_str()),
+            None => Bound::Included(prefix),
+        };
+        let index = self.in_order.read().unwrap_or_else(PoisonError::into_inner);
+        let begun = index.records.range::<str, _>((start, Bound::Unbounded));
+        let alike = begun.take_while(|(name, _)| name.as_str().starts_with(prefix));
+        alike.take(limit).map(|(name, records)| (name.clone(), Arc::clone(records))).collect()
+    }
+
     pub(super) fn jump(&self, boot: BootCount, rev: Revision) {
         self.boot.store(boot.0, Ordering::Release);
         self.begin(rev);

@@ -53,7 +53,15 @@ impl House {
         expect: Expect,
     ) -> Result<Registered, RegisterError> {
         let fresh = InstanceId::from_u128(1_000_000 + u128::from(self.registry.rev.0));
-        let request = Registration { caller, name: name.parse().unwrap(), entry, expect, lease, fresh };
+        let request = Registration {
+            caller,
+            name: name.parse().unwrap(),
+            entry,
+            expect,
+            lease,
+            fresh,
+            same: Same::Repeat,
+        };
         self.registry.register(self.now, &self.leases, request).map(|(registered, _)| registered)
     }
 
@@ -319,6 +327,7 @@ fn the_lowest_free_number_is_given_once_per_attempt() {
             expect: Expect::Free,
             lease,
             fresh: InstanceId::NOBODY,
+            same: Same::Repeat,
         };
         let (now, prefix) = (house.now, "replica.".parse().unwrap());
         let done = house.registry.register_next(
@@ -348,6 +357,7 @@ fn the_lowest_free_number_is_given_once_per_attempt() {
         expect: Expect::Free,
         lease: None,
         fresh: InstanceId::NOBODY,
+        same: Same::Repeat,
     };
     let (prefix, attempt) = ("replica.".parse().unwrap(), AttemptId::from_random(9));
     let refused = house.registry.register_next(house.now, &house.leases, &prefix, attempt, shared);
@@ -384,6 +394,7 @@ fn epochs_never_pass_the_mark_that_the_store_holds() {
             expect: Expect::Free,
             lease,
             fresh: InstanceId::NOBODY,
+            same: Same::Repeat,
         };
         match house.registry.register(house.now, &house.leases, request) {
             Ok((registered, step)) => {

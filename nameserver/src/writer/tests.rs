@@ -12,6 +12,7 @@ use tokio::task::LocalSet;
 
 use super::*;
 use crate::probes::Autoclean;
+use crate::registry::Same;
 use crate::store::flaky::Flaky;
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -86,7 +87,15 @@ impl House {
             weight: Weight::default(),
         };
         let (name, expect, fresh) = ("a".parse().unwrap(), Expect::Free, InstanceId::NOBODY);
-        Box::new(Registration { caller: HERE, name, entry, expect, lease: Some(lease), fresh })
+        Box::new(Registration {
+            caller: HERE,
+            name,
+            entry,
+            expect,
+            lease: Some(lease),
+            fresh,
+            same: Same::Repeat,
+        })
     }
 
     async fn change(&self, proposed: &GroupChange) -> Result<Config, GroupError> {
