@@ -242,7 +242,7 @@ impl Core {
         }
         let by = Proposer::Member(Member { id: self.me(), boot: BootId::NOBODY });
         if let Some(silent) = self.holds_back() {
-            self.alarm(format!("{silent:?} keeps too many updates from being forgotten: it is moved out"));
+            self.alarm(format!("{silent} keeps too many updates from being forgotten: it is moved out"));
             self.membership.wish_out(silent);
         }
         let wanted = [self.wants_in(), self.wants_out(), self.retirable()];
