@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::clock::{Clock, Moment};
+use common::clock::{Clock, Moment, Timestamp};
 use common::ids::ClusterId;
 use common::names::{Address, Record};
-use common::replication::{GroupConfig, GroupName};
+use common::replication::{Epoch, GroupConfig, GroupName};
 use common::rpc::limits::REPLICA;
 use common::rpc::transport::{CallError, remaining, within};
 use tarpc::client::RpcError;
@@ -20,6 +20,7 @@ use tracing::{debug, info};
 use crate::causal::{self, Members, Round};
 use crate::failure::{Failure, Reading};
 use crate::group::{Group, Target};
+use crate::meters;
 use crate::pool::{Client, Pool};
 use crate::router::{Journey, Setback, Step};
 
@@ -32,6 +33,18 @@ pub struct Courier {
     pool: Pool,
     groups: BTreeMap<GroupName, watch::Sender<Group>>,
     causal: BTreeMap<GroupName, watch::Sender<Members>>,
+    fail_overs: RefCell<BTreeMap<GroupName, FailOver>>,
+}
+
+/// A change of a group's primary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailOver {
+    /// When we learnt of it.
+    pub at: Timestamp,
+    /// Its epoch.
+    pub to: Epoch,
+    /// How long the longest call took that began before it and was answered after it; `None`: there was none.
+    pub waited: Option<Duration>,
 }
 
 /// Which way a service's calls go.
@@ -57,7 +70,13 @@ impl Courier {
         let groups = groups.into_iter().map(|name| (name.clone(), watch::Sender::new(Group::unknown(name))));
         let causal =
             causal.into_iter().map(|name| (name.clone(), watch::Sender::new(Members::unknown(name))));
-        Self { clock, pool: Pool::new(cluster), groups: groups.collect(), causal: causal.collect() }
+        Self {
+            clock,
+            pool: Pool::new(cluster),
+            groups: groups.collect(),
+            causal: causal.collect(),
+            fail_overs: RefCell::default(),
+        }
     }
 
     /// The groups that it knows of.
@@ -74,7 +93,7 @@ impl Courier {
     /// Takes in a group's record.
     pub fn learn(&self, config: &GroupConfig) {
         if let Some(group) = self.groups.get(&config.group) {
-            learn(group, config);
+            self.take_in(group, config);
         }
     }
 
@@ -91,6 +110,56 @@ impl Courier {
             self.groups.values().any(|group| group.borrow().addresses().any(wanted))
                 || self.causal.values().any(|members| members.borrow().addresses().any(wanted))
         });
+    }
+
+    /// The time, by the clock that calls are carried by.
+    pub fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    /// Every address at which a replica may be.
+    pub fn addresses(&self) -> Vec<Address> {
+        let all = self.groups.values().map(|group| group.borrow().addresses().cloned().collect::<Vec<_>>());
+        let mut all: Vec<_> = all.flatten().collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    /// The connection to the replica at this address.
+    pub fn replica(&self, address: &Address) -> Client {
+        self.pool.client(address)
+    }
+
+    /// Every group, with its newest record.
+    pub fn known(&self) -> Vec<(GroupName, Option<GroupConfig>)> {
+        self.groups.iter().map(|(name, group)| (name.clone(), group.borrow().config().cloned())).collect()
+    }
+
+    /// The last change of a group's primary.
+    pub fn last_fail_over(&self, service: &GroupName) -> Option<FailOver> {
+        self.fail_overs.borrow().get(service).copied()
+    }
+
+    /// Notes that a call which had begun under an older leader was answered under this one.
+    fn lived_through(&self, service: &GroupName, to: Epoch, took: Duration) {
+        if let Some(known) = self.fail_overs.borrow_mut().get_mut(service).filter(|known| known.to == to) {
+            known.waited = known.waited.max(Some(took));
+        }
+    }
+
+    fn take_in(&self, group: &watch::Sender<Group>, config: &GroupConfig) {
+        let before = group.borrow().config().map(|known| known.primary);
+        if !group.send_if_modified(|group| group.learn(config)) {
+            return;
+        }
+        if before.is_some_and(|before| before != config.primary) {
+            let fail_over = FailOver { at: Clock::wall(), to: config.epoch, waited: None };
+            self.fail_overs.borrow_mut().insert(config.group.clone(), fail_over);
+            meters::failed_over(&config.group);
+        }
+        let GroupConfig { group, version, epoch, primary, in_sync, .. } = config;
+        info!(%group, %version, %epoch, replica = %primary.id, in_sync = in_sync.len(), "the group changed");
     }
 
     /// The moment until which a call with this context is worth carrying.
@@ -169,7 +238,10 @@ impl Courier {
     ) -> Result<A, E> {
         let mut known = group.subscribe();
         let service = known.borrow().name().clone();
-        let mut journey = Journey::new(self.clock.now(), deadline);
+        let begun = self.clock.now();
+        let epoch = |group: &Group| group.config().map(|config| config.epoch);
+        let led_in = epoch(&known.borrow());
+        let mut journey = Journey::new(begun, deadline);
         loop {
             let now = self.clock.now();
             let step = journey.step(now, &known.borrow_and_update());
@@ -188,6 +260,11 @@ impl Courier {
             let reading = match unless_overtaken(&journey, &target, &mut known, call).await {
                 Some(Ok(Ok(answer))) => {
                     debug!(%service, replica = %target.id, address = %target.address, "answered");
+                    if let Some(to) =
+                        epoch(&known.borrow()).filter(|to| led_in.is_some_and(|before| before < *to))
+                    {
+                        self.lived_through(&service, to, self.clock.now().since(begun));
+                    }
                     return Ok(answer);
                 }
                 Some(Ok(Err(error))) => error.read(),
@@ -200,20 +277,13 @@ impl Courier {
             };
             debug!(%service, replica = %target.id, address = %target.address, ?setback, "a try failed");
             if let Setback::NotPrimary { config: Some(config), address } = &setback {
-                learn(group, config);
+                self.take_in(group, config);
                 if let Some(address) = *address {
                     group.send_if_modified(|group| group.hear(config, address));
                 }
             }
             journey.failed(self.clock.now(), &setback, &known.borrow());
         }
-    }
-}
-
-fn learn(group: &watch::Sender<Group>, config: &GroupConfig) {
-    if group.send_if_modified(|group| group.learn(config)) {
-        let GroupConfig { group, version, epoch, primary, in_sync, .. } = config;
-        info!(%group, %version, %epoch, replica = %primary.id, in_sync = in_sync.len(), "the group changed");
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::clock::Clock;
 use common::replication::{GroupName, LogPoint, RequestId, RequestIdSource, VectorTimestamp};
+use common::rpc::Outcome;
 use common::rpc::frontend::Frontend;
 use common::rpc::limits::FRONTEND;
 use common::rpc::replica::{Answer, Consistency, Done, PAYLOAD_BYTES_MAX, Position, QueryError, SubmitError};
@@ -22,6 +23,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tracing::{Instrument as _, debug_span};
 
 use crate::courier::{Courier, LastUsed};
+use crate::meters::{self, InFlight};
 use crate::outside::films::{self, Need, Progress};
 use crate::outside::web::Web;
 use crate::outside::{Door, Refused, Visit};
@@ -201,11 +203,21 @@ impl<W: Web + 'static> Frontend for Desk<W> {
         // A task of its own: a client that goes away after sending drops this handler, not its order.
         let (answer, answered) = oneshot::channel();
         tokio::task::spawn_local(async move {
-            let _permit = permit;
+            let (_permit, _in_flight) = (permit, InFlight::of(FRONTEND.name));
+            let (courier, begun) = (&self.0.courier, self.0.courier.now());
             // So that every line about it names the request.
             let span = debug_span!("command", %service, %request);
             let done =
                 self.0.execute(context, &self.1, &service, request, prev, payload).instrument(span).await;
+            let outcome = match &done {
+                Ok(Done { reply, .. }) | Err(SubmitError::AtTheDoor { reply }) => {
+                    meters::replied(&service, reply);
+                    "answered"
+                }
+                Err(error) if error.outcome() == Outcome::Unknown => "unknown",
+                Err(_) => "no_effect",
+            };
+            meters::answered(FRONTEND.name, "execute", outcome, courier.now().since(begun));
             // Nobody waits for it any more: the order stands all the same.
             let _ = answer.send(done);
         });
@@ -224,7 +236,11 @@ impl<W: Web + 'static> Frontend for Desk<W> {
         if payload.len() > PAYLOAD_BYTES_MAX {
             return Err(QueryError::TooLarge { limit: PAYLOAD_BYTES_MAX as u64 });
         }
-        self.0.query(context, &self.1, &service, prev, consistency, payload).await
+        let (_in_flight, begun) = (InFlight::of(FRONTEND.name), self.0.courier.now());
+        let answer = self.0.query(context, &self.1, &service, prev, consistency, payload).await;
+        let outcome = if answer.is_ok() { "answered" } else { "no_effect" };
+        meters::answered(FRONTEND.name, "query", outcome, self.0.courier.now().since(begun));
+        answer
     }
 }
 
