@@ -2,6 +2,7 @@
 
 mod line;
 mod movies;
+mod ratings;
 mod values;
 
 use std::path::PathBuf;
@@ -12,15 +13,17 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use common::names::{Address, LogicalName};
 use common::replication::{GroupName, RequestId};
+use common::rpc::gossip::Status;
 use common::services::just_hungry::command::{Delivery, Item};
 use common::services::money::Pence;
 
 use crate::output::{Color, Format};
-use values::{counted_item, delivery, duration, item, replica_name, timeout};
+use values::{counted_item, delivery, duration, item, status, timeout};
 
 pub(crate) use line::{BadLine, parse_line};
 pub use movies::{FindMovie, Import, Movie, MovieList, MovieText, Movielens, Only};
-pub(crate) use values::user_code;
+pub use ratings::{Rate, RatedFilm, Rating};
+pub(crate) use values::{replica_name, user_code};
 
 /// Just Hungry: hot food, cold facts. And the names and replicas behind it.
 #[derive(Clone, Debug, Parser)]
@@ -139,6 +142,34 @@ pub enum Command {
     /// Import lists of others
     #[command(subcommand, before_help = "Example: client import movielens ml-latest-small")]
     Import(Import),
+    /// Rate films, and see how they are rated
+    #[command(subcommand, before_help = "Example: client rating view \"Toy Story (1995)\" -u ann")]
+    Rating(Rating),
+    /// Show your rating of a film: the same as rating view
+    #[command(before_help = "Example: client view \"Toy Story (1995)\" -u ann")]
+    View(RatedFilm),
+    /// Show the mean of a film's ratings: the same as rating average
+    #[command(before_help = "Example: client average \"Toy Story (1995)\"")]
+    Average(RatedFilm),
+    /// Rate a film: the same as rating rate
+    #[command(before_help = "Example: client rate \"Toy Story (1995)\" 4.5 -u ann")]
+    Rate(Rate),
+    /// Take your rating of a film back: the same as rating delete
+    #[command(before_help = "Example: client delete \"Toy Story (1995)\" -u ann")]
+    Delete(RatedFilm),
+    /// Show how a film's ratings are spread: the same as rating histogram
+    #[command(before_help = "Example: client histogram \"Toy Story (1995)\"")]
+    Histogram(RatedFilm),
+    /// Say whether a replica takes calls about ratings: the same as cluster set
+    #[command(before_help = "Example: client change 1 offline")]
+    Change {
+        /// The replica: its name, or the number of replica.N
+        #[arg(value_name = "REPLICA", value_parser = replica_name)]
+        replica: LogicalName,
+        /// online, offline or overloaded
+        #[arg(value_parser = status())]
+        status: Status,
+    },
     /// Check postcodes
     #[command(subcommand, before_help = "Example: client postcode check \"DH1 3LE\" sw1a1aa")]
     Postcode(Postcode),
@@ -423,6 +454,23 @@ pub enum Cluster {
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
         replicas: Option<u16>,
     },
+    /// Say whether a replica takes calls about ratings: online, offline (then it does not gossip either) or overloaded
+    #[command(before_help = "Example: client cluster set replica.1 offline")]
+    Set {
+        /// The replica: its name, or the number of replica.N
+        #[arg(value_name = "REPLICA", value_parser = replica_name)]
+        name: LogicalName,
+        /// online, offline or overloaded
+        #[arg(value_parser = status())]
+        status: Status,
+    },
+    /// Take a replica out of the ratings for good, and end it if it lives; asks first
+    #[command(before_help = "Example: client cluster remove replica.3")]
+    Remove {
+        /// The replica: its name, the number of replica.N, or the id of a disk that is gone
+        #[arg(value_name = "REPLICA")]
+        replica: String,
+    },
     /// Have a name server that lost its store, or has an old copy, follow the newest record that the replicas know;
     /// asks first
     #[command(before_help = "Example: client cluster adopt just.hungry")]
@@ -463,6 +511,45 @@ pub enum Ns {
         #[arg(long, requires = "tags")]
         any: bool,
     },
+    /// Tell each change of names as it happens, until Ctrl-C
+    #[command(before_help = "Example: client ns watch replica. --json")]
+    Watch {
+        /// Only those that begin so
+        prefix: Option<String>,
+    },
+    /// Register a name: for good, or with --ttl as long as this command runs
+    #[command(before_help = "Example: client ns register printer 10.0.0.7:631 --tag floor=2")]
+    Register {
+        /// The name
+        name: LogicalName,
+        /// HOST:PORT, or the URI of a Pyro object
+        address: String,
+        /// Hold it under a lease of this time-to-live, until Ctrl-C
+        #[arg(long, value_name = "D", value_parser = duration)]
+        ttl: Option<Duration>,
+        /// A tag; several: all of them
+        #[arg(long = "tag", value_name = "TAG")]
+        tags: Vec<String>,
+        /// Others may stand under the name too
+        #[arg(long)]
+        shared: bool,
+        /// Which contract it speaks [default: the name]
+        #[arg(long, value_name = "CONTRACT")]
+        contract: Option<String>,
+    },
+    /// Remove a name, whoever holds it, or all that an expression matches; asks first
+    #[command(before_help = "Example: client ns remove printer --yes")]
+    Remove {
+        /// The name
+        #[arg(required_unless_present = "regex", conflicts_with = "regex")]
+        name: Option<String>,
+        /// All that this expression matches somewhere
+        #[arg(long, value_name = "RE")]
+        regex: Option<String>,
+    },
+    /// Have the name server write a copy of its store beside it
+    #[command(before_help = "Example: client ns snapshot")]
+    Snapshot,
     /// Look one name up
     #[command(before_help = "Example: client ns lookup just.hungry")]
     Lookup {

@@ -5,7 +5,7 @@
 //! use client::just_hungry::{JustHungry, Order};
 //! use common::services::just_hungry::command::{Item, Lines};
 //!
-//! let names = common::directory::Names::from_env("my program")?;
+//! let names = common::directory::Names::from_env()?;
 //! let shop = JustHungry::new(&names);
 //! let lines = Lines::Given(vec![Item { item: "hamburger".into(), qty: 2 }]);
 //! let placed = shop.place(Order { postcode: Some("DH1 3LE".into()), ..Order::of("ann", lines) }).await?;

@@ -4,7 +4,7 @@
 //! # async fn find() -> Result<(), Box<dyn std::error::Error>> {
 //! use client::movies::{How, Movies, Places};
 //!
-//! let names = common::directory::Names::from_env("my program")?;
+//! let names = common::directory::Names::from_env()?;
 //! let found = Movies::new(&names).find("matrix", None, How::Reading, Places::OmdbToo).await?;
 //! println!("{} is told of at {}", found.movie.title, found.movie.url);
 //! # Ok(())

@@ -5,24 +5,35 @@ use std::time::Duration;
 use common::clock::Clock;
 use common::directory::Names;
 use common::names::{
-    AnyName, Lifetime, Names as Which, Page, Query, Readiness, Record, Sharing, Standing, TagMatch, Tags,
-    Target,
+    AnyName, Freshness, Lifetime, Names as Which, Page, Query, Readiness, Record, Sharing, Standing,
+    TagMatch, Tags, Target,
 };
 use common::rpc::limits::NAME_SERVICE;
 use common::rpc::name_service::{ListError, Listing, LookupError};
 use common::rpc::transport::{CallError, within};
 
+use crate::ask::Prompts;
 use crate::errors::{self, Code, Failure};
-use crate::grammar::Ns;
+use crate::grammar::{Global, Ns};
 use crate::objects;
 use crate::output::{Ended, Lean, Output, Screen, table};
 use crate::service::{no_name_server, warming};
+
+mod change;
+mod watch;
 
 /// Runs one of the commands.
 ///
 /// # Errors
 /// When the name server does not know, does not answer, or does not like the question.
-pub async fn run(output: Output, names: &Names, timeout: Duration, command: Ns) -> Result<(), Ended> {
+pub(crate) async fn run(
+    output: Output,
+    names: &Names,
+    prompts: &Prompts,
+    global: &Global,
+    timeout: Duration,
+    command: Ns,
+) -> Result<(), Ended> {
     match command {
         Ns::Ping => ping(output, names, timeout).await,
         Ns::List { prefix, regex, tags, any } => {
@@ -30,6 +41,19 @@ pub async fn run(output: Output, names: &Names, timeout: Duration, command: Ns) 
             let records = list(names, timeout, &query).await?;
             print(output, &records)
         }
+        Ns::Watch { prefix } => watch::run(output, names, timeout, prefix).await,
+        Ns::Register { name, address, ttl, tags, shared, contract } => {
+            let entry = change::entry(&name, &address, &tags, shared, contract)?;
+            change::register(output, names, timeout, name, entry, ttl).await
+        }
+        Ns::Remove { name, regex } => {
+            let chosen = match (name, regex) {
+                (Some(name), _) => lookup(names, timeout, &name).await?,
+                (None, regex) => list(names, timeout, &query(None, regex, vec![], false)?).await?,
+            };
+            change::remove(output, names, prompts, global, timeout, &chosen).await
+        }
+        Ns::Snapshot => change::snapshot(output, names, timeout).await,
         Ns::Lookup { name } => {
             let records = lookup(names, timeout, &name).await?;
             print(output, &records)
@@ -122,7 +146,7 @@ async fn lookup(names: &Names, timeout: Duration, name: &str) -> Result<Vec<Reco
         _ => None,
     };
     let asked = once_warm(timeout, too_early, async |call| {
-        names.server().lookup(within(NAME_SERVICE, call), key.clone()).await
+        names.server().lookup(within(NAME_SERVICE, call), key.clone(), Freshness::Local).await
     });
     match asked.await {
         Ok(Ok(answer)) => Ok(answer.value.to_vec()),
@@ -130,7 +154,9 @@ async fn lookup(names: &Names, timeout: Duration, name: &str) -> Result<Vec<Reco
             Err(Failure::new(Code::NameUnknown, format!("nobody has the name {name}")).hint("client ns list"))
         }
         Ok(Err(LookupError::Warming { retry_in })) => Err(warming(retry_in)),
-        Ok(Err(error @ LookupError::TooMany)) => Err(Failure::new(Code::Internal, error.to_string())),
+        Ok(Err(
+            error @ (LookupError::TooMany | LookupError::Behind { .. } | LookupError::Unsettled { .. }),
+        )) => Err(Failure::new(Code::Internal, error.to_string())),
         Err(error) => Err(no_name_server(names, &error)),
     }
 }
@@ -239,6 +265,12 @@ fn text(screen: Screen, names: &[objects::Name]) -> String {
         ]
     };
     table(screen, &columns, names.iter().map(row))
+}
+
+/// A record in one line.
+fn table_of(one: &objects::Name) -> String {
+    let standing = if one.readiness == "up" { one.standing } else { one.readiness };
+    [&one.name, &one.address, one.sharing, standing, &one.tags.join(" ")].join("  ").trim_end().to_owned()
 }
 
 impl From<&Record> for objects::Name {

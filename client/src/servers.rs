@@ -28,7 +28,7 @@ pub(crate) fn to_ask(global: &Global) -> Result<Vec<Address>, Failure> {
     if !own.is_empty() {
         return Ok(own);
     }
-    let names = Names::from_env("client").map_err(|error| errors::invalid("name-server", error))?;
+    let names = Names::from_env().map_err(|error| errors::invalid("name-server", error))?;
     Ok(names.servers().to_vec())
 }
 

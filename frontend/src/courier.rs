@@ -17,6 +17,7 @@ use tarpc::context::Context;
 use tokio::sync::watch;
 use tracing::{debug, info};
 
+use crate::causal::{self, Members, Round};
 use crate::failure::{Failure, Reading};
 use crate::group::{Group, Target};
 use crate::meters;
@@ -31,6 +32,7 @@ pub struct Courier {
     clock: Clock,
     pool: Pool,
     groups: BTreeMap<GroupName, watch::Sender<Group>>,
+    causal: BTreeMap<GroupName, watch::Sender<Members>>,
     fail_overs: RefCell<BTreeMap<GroupName, FailOver>>,
 }
 
@@ -45,21 +47,47 @@ pub struct FailOver {
     pub waited: Option<Duration>,
 }
 
+/// Which way a service's calls go.
+#[derive(Clone, Copy)]
+pub enum Way<'a> {
+    /// To its primary.
+    Primary(&'a watch::Sender<Group>),
+    /// To any member.
+    Any(&'a watch::Sender<Members>),
+}
+
+/// Who answered a connection's last call about a gossip group.
+pub type LastUsed = RefCell<Option<Address>>;
+
 impl Courier {
-    /// Carries calls to `groups` of `cluster`.
-    pub fn new(clock: Clock, cluster: ClusterId, groups: impl IntoIterator<Item = GroupName>) -> Self {
+    /// Carries calls to these groups of `cluster`: those with a primary, and the `causal` ones.
+    pub fn new(
+        clock: Clock,
+        cluster: ClusterId,
+        groups: impl IntoIterator<Item = GroupName>,
+        causal: impl IntoIterator<Item = GroupName>,
+    ) -> Self {
         let groups = groups.into_iter().map(|name| (name.clone(), watch::Sender::new(Group::unknown(name))));
-        Self { clock, pool: Pool::new(cluster), groups: groups.collect(), fail_overs: RefCell::default() }
+        let causal =
+            causal.into_iter().map(|name| (name.clone(), watch::Sender::new(Members::unknown(name))));
+        Self {
+            clock,
+            pool: Pool::new(cluster),
+            groups: groups.collect(),
+            causal: causal.collect(),
+            fail_overs: RefCell::default(),
+        }
     }
 
     /// The groups that it knows of.
     pub fn services(&self) -> impl Iterator<Item = &GroupName> {
-        self.groups.keys()
+        self.groups.keys().chain(self.causal.keys())
     }
 
-    /// What is known of `service`; `None` when it is not one of ours.
-    pub fn group(&self, service: &GroupName) -> Option<&watch::Sender<Group>> {
-        self.groups.get(service)
+    /// The way to `service`; `None` when it is not one of ours.
+    pub fn way(&self, service: &GroupName) -> Option<Way<'_>> {
+        let primary = self.groups.get(service).map(Way::Primary);
+        primary.or_else(|| self.causal.get(service).map(Way::Any))
     }
 
     /// Takes in a group's record.
@@ -74,8 +102,13 @@ impl Courier {
         for group in self.groups.values() {
             group.send_if_modified(|group| group.name_places(records));
         }
+        for members in self.causal.values() {
+            members.send_if_modified(|members| members.name_places(records));
+        }
         self.pool.keep_only(|address| {
-            self.groups.values().any(|group| group.borrow().addresses().any(|wanted| wanted == address))
+            let wanted = |wanted: &Address| wanted == address;
+            self.groups.values().any(|group| group.borrow().addresses().any(wanted))
+                || self.causal.values().any(|members| members.borrow().addresses().any(wanted))
         });
     }
 
@@ -140,6 +173,64 @@ impl Courier {
     /// # Errors
     /// A replica's last word, or what the journey came to; never "no effect" unless no try had one.
     pub async fn carry<A, E: Failure>(
+        &self,
+        way: Way<'_>,
+        last: &LastUsed,
+        deadline: Moment,
+        ask: impl AsyncFn(Client, Context) -> Result<Result<A, E>, RpcError>,
+    ) -> Result<A, E> {
+        match way {
+            Way::Primary(group) => self.carry_to_primary(group, deadline, ask).await,
+            Way::Any(members) => self.carry_to_any(members, last, deadline, ask).await,
+        }
+    }
+
+    async fn carry_to_any<A, E: Failure>(
+        &self,
+        members: &watch::Sender<Members>,
+        last: &LastUsed,
+        deadline: Moment,
+        ask: impl AsyncFn(Client, Context) -> Result<Result<A, E>, RpcError>,
+    ) -> Result<A, E> {
+        let mut known = members.subscribe();
+        let service = known.borrow().name().clone();
+        let used = || last.borrow().clone();
+        let mut round = Round::new(self.clock.now(), deadline, &known.borrow_and_update(), used().as_ref());
+        loop {
+            let now = self.clock.now();
+            let (address, until) = match round.step(now, &service) {
+                causal::Step::Ask(address, until) => (address, until),
+                causal::Step::Wait(until) => {
+                    tokio::select! {
+                        Ok(()) = known.changed() => {}
+                        () = tokio::time::sleep_until(self.clock.instant(until)) => {}
+                    }
+                    round.begin(&known.borrow_and_update(), used().as_ref());
+                    continue;
+                }
+                causal::Step::End(error) => return Err(error),
+            };
+            let (reading, error) =
+                match ask(self.pool.client(&address), within(REPLICA, until.since(now))).await {
+                    Ok(Ok(answer)) => {
+                        debug!(%service, %address, "answered");
+                        last.replace(Some(address));
+                        return Ok(answer);
+                    }
+                    Ok(Err(error)) => (error.clone().read(), Some(error)),
+                    Err(error) => (E::read_call(CallError::from(error)), None),
+                };
+            match reading {
+                Reading::Setback(setback) => {
+                    debug!(%service, %address, ?setback, "a try failed");
+                    round.failed(&setback, error);
+                }
+                Reading::Final(error) => return Err(round.conclude(self.clock.now(), &service, error)),
+            }
+        }
+    }
+
+    async fn carry_to_primary<A, E: Failure>(
         &self,
         group: &watch::Sender<Group>,
         deadline: Moment,

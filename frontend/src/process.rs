@@ -22,7 +22,7 @@ use common::rpc::limits::FRONTEND;
 use common::rpc::name_service::{self, RegisterError};
 use common::rpc::replica::{QueryError, SubmitError};
 use common::rpc::transport::{Route, ServeOptions, serve, within};
-use common::services::Served;
+use common::services::{Served, Services};
 use common::telemetry;
 use futures::FutureExt as _;
 use tokio::sync::{oneshot, watch};
@@ -107,7 +107,7 @@ impl Failed {
 ///
 /// # Errors
 /// [`Failed`], when it cannot start.
-pub async fn run(config: Config, services: &'static [Served]) -> Result<(), Failed> {
+pub async fn run(config: Config, services: Services) -> Result<(), Failed> {
     let mut signals = Signals::listen()?;
     let running = tokio::select! {
         running = Running::start(&config, services) => running?,
@@ -135,7 +135,7 @@ struct Running {
 }
 
 impl Running {
-    async fn start(config: &Config, services: &'static [Served]) -> Result<Self, Failed> {
+    async fn start(config: &Config, services: Services) -> Result<Self, Failed> {
         // Before anything else: a damaged file is the operator's to mend.
         let films = films(config);
         let omdb = if films.can_ask() { "auto" } else { "no_key" };
@@ -148,7 +148,7 @@ impl Running {
             }
         };
         let names = match config.name_server.as_slice() {
-            [] => Names::from_env("frontend").map_err(Failed::NameServer)?,
+            [] => Names::from_env().map_err(Failed::NameServer)?,
             servers => Names::new(servers.to_vec(), "frontend"),
         };
         if !door.films().can_ask() {
@@ -166,8 +166,10 @@ impl Running {
         }
         let cluster = names.cluster().await;
 
-        let groups = services.iter().map(|served| served.name.parse().expect("the table holds good names"));
-        let courier = Courier::new(Clock::start(), cluster, groups);
+        let group = |name: &str| name.parse().expect("the tables hold good names");
+        let groups = services.passive.iter().map(|served| group(served.name));
+        let causal = services.causal.iter().map(|served| group(served.name));
+        let courier = Courier::new(Clock::start(), cluster, groups, causal);
         let server = Server::new(courier, door);
         follow(&server, &names);
         let _ = known.set(Rc::clone(&server));

@@ -8,6 +8,10 @@ use clap::Parser;
 use common::ids::ClusterId;
 use common::telemetry::{DEFAULT_FILTER, LogFormat};
 
+use crate::leases::LEASES_MAX;
+use crate::probes::Autoclean;
+use crate::registry::NAMES_MAX;
+
 /// The port that everybody tries first.
 const PORT: u16 = 9090;
 
@@ -32,6 +36,38 @@ pub struct Flags {
     /// How long after its start a memory store says "warming" instead of "not found"
     #[arg(long, value_name = "D", default_value = "10s", value_parser = duration)]
     pub warm_up: Duration,
+    /// How long nobody may answer at a name without a lease before it is removed. Unless given: 20s, for names that
+    /// were seen alive once and stand on their registrant's own machine; given: for all that can be dialled
+    #[arg(long, value_name = "D|off", env = "NS_AUTOCLEAN")]
+    pub autoclean: Option<String>,
+    /// The same in seconds, as Pyro has it; 0 is off
+    #[arg(long, hide = true, value_name = "SECONDS", env = "PYRO_NS_AUTOCLEAN")]
+    pub pyro_autoclean: Option<f64>,
+    /// Whether stock Pyro 4 and 5 programs are served on the same port
+    #[arg(long, value_name = "on|read-only|off", default_value = "on")]
+    pub pyro: PyroMode,
+    /// The host that Pyro programs are told to find this name server at [default: that of --listen; listening
+    /// everywhere, the address that they came to]
+    #[arg(long, value_name = "HOST")]
+    pub advertise: Option<String>,
+    /// Answer Pyro programs that look for a name server by broadcast; usually at port 9091
+    #[arg(long, value_name = "ADDR")]
+    pub discovery: Option<SocketAddr>,
+    /// A secret that Pyro 4 programs must share, in a file; the rest is in PYRO_HMAC_KEY
+    #[arg(long, value_name = "FILE")]
+    pub pyro4_hmac_key_file: Option<PathBuf>,
+    /// The secret itself, as Pyro 4 has it
+    #[arg(long, hide = true, value_name = "KEY", env = "PYRO_HMAC_KEY", hide_env_values = true)]
+    pub pyro4_hmac_key: Option<String>,
+    /// Where to show /healthz, /status and /metrics over HTTP; port 0 takes a free one [default: nowhere]
+    #[arg(long, value_name = "ADDR", env = "NS_HTTP")]
+    pub http: Option<SocketAddr>,
+    /// Names at most
+    #[arg(long, value_name = "N", default_value_t = NAMES_MAX)]
+    pub max_names: usize,
+    /// Leases at most
+    #[arg(long, value_name = "N", default_value_t = LEASES_MAX)]
+    pub max_leases: usize,
     /// Connections at most
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     pub max_connections: usize,
@@ -47,6 +83,17 @@ pub struct Flags {
     /// Print all limits, and stop
     #[arg(long)]
     pub show_limits: bool,
+}
+
+/// Whether Pyro programs are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum PyroMode {
+    /// They are.
+    On,
+    /// They may look, and change nothing.
+    ReadOnly,
+    /// They are told that they are not.
+    Off,
 }
 
 /// How log lines look.
@@ -78,8 +125,46 @@ pub struct Config {
     pub cluster: Option<ClusterId>,
     /// How long a memory store cannot know who is there.
     pub warm_up: Duration,
+    /// What is done about names without a lease.
+    pub autoclean: Autoclean,
+    /// What Pyro programs get.
+    pub pyro: PyroConfig,
+    /// Where to show pages.
+    pub http: Option<SocketAddr>,
+    /// Names at most.
+    pub names_max: usize,
+    /// Leases at most.
+    pub leases_max: usize,
     /// Connections at most.
     pub connections_max: usize,
+}
+
+/// What Pyro programs get.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PyroConfig {
+    /// Whether they are served.
+    pub mode: PyroMode,
+    /// As which host we are known; `None`: as the one they came to.
+    pub advertise: Option<String>,
+    /// Where broadcasts are answered.
+    pub discovery: Option<SocketAddr>,
+    /// What Pyro 4 programs must know.
+    pub secret: Option<PyroSecret>,
+}
+
+/// What Pyro 4 programs must know.
+#[derive(Clone, PartialEq, Eq)]
+pub enum PyroSecret {
+    /// This.
+    Text(String),
+    /// What is in this file, without the end of its last line.
+    File(PathBuf),
+}
+
+impl std::fmt::Debug for PyroSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PyroSecret(***)")
+    }
 }
 
 /// Where names and groups outlive a restart.
@@ -102,6 +187,19 @@ pub enum BadFlags {
     /// No store of that kind.
     #[error("no store of this kind: {0:?}\n  try: --store FILE or --store memory")]
     Store(String),
+    /// It would give out an address of no use.
+    #[error(
+        "--discovery {0} would send other machines to {1}, which only this one reaches\n  try: --listen with an address that they reach, or --advertise HOST"
+    )]
+    Discovery(SocketAddr, SocketAddr),
+    /// No machine has such a name, or it does not fit an answer.
+    #[error("--advertise takes a host name or an address of at most {1} bytes, without a port, not {0:?}")]
+    Advertise(String, usize),
+    /// No such period.
+    #[error(
+        "names without a lease are given at least 1s, not {0:?}\n  try: --autoclean 20s or --autoclean off"
+    )]
+    Autoclean(String),
     /// No place for a store.
     #[error(
         "neither XDG_STATE_HOME nor HOME says where to keep the store\n  try: --store FILE or --store memory"
@@ -115,8 +213,11 @@ impl Flags {
     /// # Errors
     /// The first that cannot be followed.
     pub fn check(&self, state: Option<PathBuf>) -> Result<Config, BadFlags> {
-        if !self.listen.ip().to_canonical().is_loopback() && !self.insecure_bind {
-            return Err(BadFlags::InsecureBind(self.listen));
+        let open = |address: &&SocketAddr| !address.ip().to_canonical().is_loopback();
+        if let (Some(open), false) =
+            ([Some(&self.listen), self.http.as_ref()].into_iter().flatten().find(open), self.insecure_bind)
+        {
+            return Err(BadFlags::InsecureBind(*open));
         }
         let store = match self.store.as_deref() {
             Some("memory") => StorePlace::Memory,
@@ -138,8 +239,56 @@ impl Flags {
             store,
             cluster: self.cluster,
             warm_up: self.warm_up,
+            autoclean: self.autoclean()?,
+            pyro: self.pyro()?,
+            http: self.http,
+            names_max: self.max_names,
+            leases_max: self.max_leases,
             connections_max: self.max_connections,
         })
+    }
+}
+
+impl Flags {
+    fn pyro(&self) -> Result<PyroConfig, BadFlags> {
+        if let Some(discovery) = self.discovery
+            && self.listen.ip().to_canonical().is_loopback()
+            && self.advertise.is_none()
+        {
+            return Err(BadFlags::Discovery(discovery, self.listen));
+        }
+        let room = crate::pyro::discovery::ANSWER_MAX - "PYRO:Pyro.NameServer@[]:65535".len();
+        if let Some(host) = &self.advertise {
+            let good = host.parse::<std::net::IpAddr>().is_ok()
+                || format!("{host}:1").parse::<common::names::Address>().is_ok();
+            if !good || host.len() > room {
+                return Err(BadFlags::Advertise(host.clone(), room));
+            }
+        }
+        let file = self.pyro4_hmac_key_file.clone().map(PyroSecret::File);
+        let text = self.pyro4_hmac_key.clone().filter(|key| !key.is_empty()).map(PyroSecret::Text);
+        Ok(PyroConfig {
+            mode: self.pyro,
+            advertise: self.advertise.clone(),
+            discovery: self.discovery,
+            secret: file.or(text),
+        })
+    }
+
+    fn autoclean(&self) -> Result<Autoclean, BadFlags> {
+        let period = match (self.autoclean.as_deref(), self.pyro_autoclean) {
+            (None | Some(""), None) => return Ok(Autoclean::Careful(Autoclean::PERIOD)),
+            (Some("off"), _) | (None | Some(""), Some(0.0)) => return Ok(Autoclean::Off),
+            (None | Some(""), Some(seconds)) => {
+                Duration::try_from_secs_f64(seconds).map_err(|_| seconds.to_string())
+            }
+            (Some(text), _) => duration(text).map_err(|_| text.to_owned()),
+        };
+        match period {
+            Ok(period) if period >= Autoclean::PERIOD_MIN => Ok(Autoclean::All(period)),
+            Ok(period) => Err(BadFlags::Autoclean(format!("{period:?}"))),
+            Err(text) => Err(BadFlags::Autoclean(text)),
+        }
     }
 }
 
@@ -191,6 +340,20 @@ mod tests {
         assert_eq!(checked(&["-l", "0.0.0.0:9090"]), Err(BadFlags::InsecureBind(address)));
         assert!(checked(&["-l", "0.0.0.0:9090", "--insecure-bind"]).is_ok());
         assert!(checked(&["-l", "[::1]:9090"]).is_ok());
+        assert_eq!(checked(&["--http", "0.0.0.0:9090"]), Err(BadFlags::InsecureBind(address)));
+    }
+
+    #[test]
+    fn names_without_a_lease_are_cleaned_carefully_unless_a_period_is_given() {
+        let autoclean = |arguments: &[&str]| checked(arguments).map(|config| config.autoclean);
+        assert_eq!(autoclean(&[]), Ok(Autoclean::Careful(Duration::from_secs(20))));
+        assert_eq!(autoclean(&["--autoclean", "off"]), Ok(Autoclean::Off));
+        assert_eq!(autoclean(&["--autoclean", "1s"]), Ok(Autoclean::All(Duration::from_secs(1))));
+        assert_eq!(autoclean(&["--pyro-autoclean", "2.5"]), Ok(Autoclean::All(Duration::from_millis(2_500))));
+        assert_eq!(autoclean(&["--pyro-autoclean", "0.0"]), Ok(Autoclean::Off));
+        for bad in [["--autoclean", "999ms"], ["--autoclean", "soon"], ["--pyro-autoclean", "0.5"]] {
+            assert!(autoclean(&bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

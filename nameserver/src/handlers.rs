@@ -9,23 +9,23 @@ use std::time::Duration;
 use common::clock::{Clock, Moment};
 use common::ids::{ClusterId, InstanceId};
 use common::names::{
-    AnyName, Change, Entry, Expect, Holder, LeaseId, LogicalName, NameEpoch, Names, OwnerKey, Page, Patch,
-    Query, Record, Stamp, Stamped, Tenure, WatchId,
+    AnyName, AttemptId, Change, Entry, Expect, Freshness, Holder, LeaseId, LogicalName, NameEpoch, Names,
+    OwnerKey, Page, Patch, Query, Record, Stamp, Stamped, Tenure, WatchId,
 };
 use common::replication::{ConfigVersion, GroupName};
 use common::rpc::name_service::{
     Config, GrantError, Granted, GroupChange, GroupError, Hello, HelloError, LOOKUPS_MAX, ListError, Listing,
-    LookupError, NameService, RegisterError, Registered, RenewError, Renewed, Status, StoreError,
-    UpdateError, WatchError, Welcome,
+    LookupError, NameService, RegisterError, Registered, RenewError, Renewed, SnapshotError, SnapshotInfo,
+    Status, StoreError, UpdateError, WatchError, Welcome,
 };
 use common::rpc::transport::{Caller, remaining};
 use tarpc::context::Context;
 use tokio::sync::mpsc::Sender;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::matcher::{Matcher, Numbered};
-use crate::registry::{Found, Next, Registration};
+use crate::registry::{Found, Next, Registration, Same, is_local};
 use crate::watch::Compacted;
 use crate::writer::{self, Message, Shared};
 
@@ -79,6 +79,9 @@ impl NameService for Handlers {
 
     async fn renew(self, _: Context, leases: Vec<LeaseId>) -> Stamped<Vec<Result<Renewed, RenewError>>> {
         let stamp = self.now_stamp();
+        if leases.len() > LOOKUPS_MAX {
+            return Stamped { stamp, value: vec![Err(RenewError::TooMany); leases.len()] };
+        }
         let now = self.shared.clock.now();
         let renew = |lease| {
             let renewal = self.shared.book.renew(now, lease)?;
@@ -103,12 +106,7 @@ impl NameService for Handlers {
         entry: Entry,
         expect: Expect,
     ) -> Result<Stamped<Registered>, RegisterError> {
-        let lease = match tenure {
-            Tenure::Leased(lease) => Some(lease),
-            Tenure::Permanent => None,
-        };
-        let (caller, fresh) = (self.caller.peer.ip(), InstanceId::random());
-        let request = Box::new(Registration { caller, name, entry, expect, lease, fresh });
+        let request = self.registration(tenure, AnyName::from(name), entry, expect);
         self.ask(|to| Message::Register { request, to }).await?
     }
 
@@ -133,7 +131,19 @@ impl NameService for Handlers {
         self.ask(|to| Message::Unregister { caller, holder, name, to }).await?
     }
 
-    async fn lookup(self, _: Context, name: AnyName) -> Result<Stamped<Arc<[Record]>>, LookupError> {
+    async fn lookup(
+        self,
+        _: Context,
+        name: AnyName,
+        freshness: Freshness,
+    ) -> Result<Stamped<Arc<[Record]>>, LookupError> {
+        if freshness != Freshness::Local
+            && let Some(Stamped { stamp, mut value }) =
+                self.ready_for(freshness, std::slice::from_ref(&name)).await?
+        {
+            let found = value.pop().flatten().ok_or_else(|| self.absent())?;
+            return Ok(Stamped { stamp, value: found });
+        }
         let stamp = self.now_stamp();
         let value = self.shared.shelf.get(&name).ok_or_else(|| self.absent())?;
         Ok(Stamped { stamp, value })
@@ -143,15 +153,25 @@ impl NameService for Handlers {
         self,
         _: Context,
         names: Vec<AnyName>,
+        freshness: Freshness,
     ) -> Stamped<Vec<Result<Arc<[Record]>, LookupError>>> {
         if names.len() > LOOKUPS_MAX {
             let value = names.iter().map(|_| Err(LookupError::TooMany)).collect();
             return Stamped { stamp: self.now_stamp(), value };
         }
+        let each = |value: Vec<Option<Arc<[Record]>>>| {
+            value.into_iter().map(|found| found.ok_or_else(|| self.absent())).collect()
+        };
+        match self.ready_for(freshness, &names).await {
+            Ok(Some(Stamped { stamp, value })) => return Stamped { stamp, value: each(value) },
+            Ok(None) => {}
+            Err(error) => {
+                return Stamped { stamp: self.now_stamp(), value: vec![Err(error); names.len()] };
+            }
+        }
         loop {
             if let Some(Stamped { stamp, value }) = self.shared.shelf.get_many(&names) {
-                let value = value.into_iter().map(|found| found.ok_or_else(|| self.absent())).collect();
-                return Stamped { stamp, value };
+                return Stamped { stamp, value: each(value) };
             }
             // A change was under way.
             tokio::task::yield_now().await;
@@ -203,10 +223,9 @@ impl NameService for Handlers {
             return Err(WatchError::Rebooted { now: self.now_stamp() });
         }
         let until = self.hold_until(&ctx, hold);
-        let mut bell = self.shared.bell.subscribe();
+        let bell = self.shared.bells.hang(&queries);
         let mut seen = since.rev;
         loop {
-            bell.borrow_and_update();
             if self.now_stamp().boot != since.boot {
                 return Err(WatchError::Rebooted { now: self.now_stamp() });
             }
@@ -221,7 +240,7 @@ impl NameService for Handlers {
             }
             if !answer.complete {
                 tokio::task::yield_now().await;
-            } else if !self.rings(&mut bell, until).await {
+            } else if !self.happens(bell.rings(), until).await {
                 return Ok(Stamped { stamp, value: Vec::new() });
             }
         }
@@ -257,7 +276,7 @@ impl NameService for Handlers {
             let answer = self.ask(|to| Message::ReadGroup { group, known: after, to }).await??;
             let newer = answer.value.as_ref().map(Config::version) > after;
             // With too many polls waiting on this connection, this one does not.
-            if newer || waiting.is_none() || !self.rings(&mut bell, until).await {
+            if newer || waiting.is_none() || !self.happens(bell.changed(), until).await {
                 return Ok(answer);
             }
         }
@@ -265,7 +284,7 @@ impl NameService for Handlers {
 
     async fn status(self, _: Context) -> Status {
         match self.ask(|to| Message::Status { to }).await {
-            Ok(status) => status,
+            Ok(numbers) => numbers.status,
             // Stopping: nothing is held any more.
             Err(_) => Status {
                 stamp: self.now_stamp(),
@@ -276,21 +295,66 @@ impl NameService for Handlers {
                 pauses: (0, Duration::ZERO),
                 uptime: self.shared.clock.now().since_origin(),
                 store: "stopping".to_owned(),
+                unconfirmed: 0,
+                limits: (0, 0),
+                troubles: vec!["the name server is stopping".to_owned()],
             },
         }
+    }
+
+    async fn register_next(
+        self,
+        _: Context,
+        tenure: Tenure,
+        prefix: LogicalName,
+        entry: Entry,
+        attempt: AttemptId,
+    ) -> Result<Stamped<(LogicalName, Registered)>, RegisterError> {
+        let request = self.registration(tenure, AnyName::from(&prefix), entry, Expect::Free);
+        self.ask(|to| Message::RegisterNext { request, prefix, attempt, to }).await?
+    }
+
+    async fn snapshot(self, _: Context) -> Result<SnapshotInfo, SnapshotError> {
+        if !is_local(self.caller.peer.ip()) {
+            return Err(SnapshotError::Denied);
+        }
+        self.ask(|to| Message::Snapshot { to }).await?
     }
 }
 
 impl Handlers {
     /// Posts to the writer, and waits for its answer.
     async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T, StoreError> {
-        let stopping = || StoreError::Down {
-            why: "the name server is stopping".to_owned(),
-            retry_in: Duration::from_secs(1),
+        writer::ask(&self.mailbox, message).await
+    }
+
+    fn registration(&self, tenure: Tenure, name: AnyName, entry: Entry, expect: Expect) -> Box<Registration> {
+        let lease = match tenure {
+            Tenure::Leased(lease) => Some(lease),
+            Tenure::Permanent => None,
         };
-        let (to, answer) = oneshot::channel();
-        self.mailbox.send(message(to)).await.map_err(|_| stopping())?;
-        answer.await.map_err(|_| stopping())
+        let (caller, fresh) = (self.caller.peer.ip(), InstanceId::random());
+        Box::new(Registration { caller, name, entry, expect, lease, fresh, same: Same::Repeat })
+    }
+
+    /// Makes sure that what stands here is as fresh as wanted; or has the writer say what stands durably.
+    async fn ready_for(
+        &self,
+        freshness: Freshness,
+        names: &[AnyName],
+    ) -> Result<Option<Stamped<Vec<Option<Arc<[Record]>>>>>, LookupError> {
+        match freshness {
+            Freshness::Local => Ok(None),
+            Freshness::AtLeast(wanted) => {
+                let have = self.now_stamp();
+                // One later than ours moves us past it; another cluster's, or a joke, does not.
+                drop(self.notice(have.cluster, wanted).await);
+                if self.now_stamp().covers(wanted) { Ok(None) } else { Err(LookupError::Behind { have }) }
+            }
+            Freshness::Linearizable => {
+                self.ask(|to| Message::Read { names: names.to_vec(), to }).await?.map(Some)
+            }
+        }
     }
 
     /// Has the writer judge a stamp that may be later than ours.
@@ -322,10 +386,10 @@ impl Handlers {
         self.shared.clock.now() + hold.min(HOLD_MAX).min(time)
     }
 
-    /// Whether the bell rang before `until`, and before we stop.
-    async fn rings<T>(&self, bell: &mut watch::Receiver<T>, until: Moment) -> bool {
+    /// Whether something happens before `until`, and before we stop.
+    async fn happens<T>(&self, something: impl Future<Output = T>, until: Moment) -> bool {
         tokio::select! {
-            rang = bell.changed() => rang.is_ok(),
+            _ = something => true,
             () = tokio::time::sleep_until(self.shared.clock.instant(until)) => false,
             () = self.stop.cancelled() => false,
         }

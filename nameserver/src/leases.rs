@@ -141,31 +141,46 @@ impl LeaseCell {
     fn renew(&self, now: LeaseTime, ticked: LeaseTime) -> Result<(), RenewError> {
         let later = now + micros(self.ttl);
         let mut seen = self.deadline.load(Ordering::Acquire);
-        loop {
-            if seen <= ticked {
-                return Err(RenewError::UnknownLease);
-            }
-            if later <= seen {
-                return Ok(());
-            }
-            match self.deadline.compare_exchange_weak(seen, later, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return Ok(()),
+        while let Some(deadline) = renewal(seen, later, ticked)? {
+            match self.swap(seen, deadline) {
+                Ok(()) => break,
                 Err(moved) => seen = moved,
             }
         }
+        Ok(())
     }
 
-    /// Ends it when its deadline is past; else says when to look again.
-    fn expire(&self, ticked: LeaseTime) -> Result<(), LeaseTime> {
+    /// Ends it when its deadline is past, and tells that; else says when to look again.
+    fn expire(&self, ticked: LeaseTime) -> Result<LeaseTime, LeaseTime> {
         let mut seen = self.deadline.load(Ordering::Acquire);
-        while seen <= ticked {
-            match self.deadline.compare_exchange_weak(seen, DEAD, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return Ok(()),
+        while is_past(seen, ticked) {
+            match self.swap(seen, DEAD) {
+                Ok(()) => return Ok(seen),
                 Err(moved) => seen = moved,
             }
         }
         Err(seen)
     }
+
+    /// Puts a deadline in the place of the one seen; else tells which one is there.
+    fn swap(&self, seen: LeaseTime, deadline: LeaseTime) -> Result<(), LeaseTime> {
+        let swapped =
+            self.deadline.compare_exchange_weak(seen, deadline, Ordering::AcqRel, Ordering::Acquire);
+        swapped.map(drop)
+    }
+}
+
+/// What a renewal up to `later` makes of the deadline that it sees; `None`: nothing, it is later already.
+fn renewal(seen: LeaseTime, later: LeaseTime, ticked: LeaseTime) -> Result<Option<LeaseTime>, RenewError> {
+    if is_past(seen, ticked) {
+        return Err(RenewError::UnknownLease);
+    }
+    Ok((later > seen).then_some(later))
+}
+
+/// Whether a lease has run out by the last published tick.
+fn is_past(deadline: LeaseTime, ticked: LeaseTime) -> bool {
+    deadline <= ticked
 }
 
 /// What every thread may know of the leases: enough to renew one.
@@ -220,6 +235,8 @@ pub struct Leases {
     wheel: Wheel,
     /// Visited by the wheel, not looked at yet.
     visited: VecDeque<LeaseId>,
+    /// Deadlines of those swept since somebody asked how late that was.
+    ended: Vec<LeaseTime>,
     unconfirmed: usize,
     pauses: u64,
     limit: usize,
@@ -236,6 +253,7 @@ impl Leases {
             table: BTreeMap::new(),
             wheel: Wheel::new(start / micros(TICK)),
             visited: VecDeque::new(),
+            ended: Vec::new(),
             unconfirmed: 0,
             pauses: 0,
             limit,
@@ -250,6 +268,11 @@ impl Leases {
     /// How many there are.
     pub fn len(&self) -> usize {
         self.table.len()
+    }
+
+    /// How many there may be.
+    pub fn limit(&self) -> usize {
+        self.limit
     }
 
     /// Whether there is none.
@@ -344,6 +367,19 @@ impl Leases {
         self.table.values().map(|(cell, _)| cell.ttl).max().unwrap_or_default()
     }
 
+    /// Nobody counts as heard any more. Returns what the store keeps of each lease in boot `boot`, which has served for
+    /// `alive`.
+    pub fn doubt(&mut self, now: Moment, boot: BootCount, alive: Duration) -> Vec<(LeaseId, LeaseRow)> {
+        self.unconfirmed = self.table.len();
+        let doubted = self.table.values().map(|(cell, _)| {
+            cell.unconfirmed.store(true, Ordering::Release);
+            // What a later start takes off for this boot's life is put on here.
+            let heard = Heard::Left(boot, self.left(now, cell.id) + alive);
+            (cell.id, LeaseRow { ttl: cell.ttl, instance: cell.instance, owner: cell.owner, heard })
+        });
+        doubted.collect()
+    }
+
     /// Marks a holder as heard; false when it was, or the lease is gone.
     pub fn confirm(&mut self, id: LeaseId) -> bool {
         let heard = self.get(id).is_some_and(|cell| cell.unconfirmed.swap(false, Ordering::AcqRel));
@@ -386,14 +422,23 @@ impl Leases {
             // Revoked since it was visited.
             let Some((cell, place)) = self.table.get_mut(&id) else { continue };
             match cell.expire(ticked) {
-                Ok(()) => {
+                Ok(deadline) => {
                     expired.push(Arc::clone(cell));
+                    self.ended.push(deadline);
                     self.forget(id);
                 }
                 Err(deadline) => *place = self.wheel.insert(id, due(deadline)),
             }
         }
         expired
+    }
+
+    /// How long after their deadlines those ended that were swept since the last time.
+    pub fn lateness(&mut self, now: Moment) -> impl Iterator<Item = Duration> {
+        let now = self.book.unpaused(now);
+        std::mem::take(&mut self.ended)
+            .into_iter()
+            .map(move |end| Duration::from_micros(now.saturating_sub(end)))
     }
 
     /// Whether a sweep has something to look at.

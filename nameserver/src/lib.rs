@@ -9,10 +9,13 @@
 //! # Reading order
 //! - [`leases`]: when a process counts as dead;
 //! - [`registry`]: what stands under a name, and who may change it;
-//! - [`watch`] and [`matcher`]: what watchers are told;
+//! - [`watch`] and [`matcher`]: what watchers are told; `bells`: who of them is woken;
 //! - [`groups`]: which configuration of a group stands;
+//! - [`probes`]: which names without a lease are dialled, and taken for dead; `prober` dials;
 //! - [`store`]: what outlives the process;
+//! - [`pyro`]: stock Pyro programs on the same port;
 //! - `writer`: the one task that owns these cores and changes them; `handlers`: the contract, method by method;
+//! - `metrics`, `pages`: what is counted, and shown over HTTP;
 //! - [`server`]: start, listen, stop. [`config`]: flags.
 //!
 //! # How a change goes
@@ -26,11 +29,17 @@
 //! by revision: etcd; M. Burrows, *The Chubby lock service*, OSDI 2006. The configuration manager: PacificA,
 //! MSR-TR-2008-25. Left out on purpose: self-preservation (Eureka), which keeps the dead listed when many die at once.
 
+mod bells;
 pub mod config;
 pub mod groups;
 mod handlers;
 pub mod leases;
 pub mod matcher;
+mod metrics;
+mod pages;
+mod prober;
+pub mod probes;
+pub mod pyro;
 pub mod registry;
 pub mod server;
 pub mod store;
@@ -42,7 +51,7 @@ pub fn limits(connections: usize) -> String {
     use std::fmt::Write as _;
 
     let transport = common::rpc::limits::NAME_SERVICE.limits;
-    let rows: [(&str, usize); 14] = [
+    let rows: [(&str, usize); 18] = [
         ("connections", connections),
         ("names", registry::NAMES_MAX),
         ("leases", leases::LEASES_MAX),
@@ -57,6 +66,10 @@ pub fn limits(connections: usize) -> String {
         ("changes kept for watchers", watch::RING_EVENTS),
         ("bytes of a request", transport.frame_in),
         ("bytes of an answer", transport.frame_out),
+        ("bytes of a Pyro message", pyro::frame::MESSAGE_MAX),
+        ("elements of a Pyro message", pyro::value::ELEMENTS_MAX),
+        ("calls of a Pyro batch", pyro::conversation::BATCH_MAX),
+        ("bytes of a Pyro answer", pyro::answer::ANSWER_MAX),
     ];
     rows.iter().fold(String::new(), |mut text, (what, limit)| {
         writeln!(text, "{what:<36}{limit:>10}").expect("a String takes all");

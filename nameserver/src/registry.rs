@@ -6,6 +6,7 @@
 //! is on the [`Shelf`]; what only the writer may know (who holds which lease) stays in here. Every change returns a
 //! [`Step`]: what watchers see, and what the store keeps.
 
+mod numbers;
 mod shelf;
 
 use std::collections::BTreeMap;
@@ -16,18 +17,22 @@ use std::time::Duration;
 use common::clock::Moment;
 use common::ids::{ClusterId, InstanceId};
 use common::names::{
-    Address, AnyName, BootCount, Entry, Expect, Holder, Host, LeaseId, Lifetime, LogicalName, NameEpoch,
-    Patch, Record, Removal, Revision, Sharing, Stamp, Standing, Target,
+    Address, AnyName, AttemptId, BootCount, Entry, Expect, Holder, Host, LeaseId, Lifetime, LogicalName,
+    NameEpoch, Patch, Record, Removal, Revision, Sharing, Stamp, Standing, Target,
 };
 use common::rpc::name_service::{RegisterError, Registered, UpdateError};
 
+use self::numbers::Numbers;
 pub use self::shelf::{Found, Next, Shelf};
 use crate::leases::{Heard, LeaseCell, LeaseRow, Leases};
-use crate::store::{NameRow, Write};
+use crate::probes::{self, Registrant};
+use crate::store::{NameRow, RegistrantRow, Write};
 use crate::watch::Event;
 
-/// Names held at most: some 350 MB.
+/// Names held at most, unless told otherwise: some 350 MB.
 pub const NAMES_MAX: usize = 1_000_000;
+/// Names registered from one machine other than ours: a stranger leaves room for everybody else.
+pub const NAMES_PER_MACHINE_MAX: usize = 100_000;
 /// Names of one lease: so the revision that ends it fits one answer to a watcher.
 pub const LEASE_NAMES_MAX: usize = 1_000;
 /// Bytes of one record: so a page of records fits a frame.
@@ -40,8 +45,8 @@ pub const RESERVED_NAME: &str = "Pyro.NameServer";
 const CONFIRMED_AT_ONCE: usize = 16;
 /// A stamp shown to us may lie this far ahead and still be honest: more starts, and more changes, than a lost disk
 /// has seen.
-const BOOTS_AHEAD_MAX: u64 = 1_000;
-const REVISIONS_AHEAD_MAX: u64 = 1 << 40;
+pub(crate) const BOOTS_AHEAD_MAX: u64 = 1_000;
+pub(crate) const REVISIONS_AHEAD_MAX: u64 = 1 << 40;
 
 /// One revision: what it did.
 #[derive(Clone, Debug, Default)]
@@ -60,7 +65,7 @@ pub struct Registration {
     /// Whose socket it came from.
     pub caller: IpAddr,
     /// Under which name.
-    pub name: LogicalName,
+    pub name: AnyName,
     /// What.
     pub entry: Entry,
     /// In place of what.
@@ -69,6 +74,17 @@ pub struct Registration {
     pub lease: Option<LeaseId>,
     /// A fresh instance, for a permanent record.
     pub fresh: InstanceId,
+    /// What the same content means when it stands there already.
+    pub same: Same,
+}
+
+/// What the same content means that stands there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Same {
+    /// The answer to this registration was lost: it is given once more.
+    Repeat,
+    /// A new registration, as from a Pyro program that started again at its old place.
+    Anew,
 }
 
 /// The registry: the writer's side.
@@ -77,15 +93,30 @@ pub struct Registry {
     shelf: Arc<Shelf>,
     /// Under which lease a record stands; a permanent one is not here.
     tenures: BTreeMap<(AnyName, InstanceId), LeaseId>,
-    /// What stands under a lease, and as which registration.
-    held: BTreeMap<LeaseId, BTreeMap<AnyName, NameEpoch>>,
+    /// What stands under a lease.
+    held: BTreeMap<LeaseId, Held>,
+    /// Who registered each permanent record.
+    registrants: BTreeMap<(AnyName, InstanceId), Registrant>,
     rev: Revision,
     /// The mark in the store, or on its way there.
     reserved: Revision,
     /// The mark in the store.
     safe: Revision,
     names: usize,
+    unconfirmed: usize,
     limit: usize,
+    /// Names registered from each machine other than ours.
+    machines: BTreeMap<IpAddr, usize>,
+    numbers: Numbers,
+}
+
+/// What stands under one lease.
+#[derive(Debug)]
+struct Held {
+    /// From where its holder called; one of before a restart is not known, and counts as ours.
+    from: IpAddr,
+    /// As which registration.
+    names: BTreeMap<AnyName, NameEpoch>,
 }
 
 impl Registry {
@@ -96,11 +127,15 @@ impl Registry {
             shelf: Arc::new(Shelf::new(cluster, boot, rev)),
             tenures: BTreeMap::new(),
             held: BTreeMap::new(),
+            registrants: BTreeMap::new(),
             rev,
             reserved,
             safe: reserved,
             names: 0,
+            unconfirmed: 0,
             limit,
+            machines: BTreeMap::new(),
+            numbers: Numbers::default(),
         }
     }
 
@@ -112,6 +147,16 @@ impl Registry {
     /// How many records there are, our own not counted.
     pub fn names(&self) -> usize {
         self.names
+    }
+
+    /// How many there may be.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// How many of them their holders did not confirm since the restart.
+    pub fn unconfirmed(&self) -> usize {
+        self.unconfirmed
     }
 
     /// The mark that the store must hold.
@@ -146,16 +191,62 @@ impl Registry {
         if let Some(lease) = lease {
             let Some(cell) = leases.get(lease) else { return false };
             record.standing = Standing::Unconfirmed;
+            self.unconfirmed += 1;
             self.tenures.insert((name.clone(), record.instance), lease);
-            let held = self.held.entry(lease).or_default();
-            held.insert(name.clone(), record.epoch);
-            cell.set_names(count(held.len()));
+            let ours = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+            let held = self.held.entry(lease).or_insert_with(|| Held::of(ours));
+            held.names.insert(name.clone(), record.epoch);
+            cell.set_names(count(held.names.len()));
         }
         self.names += 1;
         let mut records = self.standing(&name);
         records.push(record);
         self.shelf.put(&name, records);
         true
+    }
+
+    /// Takes in who registered a permanent record that was restored before.
+    pub fn restore_registrant(&mut self, (name, instance, registrant): RegistrantRow) {
+        self.registrants.insert((name, instance), registrant);
+        self.count_in(registrant.from);
+    }
+
+    /// The permanent records, and who registered each.
+    pub fn permanent(&self) -> impl Iterator<Item = (Record, Registrant)> {
+        self.registrants.iter().filter_map(|((name, instance), registrant)| {
+            let mut standing = self.standing(name).into_iter();
+            Some((standing.find(|record| record.instance == *instance)?, *registrant))
+        })
+    }
+
+    /// Who registered a permanent record.
+    pub fn registrant(&self, name: &AnyName, instance: InstanceId) -> Option<Registrant> {
+        self.registrants.get(&(name.clone(), instance)).copied()
+    }
+
+    /// Somebody answered at the address of a permanent record; returns what the store keeps of that.
+    pub fn seen_alive(&mut self, seen: &probes::Registered) -> Option<Write> {
+        self.find_permanent(seen)?;
+        let registrant = self.registrants.get_mut(&(seen.name.clone(), seen.instance))?;
+        registrant.seen = true;
+        Some(Write::Registrant { name: seen.name.clone(), instance: seen.instance, row: Some(*registrant) })
+    }
+
+    /// Removes a permanent record at whose address nobody answers any more; not its successor.
+    pub fn clean(&mut self, leases: &Leases, dead: &probes::Registered) -> Option<Step> {
+        let old = self.find_permanent(dead)?;
+        let mut step = self.begin();
+        self.remove(&mut step, leases, old, Removal::Cleaned);
+        self.end(&step);
+        Some(step)
+    }
+
+    fn find_permanent(&self, meant: &probes::Registered) -> Option<Record> {
+        self.standing(&meant.name).into_iter().find(|record| {
+            record.instance == meant.instance
+                && record.epoch == meant.epoch
+                && record.lifetime == Lifetime::Permanent
+        })
     }
 
     /// Puts an entry under a name; nothing happens when the same registration stands there already (its answer was
@@ -169,8 +260,10 @@ impl Registry {
         leases: &Leases,
         request: Registration,
     ) -> Result<(Registered, Option<Step>), RegisterError> {
-        let Registration { caller, name, mut entry, expect, lease, fresh } = request;
-        let name = AnyName::from(name);
+        let Registration { caller, name, mut entry, expect, lease, fresh, same } = request;
+        if name.as_str() == RESERVED_NAME {
+            return Err(RegisterError::Reserved);
+        }
         let lease = match lease {
             Some(id) => Some(leases.living(id).ok_or(RegisterError::UnknownLease)?),
             None => None,
@@ -182,9 +275,9 @@ impl Registry {
             return Err(RegisterError::SharingMismatch { is });
         }
         let lease_id = lease.map(|cell| cell.id);
-        if let Some(same) =
-            standing.iter().find(|old| self.tenure(old) == lease_id && same_content(old, &entry))
-        {
+        let repeated =
+            |old: &&Record| same == Same::Repeat && self.tenure(old) == lease_id && same_content(old, &entry);
+        if let Some(same) = standing.iter().find(repeated) {
             return Ok((Registered { epoch: same.epoch, address }, None));
         }
         let displaced = self.displaced(now, leases, &standing, entry.sharing, expect, lease)?;
@@ -198,12 +291,12 @@ impl Registry {
         if record_bytes(&record) > RECORD_BYTES_MAX {
             return Err(RegisterError::TooLarge { limit: RECORD_BYTES_MAX as u64 });
         }
-        if displaced.is_empty() && self.names >= self.limit {
-            return Err(RegisterError::QuotaFull { limit: self.limit as u64 });
+        if displaced.is_empty() {
+            self.has_room(caller)?;
         }
         if let Some(held) = lease_id.and_then(|id| self.held.get(&id))
-            && !held.contains_key(&name)
-            && held.len() >= LEASE_NAMES_MAX
+            && !held.names.contains_key(&name)
+            && held.names.len() >= LEASE_NAMES_MAX
         {
             return Err(RegisterError::QuotaFull { limit: LEASE_NAMES_MAX as u64 });
         }
@@ -220,9 +313,16 @@ impl Registry {
         }
         if let Some(cell) = lease {
             self.tenures.insert((name.clone(), instance), cell.id);
-            let held = self.held.entry(cell.id).or_default();
-            held.insert(name.clone(), record.epoch);
-            cell.set_names(count(held.len()));
+            let held = self.held.entry(cell.id).or_insert_with(|| Held::of(caller));
+            held.names.insert(name.clone(), record.epoch);
+            cell.set_names(count(held.names.len()));
+            let from = held.from;
+            self.count_in(from);
+        } else {
+            self.count_in(caller);
+            let registrant = Registrant { from: caller, seen: false };
+            self.registrants.insert((name.clone(), instance), registrant);
+            step.writes.push(Write::Registrant { name: name.clone(), instance, row: Some(registrant) });
         }
         self.names += 1;
         records.push(record.clone());
@@ -236,6 +336,62 @@ impl Registry {
         step.events.push(Event { name, instance, before: None, after: Ok(Arc::new(record)), rev: step.rev });
         self.end(&step);
         Ok((registered, Some(step)))
+    }
+
+    /// Registers under `prefix` and the lowest positive number not in use. The same `attempt` again answers the same.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn register_next(
+        &mut self,
+        now: Moment,
+        leases: &Leases,
+        prefix: &LogicalName,
+        attempt: AttemptId,
+        mut request: Registration,
+    ) -> Result<((LogicalName, Registered), Option<Step>), RegisterError> {
+        if request.entry.sharing != Sharing::Exclusive {
+            return Err(RegisterError::SharingMismatch { is: Sharing::Exclusive });
+        }
+        if let Some((name, epoch)) = self.numbers.given(attempt)
+            && let Some(same) =
+                self.standing(&AnyName::from(&name)).iter().find(|record| record.epoch == epoch)
+            && self.tenure(same) == request.lease
+        {
+            return Ok(((name, Registered { epoch, address: same.target.address().cloned() }), None));
+        }
+        let (shelf, too_long) = (&self.shelf, LogicalName::BYTES_MAX as u64);
+        let name = self.numbers.lowest(prefix, |name| shelf.get(name).is_some());
+        let name = name.ok_or(RegisterError::TooLarge { limit: too_long })?;
+        request.name = AnyName::from(&name);
+        let (registered, step) = self.register(now, leases, request)?;
+        self.numbers.give(attempt, name.clone(), registered.epoch);
+        Ok(((name, registered), step))
+    }
+
+    fn has_room(&self, caller: IpAddr) -> Result<(), RegisterError> {
+        let of_machine = self.machines.get(&caller.to_canonical()).copied().unwrap_or_default();
+        for (names, limit) in [(self.names, self.limit), (of_machine, NAMES_PER_MACHINE_MAX)] {
+            if names >= limit {
+                return Err(RegisterError::QuotaFull { limit: limit as u64 });
+            }
+        }
+        Ok(())
+    }
+
+    fn count_in(&mut self, from: IpAddr) {
+        if !is_local(from) {
+            *self.machines.entry(from.to_canonical()).or_default() += 1;
+        }
+    }
+
+    fn count_out(&mut self, from: IpAddr) {
+        if let Some(names) = self.machines.get_mut(&from.to_canonical()) {
+            *names -= 1;
+            if *names == 0 {
+                self.machines.remove(&from.to_canonical());
+            }
+        }
     }
 
     /// Which records a registration would displace, if it may.
@@ -336,7 +492,7 @@ impl Registry {
     /// Removes everything under a lease that has ended, in one revision.
     pub fn end_lease(&mut self, leases: &Leases, lease: LeaseId, why: Removal) -> (u32, Step) {
         let mut step = self.begin();
-        let held = self.held.get(&lease).cloned().unwrap_or_default();
+        let held = self.held.get(&lease).map(|held| held.names.clone()).unwrap_or_default();
         for (name, epoch) in &held {
             // By (lease, epoch), never by name: a successor's record stays.
             let of_this = |record: &Record| record.epoch == *epoch && self.tenure(record) == Some(lease);
@@ -353,11 +509,12 @@ impl Registry {
     /// Marks everything under a lease as its holder's word again.
     pub fn confirm(&mut self, cell: &LeaseCell) -> Vec<Step> {
         let names: Vec<AnyName> =
-            self.held.get(&cell.id).map(|held| held.keys().cloned().collect()).unwrap_or_default();
+            self.held.get(&cell.id).map(|held| held.names.keys().cloned().collect()).unwrap_or_default();
         let stale =
             |record: &Record| record.instance == cell.instance && record.standing == Standing::Unconfirmed;
         let old: Vec<Record> =
             names.iter().filter_map(|name| self.standing(name).into_iter().find(stale)).collect();
+        self.unconfirmed -= old.len();
         old.chunks(CONFIRMED_AT_ONCE)
             .map(|some| {
                 let confirmed =
@@ -392,6 +549,19 @@ impl Registry {
         self.reserved = Revision(self.rev.0 + RESERVE);
         self.shelf.jump(boot, self.rev);
         Ok(Some(vec![Write::Boot(boot), Write::Reserved(self.reserved)]))
+    }
+
+    /// Nothing is its holder's word any more, until each is heard again.
+    pub fn doubt(&mut self) {
+        let leased: Vec<AnyName> = self.tenures.keys().map(|(name, _)| name.clone()).collect();
+        for name in leased {
+            let mut records = self.standing(&name);
+            for record in records.iter_mut().filter(|record| record.lifetime != Lifetime::Permanent) {
+                self.unconfirmed += usize::from(record.standing == Standing::Confirmed);
+                record.standing = Standing::Unconfirmed;
+            }
+            self.shelf.put(&name, records);
+        }
     }
 
     /// Whom a call concerns, if its caller has the right.
@@ -457,13 +627,21 @@ impl Registry {
     /// The books' part of a removal; the shelf is the caller's.
     fn take_off(&mut self, step: &mut Step, leases: &Leases, old: Record, why: Removal) {
         let (name, instance) = (old.name.clone(), old.instance);
+        self.unconfirmed -= usize::from(old.standing == Standing::Unconfirmed);
         if let Some(lease) = self.tenures.remove(&(name.clone(), instance))
             && let Some(held) = self.held.get_mut(&lease)
         {
-            held.remove(&name);
+            held.names.remove(&name);
             if let Some(cell) = leases.get(lease) {
-                cell.set_names(count(held.len()));
+                cell.set_names(count(held.names.len()));
             }
+            let from = held.from;
+            self.count_out(from);
+        }
+        self.numbers.freed(&name);
+        if let Some(registrant) = self.registrants.remove(&(name.clone(), instance)) {
+            self.count_out(registrant.from);
+            step.writes.push(Write::Registrant { name: name.clone(), instance, row: None });
         }
         self.names -= 1;
         step.writes.push(Write::Name { name: name.clone(), instance, row: None });
@@ -498,6 +676,12 @@ impl Registry {
 
     fn end(&self, step: &Step) {
         self.shelf.end(step.rev);
+    }
+}
+
+impl Held {
+    fn of(from: IpAddr) -> Self {
+        Self { from, names: BTreeMap::new() }
     }
 }
 

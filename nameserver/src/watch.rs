@@ -140,6 +140,18 @@ impl Ring {
         answer.complete = true;
         Ok(answer)
     }
+
+    /// The names that changed after revision `since`, each as often as it did.
+    ///
+    /// # Errors
+    /// [`Compacted`] when that is no longer known.
+    pub fn names_since(&self, since: Revision) -> Result<impl Iterator<Item = &AnyName>, Compacted> {
+        if since < self.oldest {
+            return Err(Compacted { oldest: self.oldest });
+        }
+        let start = self.events.partition_point(|event| event.rev <= since);
+        Ok(self.events.range(start..).map(|event| &event.name))
+    }
 }
 
 #[cfg(test)]

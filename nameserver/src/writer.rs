@@ -2,8 +2,9 @@
 //! answers when the disk has what was asked. It decides nothing itself.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,19 +12,25 @@ use std::time::Duration;
 use common::clock::{Clock, Moment};
 use common::ids::InstanceId;
 use common::names::{
-    AnyName, Holder, LeaseId, NameEpoch, OwnerKey, Patch, Removal, Revision, Stamp, Stamped,
+    AnyName, AttemptId, Holder, LeaseId, Lifetime, LogicalName, NameEpoch, OwnerKey, Patch, Record, Removal,
+    Revision, Stamp, Stamped,
 };
 use common::replication::{ConfigVersion, GroupName, Proposer};
 use common::rpc::name_service::{
-    Config, GrantError, Granted, GroupChange, GroupError, RegisterError, Registered, Status, StoreError,
-    UpdateError,
+    Config, GrantError, Granted, GroupChange, GroupError, LookupError, RegisterError, Registered,
+    SnapshotError, SnapshotInfo, Status, StoreError, UpdateError,
 };
-use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
+use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver};
 use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
 use tracing::{info, warn};
 
+use crate::bells::{self, Bells};
 use crate::groups::{Groups, Proposal};
 use crate::leases::{LeaseBook, Leases};
+use crate::metrics::Meters;
+use crate::prober;
+use crate::probes::{Place, Probes, Registered as ProbedRecord};
 use crate::registry::{Registration, Registry, Shelf, Step, TooFarAhead, is_local};
 use crate::store::{Committer, Fault, RETRY_EVERY, Report, Token, Write};
 use crate::watch::{RING_EVENTS, Ring};
@@ -41,6 +48,8 @@ const LAZY: Duration = Duration::from_secs(1);
 /// How often the store hears that we live, while somebody has not been heard since the restart. What a crash
 /// forgets of it, the dead live longer.
 const ALIVE_EVERY: Duration = Duration::from_millis(200);
+/// Rows that wait for the disk: past this the name server takes no more changes until it answers.
+const UNWRITTEN_MAX: usize = 65_536;
 /// Changes of groups that wait for another change of theirs.
 const CHANGES_WAITING_MAX: usize = 1_024;
 
@@ -51,8 +60,8 @@ pub(crate) struct Shared {
     pub(crate) shelf: Arc<Shelf>,
     pub(crate) book: Arc<LeaseBook>,
     pub(crate) ring: RefCell<Ring>,
-    /// Rings at each new revision.
-    pub(crate) bell: watch::Sender<Revision>,
+    pub(crate) bells: Rc<Bells>,
+    pub(crate) meters: Rc<Meters>,
     /// Rings at each change of a group.
     pub(crate) group_bell: watch::Sender<()>,
     /// Until then a name that is not known may only be not known yet.
@@ -80,6 +89,17 @@ pub(crate) enum Message {
     Register {
         request: Box<Registration>,
         to: To<Registered, RegisterError>,
+    },
+    RegisterNext {
+        request: Box<Registration>,
+        prefix: LogicalName,
+        attempt: AttemptId,
+        to: To<(LogicalName, Registered), RegisterError>,
+    },
+    /// What stands under these names, once it is durable.
+    Read {
+        names: Vec<AnyName>,
+        to: To<Vec<Option<Arc<[Record]>>>, LookupError>,
     },
     Update {
         caller: IpAddr,
@@ -110,10 +130,36 @@ pub(crate) enum Message {
     },
     ChangeGroup(Change),
     Status {
-        to: oneshot::Sender<Status>,
+        to: oneshot::Sender<Numbers>,
+    },
+    Snapshot {
+        to: oneshot::Sender<Result<SnapshotInfo, SnapshotError>>,
     },
     /// Write what is left, and end.
     Close,
+}
+
+/// Posts to the writer, and waits for its answer.
+pub(crate) async fn ask<T>(
+    mailbox: &Sender<Message>,
+    message: impl FnOnce(oneshot::Sender<T>) -> Message,
+) -> Result<T, StoreError> {
+    let stopping = || StoreError::Down {
+        why: "the name server is stopping".to_owned(),
+        retry_in: Duration::from_secs(1),
+    };
+    let (to, answer) = oneshot::channel();
+    mailbox.send(message(to)).await.map_err(|_| stopping())?;
+    answer.await.map_err(|_| stopping())
+}
+
+/// How the name server is, and what only its pages tell.
+#[derive(Debug)]
+pub(crate) struct Numbers {
+    pub(crate) status: Status,
+    pub(crate) commits: u64,
+    pub(crate) written: u64,
+    pub(crate) probes: u64,
 }
 
 /// A proposed configuration, and who waits for what becomes of it.
@@ -140,6 +186,9 @@ pub(crate) struct Writer {
     pub(crate) registry: Registry,
     pub(crate) leases: Leases,
     pub(crate) groups: Groups,
+    probes: Probes,
+    /// Dials under way.
+    dialling: JoinSet<(Place, bool)>,
     pub(crate) committer: Committer,
     pub(crate) store_name: &'static str,
     books: Books,
@@ -164,6 +213,16 @@ struct Books {
     durable: Token,
     /// Why the store takes nothing at the moment.
     down: Option<Fault>,
+    /// Somebody has shown that this store is an old copy; until then names may be of before.
+    copy_until: Option<Moment>,
+    /// First labels of names that changed since the bells rang.
+    rung: BTreeSet<Box<str>>,
+    /// Rows handed in, and not durable yet.
+    unwritten: VecDeque<(Token, usize)>,
+    /// All of them.
+    unwritten_rows: usize,
+    commits: u64,
+    written: u64,
     began_at: Moment,
     flushed_at: Moment,
     alive_at: Moment,
@@ -175,11 +234,17 @@ impl Writer {
         registry: Registry,
         leases: Leases,
         groups: Groups,
+        mut probes: Probes,
         committer: Committer,
         store_name: &'static str,
     ) -> Self {
-        let books = Books { began_at: shared.clock.now(), ..Books::default() };
-        Self { shared, registry, leases, groups, committer, store_name, books }
+        let now = shared.clock.now();
+        for (record, registrant) in registry.permanent() {
+            probes.add(now, probed(&record), &record.target, registrant);
+        }
+        let books = Books { began_at: now, ..Books::default() };
+        let dialling = JoinSet::new();
+        Self { shared, registry, leases, groups, probes, dialling, committer, store_name, books }
     }
 
     /// Works until told to [`Message::Close`].
@@ -196,8 +261,9 @@ impl Writer {
                 Some(report) = reports.recv() => self.hear(report),
                 () = tokio::time::sleep_until(clock.instant(tick_at)) => {
                     self.tick().await;
-                    tick_at = clock.now() + self.leases.next_tick();
+                    tick_at = clock.now() + self.next_tick();
                 }
+                Some(Ok((place, alive))) = self.dialling.join_next() => self.dialled(&place, alive),
                 _ = mailbox.recv_many(&mut batch, BATCH) => {
                     let now = clock.now();
                     self.leases.tick(now);
@@ -212,9 +278,10 @@ impl Writer {
                         self.flush(now);
                     }
                     // The first lease ends the slow ticking.
-                    tick_at = tick_at.min(now + self.leases.next_tick());
+                    tick_at = tick_at.min(now + self.next_tick());
                 }
             }
+            self.ring();
         }
     }
 
@@ -227,18 +294,60 @@ impl Writer {
                 self.publish(step);
                 info!(instance = %cell.instance, names, "lease ran out");
             }
+            for late in self.leases.lateness(self.shared.clock.now()) {
+                self.shared.meters.lateness.add(late);
+            }
             if self.books.batch.len() >= LAZY_WRITES {
                 self.flush(now);
             }
+            self.ring();
             tokio::task::yield_now().await;
         }
+        self.dial(now);
         if self.leases.unconfirmed() > 0 && now.since(self.books.alive_at) >= ALIVE_EVERY {
             self.books.alive_at = now;
-            self.books.batch.push(Write::Alive(now.since(self.books.began_at)));
+            let served = self.served(now);
+            self.books.batch.push(Write::Alive(served));
             self.flush(now);
         } else if !self.books.batch.is_empty() && now.since(self.books.flushed_at) >= LAZY {
             self.flush(now);
         }
+    }
+
+    fn next_tick(&self) -> Duration {
+        let lease = self.leases.next_tick();
+        self.probes.every().map_or(lease, |probe| lease.min(probe))
+    }
+
+    /// Dials whoever is due.
+    fn dial(&mut self, now: Moment) {
+        for place in self.probes.due(now) {
+            self.dialling.spawn_local(async move {
+                let alive = prober::is_alive(&place).await;
+                (place, alive)
+            });
+        }
+    }
+
+    /// How long this boot has served, pauses left out: they take no holder's time, over a restart either.
+    fn served(&self, now: Moment) -> Duration {
+        now.since(self.books.began_at).saturating_sub(self.leases.pauses().1)
+    }
+
+    /// Takes note of what a dial found out.
+    fn dialled(&mut self, place: &Place, alive: bool) {
+        let now = self.shared.clock.now();
+        let verdict = self.probes.answered(now, place, alive);
+        let seen = verdict.seen.iter().filter_map(|seen| self.registry.seen_alive(seen));
+        self.books.batch.extend(seen);
+        for dead in &verdict.dead {
+            if let Some(step) = self.registry.clean(&self.leases, dead) {
+                info!(name = %dead.name, address = %place.address, "nobody answers at a name without a lease: removed");
+                self.publish(step);
+            }
+        }
+        // A machine's next place may have waited for this one.
+        self.dial(now);
     }
 
     fn handle(&mut self, now: Moment, message: Message) {
@@ -249,10 +358,26 @@ impl Writer {
                 this.books.batch.push(this.registry.lease_row(&cell));
                 Ok((Granted { lease: id, ttl }, None))
             }),
-            Message::Revoke { lease, to } => self.change(to, |this| Ok(this.revoke(lease))),
+            Message::Revoke { lease, to } if self.up().is_ok() => {
+                self.change(to, |this| Ok(this.revoke(lease)));
+            }
+            Message::Revoke { lease, to } => {
+                // As with a lease that runs out: gone at once, and stored when the store is back.
+                let (names, step) = self.revoke(lease);
+                if let Some(step) = step {
+                    self.publish(step);
+                }
+                self.reply(to, names);
+            }
             Message::Register { request, to } => {
                 self.change(to, |this| this.registry.register(now, &this.leases, *request));
             }
+            Message::RegisterNext { request, prefix, attempt, to } => self.change(to, |this| {
+                this.registry.register_next(now, &this.leases, &prefix, attempt, *request)
+            }),
+            Message::Read { names, to } => self.change(to, |this| {
+                Ok((names.iter().map(|name| this.shared.shelf.get(name)).collect(), None))
+            }),
             Message::Update { caller, holder, name, patch, to } => {
                 self.change(to, |this| this.registry.update(caller, holder, &name, &patch));
             }
@@ -272,7 +397,12 @@ impl Writer {
                 drop(to.send(answer.map(|value| Stamped { stamp, value })));
             }
             Message::ChangeGroup(change) => self.change_group(change),
-            Message::Status { to } => drop(to.send(self.status(now))),
+            Message::Status { to } => {
+                let (commits, written) = (self.books.commits, self.books.written);
+                let (status, probes) = (self.status(now), self.probes.asked());
+                drop(to.send(Numbers { status, commits, written, probes }));
+            }
+            Message::Snapshot { to } => self.snapshot(now, to),
             Message::Close => unreachable!("the loop ends with it"),
         }
     }
@@ -319,8 +449,16 @@ impl Writer {
             warn!(?ours, seen = ?stamp, "this store is an old copy: going on past what was seen, and warming up");
             self.books.batch.extend(writes);
             self.shared.ring.replace(Ring::new(self.shared.shelf.stamp().rev, RING_EVENTS));
-            self.shared.warm_at.set(now + self.leases.longest());
-            self.shared.bell.send_replace(self.shared.shelf.stamp().rev);
+            let served = self.served(now);
+            let rows = self.leases.doubt(now, self.shared.shelf.stamp().boot, served);
+            self.books
+                .batch
+                .extend(rows.into_iter().map(|(lease, row)| Write::Lease { lease, row: Some(row) }));
+            self.registry.doubt();
+            let warm_at = now + self.leases.longest();
+            self.books.copy_until = Some(warm_at);
+            self.shared.warm_at.set(warm_at);
+            self.shared.bells.ring_all();
         }
         Ok(())
     }
@@ -357,6 +495,21 @@ impl Writer {
         }
     }
 
+    fn snapshot(&mut self, now: Moment, to: oneshot::Sender<Result<SnapshotInfo, SnapshotError>>) {
+        if !self.committer.keeps() {
+            return drop(to.send(Err(SnapshotError::NothingKept)));
+        }
+        self.flush(now);
+        let stamp = self.shared.shelf.stamp();
+        let suffix = format!("{}-{}", stamp.boot, stamp.rev);
+        let copied = move |copied: Result<PathBuf, Fault>| {
+            let info = copied.map(|file| SnapshotInfo { stamp, file: file.display().to_string() });
+            // A caller that is gone finds the file all the same.
+            drop(to.send(info.map_err(|fault| SnapshotError::Store(StoreError::from(&fault)))));
+        };
+        self.committer.snapshot(suffix, Box::new(copied));
+    }
+
     fn note_versions(&mut self) {
         self.books.batch.extend(self.groups.take_news().into_iter().map(Write::Group));
     }
@@ -367,6 +520,11 @@ impl Writer {
             Report::Durable(upto) => {
                 self.books.durable = self.books.durable.max(upto);
                 self.books.down = None;
+                self.books.commits += 1;
+                while let Some((_, rows)) = self.books.unwritten.pop_front_if(|(token, _)| *token <= upto) {
+                    self.books.written += rows as u64;
+                    self.books.unwritten_rows -= rows;
+                }
                 (upto, None)
             }
             Report::Failed(upto, fault) => (upto, Some(fault)),
@@ -409,9 +567,43 @@ impl Writer {
 
     /// Shows a change to watchers, and has it stored with the next commit.
     fn publish(&mut self, step: Step) {
+        self.watch_over(&step);
+        for event in &step.events {
+            let label = bells::label(&event.name);
+            if !self.books.rung.contains(label) {
+                self.books.rung.insert(label.into());
+            }
+        }
         self.shared.ring.borrow_mut().push(step.rev, step.events);
-        self.shared.bell.send_replace(step.rev);
         self.books.batch.extend(step.writes);
+    }
+
+    /// Wakes the watchers whom the changes of this round may concern: a burst wakes each of them once.
+    fn ring(&mut self) {
+        if !self.books.rung.is_empty() {
+            self.shared.bells.ring(self.books.rung.iter().map(|label| &**label));
+            self.books.rung.clear();
+        }
+    }
+
+    /// Has permanent records dialled, as long as they stand.
+    fn watch_over(&mut self, step: &Step) {
+        let permanent = |record: &&Arc<Record>| record.lifetime == Lifetime::Permanent;
+        for event in &step.events {
+            let (before, after) =
+                (event.before.as_ref().filter(permanent), event.after.as_ref().ok().filter(permanent));
+            if before.map(|old| old.epoch) == after.map(|new| new.epoch) {
+                continue;
+            }
+            if let Some(old) = before {
+                self.probes.forget(&probed(old), &old.target);
+            }
+            if let Some(new) = after
+                && let Some(registrant) = self.registry.registrant(&new.name, new.instance)
+            {
+                self.probes.add(self.shared.clock.now(), probed(new), &new.target, registrant);
+            }
+        }
     }
 
     /// Answers when all that was changed so far is durable.
@@ -430,7 +622,10 @@ impl Writer {
                 _ => None,
             });
             let mark = mark.max();
+            let rows = writes.len();
             books.submitted = self.committer.submit(writes);
+            books.unwritten.push_back((books.submitted, rows));
+            books.unwritten_rows += rows;
             books.marks.extend(mark.map(|mark| (books.submitted, mark)));
         }
         // A repeat changes nothing, but what it repeats may still be on its way.
@@ -451,21 +646,47 @@ impl Writer {
     }
 
     fn up(&self) -> Result<(), StoreError> {
-        self.books.down.as_ref().map_or(Ok(()), |fault| Err(fault.into()))
+        if let Some(fault) = &self.books.down {
+            return Err(fault.into());
+        }
+        // A disk that hangs says nothing; whoever waits for it gives up and comes again, and what they asked for stays.
+        if self.books.unwritten_rows > UNWRITTEN_MAX {
+            let why = "the disk does not keep up".to_owned();
+            return Err(StoreError::Down { why, retry_in: RETRY_EVERY });
+        }
+        Ok(())
+    }
+
+    /// What an operator should know.
+    fn troubles(&self, now: Moment) -> Vec<String> {
+        let store = self.books.down.as_ref().map(|fault| format!("the store is down: {fault}"));
+        let frozen = self.groups.frozen().map(|group| {
+            format!("the record of {group} is older than one shown to us: client cluster adopt {group}")
+        });
+        let copy = self.books.copy_until.filter(|until| *until > now);
+        let copy = copy.map(|_| "this store was an old copy: its names are not confirmed yet".to_owned());
+        store.into_iter().chain(copy).chain(frozen).collect()
     }
 
     fn status(&self, now: Moment) -> Status {
         Status {
             stamp: self.shared.shelf.stamp(),
             names: self.registry.names() as u64,
+            unconfirmed: self.registry.unconfirmed() as u64,
             leases: self.leases.len() as u64,
             groups: self.groups.len() as u64,
             watchers: self.shared.polls.get(),
             pauses: self.leases.pauses(),
             uptime: now.since_origin(),
             store: self.store_name.to_owned(),
+            limits: (self.registry.limit() as u64, self.leases.limit() as u64),
+            troubles: self.troubles(now),
         }
     }
+}
+
+fn probed(record: &Record) -> ProbedRecord {
+    ProbedRecord { name: record.name.clone(), instance: record.instance, epoch: record.epoch }
 }
 
 fn refuse<T, E>(to: To<T, E>, error: E) {

@@ -1,6 +1,7 @@
 //! What each replica knows of films, by its own word.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail, ensure};
@@ -16,6 +17,7 @@ use common::services::{decode, encode};
 use crate::cluster::Cluster;
 use crate::process::PATIENCE;
 use crate::shop::run;
+use crate::source;
 
 /// All films that the replica at `address` has, by title.
 ///
@@ -67,4 +69,11 @@ pub fn films_everywhere(cluster: &Cluster) -> Result<Vec<Movie>> {
 /// As [`films_everywhere`].
 pub fn film_everywhere(cluster: &Cluster, title: &str) -> Result<Option<Movie>> {
     Ok(films_everywhere(cluster)?.into_iter().find(|movie| movie.title == title))
+}
+
+/// The sample of MovieLens, which its licence keeps out of this repository: beside it, or where the environment says.
+pub fn movielens_sample() -> Option<PathBuf> {
+    let beside = || source::top().join("../shared/data");
+    let data = std::env::var_os("SHARED_DATA").map_or_else(beside, PathBuf::from);
+    Some(data.join("ml-latest-small")).filter(|folder| folder.is_dir())
 }

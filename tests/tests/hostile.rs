@@ -14,8 +14,8 @@ use cluster_tests::shop::{self, Load, audit, names, run};
 use common::clock::{Clock, Timestamp};
 use common::ids::{ClusterId, InstanceId};
 use common::names::{
-    AnyName, BootCount, ContractName, Entry, Expect, Holder, LeaseId, LogicalName, ObjectName, Readiness,
-    Revision, Sharing, Stamp, Tags, Target, Tenure, Weight,
+    AnyName, BootCount, ContractName, Entry, Expect, Freshness, Holder, LeaseId, LogicalName, ObjectName,
+    Readiness, Revision, Sharing, Stamp, Tags, Target, Tenure, Weight,
 };
 use common::replication::{RequestId, VectorTimestamp};
 use common::rpc::frontend::FrontendClient;
@@ -178,7 +178,7 @@ fn t13_no_forged_time_and_no_forged_lease_is_believed() -> Result<()> {
         let names = names(cluster.name_server.address());
         let server = names.server();
         let soon = || within(NAME_SERVICE, PATIENCE);
-        let before = server.lookup(soon(), AnyName::from(&name)).await??.value;
+        let before = server.lookup(soon(), AnyName::from(&name), Freshness::Local).await??.value;
 
         for ttl in
             [Duration::ZERO, Duration::from_millis(99), Duration::from_hours(300 * 365 * 24), Duration::MAX]
@@ -203,7 +203,7 @@ fn t13_no_forged_time_and_no_forged_lease_is_believed() -> Result<()> {
             ensure!(matches!(taken, Err(RegisterError::Held { .. })), "{taken:?}");
         }
         ensure!(
-            server.lookup(soon(), AnyName::from(&name)).await??.value == before,
+            server.lookup(soon(), AnyName::from(&name), Freshness::Local).await??.value == before,
             "the record has changed"
         );
 

@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{ChildStderr, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use cluster_tests::cluster::{Cluster, Options};
-use cluster_tests::films::films_everywhere;
+use cluster_tests::films::{films_everywhere, movielens_sample};
 use common::services::movies::Movie;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -129,16 +129,9 @@ fn an_import_goes_on_when_the_primary_is_killed() -> Result<()> {
     Ok(())
 }
 
-/// The sample of MovieLens, which its licence keeps out of this repository: beside it, or where the environment says.
-fn movielens() -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
-    let data = std::env::var_os("SHARED_DATA").map_or_else(beside, PathBuf::from);
-    Some(data.join("ml-latest-small")).filter(|folder| folder.is_dir())
-}
-
 #[test]
 fn all_of_movielens_is_imported() -> Result<()> {
-    let Some(folder) = movielens() else {
+    let Some(folder) = movielens_sample() else {
         println!("not run: no ml-latest-small in SHARED_DATA, nor in ../shared/data");
         return Ok(());
     };

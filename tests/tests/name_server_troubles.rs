@@ -20,20 +20,29 @@ use common::rpc::transport::within;
 use serde_json::Value;
 
 const GROUP: &str = "just.hungry";
+const OTHER: &str = "movies";
 
 /// The group, as a status tells it.
 fn group(status: &Value) -> &Value {
     &status["groups"][0]
 }
 
-fn needs_adoption(status: &Value) -> bool {
-    group(status)["needs_adoption"] == true
+/// All groups: what happens to one of them happens to each.
+fn groups(status: &Value) -> &[Value] {
+    status["groups"].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
-/// How many members are in sync and online.
+fn needs_adoption(status: &Value) -> bool {
+    groups(status).iter().all(|group| group["needs_adoption"] == true)
+}
+
+/// How many members are in sync and online, in each group.
 fn in_sync(status: &Value) -> usize {
-    let members = group(status)["members"].as_array().map(Vec::as_slice).unwrap_or_default();
-    members.iter().filter(|member| member["in_sync"] == true && member["status"] == "online").count()
+    let members = |group: &Value| {
+        let members = group["members"].as_array().map(Vec::as_slice).unwrap_or_default();
+        members.iter().filter(|member| member["in_sync"] == true && member["status"] == "online").count()
+    };
+    groups(status).iter().map(members).min().unwrap_or_default()
 }
 
 /// Runs a command that must be refused: its exit status, and its error's code.
@@ -45,8 +54,21 @@ fn refused(cluster: &Cluster, args: &[&str]) -> Result<(Option<i32>, String)> {
     Ok((output.status.code(), error["error"]["code"].as_str().unwrap_or_default().to_owned()))
 }
 
+/// Adopts each group, and tells what stands for the shop's.
 fn adopt(cluster: &Cluster) -> Result<Value> {
-    cluster.json(&["cluster", "adopt", GROUP, "--yes"])?.pop().context("it tells what stands")
+    let adopt =
+        |group| cluster.json(&["cluster", "adopt", group, "--yes"])?.pop().context("it tells what stands");
+    adopt(OTHER)?;
+    adopt(GROUP)
+}
+
+/// Gives each group to one replica's disk alone, and tells what stands for the shop's.
+fn force(cluster: &Cluster, replica: &str) -> Result<Value> {
+    let force = |group| -> Result<Value> {
+        Ok(cluster.json(&["cluster", "force-elect", group, replica, "--yes"])?.remove(0))
+    };
+    force(OTHER)?;
+    force(GROUP)
 }
 
 /// Orders something for `user`, and gives the order's id.
@@ -268,7 +290,7 @@ fn disk_given_up_by_force_elect_starts_anew() -> Result<()> {
     let needs_yes = refused(&cluster, &["cluster", "force-elect", GROUP, "3"])?;
     assert_eq!(needs_yes, (Some(4), "needs_yes".to_owned()));
 
-    let forced = cluster.json(&["cluster", "force-elect", GROUP, "3", "--yes"])?.remove(0);
+    let forced = force(&cluster, "3")?;
     assert_eq!(forced["version"], forced["forced"]);
     cluster.await_whole(1)?;
     let after = order(&cluster, "ann")?;
@@ -323,7 +345,7 @@ fn a_restored_disk_takes_no_part_until_an_operator_says_so() -> Result<()> {
     fs::remove_dir_all(&data)?;
     copy_directory(&copy, &data)?;
     cluster.replicas[1].start_again()?;
-    cluster.json(&["cluster", "force-elect", GROUP, "2", "--yes"])?;
+    force(&cluster, "2")?;
     cluster.await_whole(1)?;
     assert_eq!(orders(&cluster, "ann")?, [kept]);
     order(&cluster, "ann").map(drop)

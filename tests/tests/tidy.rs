@@ -181,6 +181,8 @@ const CORES: &[&str] = &[
     "frontend/src/router",
     "nameserver/src/groups",
     "nameserver/src/leases",
+    "nameserver/src/probes",
+    "nameserver/src/pyro",
     "nameserver/src/registry",
     "replica/src/disk/batch",
     "replica/src/gossip",
@@ -190,7 +192,13 @@ const CORES: &[&str] = &[
 ];
 
 /// The shells that live beside their cores.
-const SHELLS: &[&str] = &["replica/src/passive/driver"];
+const SHELLS: &[&str] = &[
+    "nameserver/src/pyro/desk",
+    "nameserver/src/pyro/discovery",
+    "nameserver/src/pyro/session",
+    "replica/src/gossip/driver",
+    "replica/src/passive/driver",
+];
 
 /// What no core names: a clock, a runtime, a socket, a file, chance, and maps whose order is chance.
 const NOT_IN_CORES: &[&str] = &[

@@ -11,17 +11,17 @@ use bytes::Bytes;
 use common::clock::{Clock, Moment, Timestamp};
 use common::ids::{ClusterId, InstanceId};
 use common::names::{
-    Address, AnyName, BootCount, Change, ContractName, Entry, Expect, Holder, LeaseId, Lifetime, LogicalName,
-    NameEpoch, ObjectName, OwnerKey, Page, Patch, Query, Readiness, Record, Revision, Sharing, Stamp,
-    Stamped, Standing, Tags, Target, Tenure, WatchId, Weight,
+    Address, AnyName, AttemptId, BootCount, Change, ContractName, Entry, Expect, Freshness, Holder, LeaseId,
+    Lifetime, LogicalName, NameEpoch, ObjectName, OwnerKey, Page, Patch, Query, Readiness, Record, Revision,
+    Sharing, Stamp, Stamped, Standing, Tags, Target, Tenure, WatchId, Weight,
 };
 use common::replication::{ConfigVersion, Epoch, GroupName, LogIndex, LogPoint, RequestId, VectorTimestamp};
 use common::rpc::frontend::Frontend;
 use common::rpc::limits::{FRONTEND, NAME_SERVICE};
 use common::rpc::name_service::{
     Config, GrantError, Granted, GroupChange, GroupError, Hello, HelloError, ListError, Listing, LookupError,
-    NameService, RegisterError, Registered, RenewError, Renewed, Status, StoreError, UpdateError, WatchError,
-    Welcome,
+    NameService, RegisterError, Registered, RenewError, Renewed, SnapshotError, SnapshotInfo, Status,
+    StoreError, UpdateError, WatchError, Welcome,
 };
 use common::rpc::replica::{Answer, Consistency, Done, Position, QueryError, SubmitError};
 use common::rpc::transport::{Route, ServeOptions, serve};
@@ -204,7 +204,12 @@ impl NameService for NameServer {
         Ok(Welcome { stamp: Self::stamp(), version: "0".into(), now: Clock::wall() })
     }
 
-    async fn lookup(self, _: Context, name: AnyName) -> Result<Stamped<Arc<[Record]>>, LookupError> {
+    async fn lookup(
+        self,
+        _: Context,
+        name: AnyName,
+        _: Freshness,
+    ) -> Result<Stamped<Arc<[Record]>>, LookupError> {
         let found: Vec<Record> = self.records.iter().filter(|record| record.name == name).cloned().collect();
         if found.is_empty() { Err(LookupError::NotFound) } else { Ok(Self::stamped(found.into())) }
     }
@@ -265,6 +270,9 @@ impl NameService for NameServer {
             pauses: (0, Duration::ZERO),
             uptime: Duration::ZERO,
             store: "memory".into(),
+            unconfirmed: 0,
+            limits: (0, 0),
+            troubles: vec![],
         }
     }
 
@@ -315,12 +323,28 @@ impl NameService for NameServer {
         self,
         _: Context,
         _: Vec<AnyName>,
+        _: Freshness,
     ) -> Stamped<Vec<Result<Arc<[Record]>, LookupError>>> {
         unreachable!("a client looks one name up")
     }
 
     async fn change_group(self, _: Context, _: GroupChange) -> Result<Stamped<Config>, GroupError> {
         unreachable!("a client is no member")
+    }
+
+    async fn register_next(
+        self,
+        _: Context,
+        _: Tenure,
+        _: LogicalName,
+        _: Entry,
+        _: AttemptId,
+    ) -> Result<Stamped<(LogicalName, Registered)>, RegisterError> {
+        unreachable!("a client has no name")
+    }
+
+    async fn snapshot(self, _: Context) -> Result<SnapshotInfo, SnapshotError> {
+        Err(SnapshotError::NothingKept)
     }
 }
 

@@ -302,6 +302,10 @@ impl LeaseCore {
                 }
             }
             Ok(Stamped { value: Err(RenewError::UnknownLease), .. }) => self.forgotten(now, chance, effects),
+            // For one lease nobody says so; whoever does is asked again like one who failed.
+            Ok(Stamped { value: Err(RenewError::TooMany), .. }) => {
+                *renew_at = now + self.backoff.failed(chance);
+            }
             Err(error) => {
                 *renew_at = now + patience(&error).min(self.ttl / 6).max(self.backoff.failed(chance));
             }

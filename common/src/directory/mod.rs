@@ -18,32 +18,40 @@
 //!
 //! Processes may be started in any order: what is missing is waited for, and named once in the log.
 //!
-//! `picking.rs` chooses among the providers of a shared name.
+//! On these stands what other programs use: [`Names::client`] (`provider.rs`) is the stub below anybody's own generated
+//! client and calls whoever provides a name; [`Names::host`] (`host.rs`) provides services by name. `picking.rs` chooses
+//! among the providers of a shared name. `docs/BUILDING_ON_IT.md` tells how to use them.
 
 mod backoff;
 #[cfg(test)]
 mod fixtures;
 mod groups;
+mod host;
 mod lease_core;
 mod lease_keeper;
 mod live_query;
 mod picking;
+mod provider;
 mod resolver;
 mod stub;
 
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tarpc::client::RpcError;
 use tokio::sync::watch;
 
 pub use backoff::Backoff;
+pub use host::{Host, HostError, TTL};
 pub use lease_keeper::{LeaseEvent, LeaseKeeper};
 pub use picking::in_order;
+pub use provider::{Provider, Repeat};
 pub use stub::NameServerStub;
 
+use crate::clock::Moment;
 use crate::ids::{ClusterId, InstanceId};
-use crate::names::{Address, AnyName, BadAddress, OwnerKey, Query, Record, Stamp};
+use crate::names::{Address, AnyName, BadAddress, Freshness, LogicalName, OwnerKey, Query, Record, Stamp};
 use crate::replication::{ConfigVersion, GroupName};
 use crate::rpc::Outcome;
 use crate::rpc::limits::NAME_SERVICE;
@@ -81,6 +89,8 @@ pub struct View {
     /// When that was the whole truth; `None` before the first listing (a name server that warms up gives none, and
     /// what registers meanwhile is shown all the same).
     pub stamp: Option<Stamp>,
+    /// When a name server vouched for it last; see [`Names::age`].
+    heard: Option<Moment>,
 }
 
 /// A call of the name server that failed: either on the way, or with its own error.
@@ -132,14 +142,27 @@ impl Names {
         }
     }
 
+    /// A client of whoever provides `name`, to be called by a generated client of one's own: `XClient::from(…)`.
+    ///
+    /// Must be called on a tokio runtime, which keeps its knowledge fresh.
+    #[expect(clippy::needless_pass_by_value, reason = "a name that was parsed for this")]
+    pub fn client<Req, Resp>(&self, name: LogicalName) -> Provider<Req, Resp> {
+        Provider::new(self.clone(), &name)
+    }
+
+    /// How long ago a name server vouched for what `view` shows; `None` when none did yet.
+    pub fn age(&self, view: &View) -> Option<Duration> {
+        view.heard.map(|heard| self.resolver.now().since(heard))
+    }
+
     /// The name servers that `NAME_SERVER` (a list, with commas), or `PYRO_NS_HOST` and `PYRO_NS_PORT`, name; else
     /// `127.0.0.1:9090`.
     ///
     /// # Errors
     /// When one of them is no address.
-    pub fn from_env(program: &'static str) -> Result<Self, BadAddress> {
+    pub fn from_env() -> Result<Self, BadAddress> {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        servers_from(&variable).map(|servers| Self::new(servers, program))
+        servers_from(&variable).map(|servers| Self::new(servers, this_program()))
     }
 
     /// The list, in order.
@@ -192,7 +215,9 @@ impl Names {
         name: AnyName,
         time: Duration,
     ) -> Result<Vec<Arc<Record>>, NameError<LookupError>> {
-        let found = NameError::flatten(self.server().lookup(within(NAME_SERVICE, time), name).await)?;
+        let found = NameError::flatten(
+            self.server().lookup(within(NAME_SERVICE, time), name, Freshness::Local).await,
+        )?;
         Ok(found.value.iter().cloned().map(Arc::new).collect())
     }
 
@@ -257,6 +282,15 @@ impl Names {
     pub fn keep(&self, ttl: Duration, instance: InstanceId, owner: Option<OwnerKey>) -> LeaseKeeper {
         LeaseKeeper::start(self.stub.on_its_own(), ttl, instance, owner)
     }
+}
+
+/// What the operating system calls this program.
+fn this_program() -> &'static str {
+    static NAME: OnceLock<String> = OnceLock::new();
+    NAME.get_or_init(|| {
+        let path = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
+        path.file_stem().map_or_else(|| "a program".to_owned(), |name| name.to_string_lossy().into_owned())
+    })
 }
 
 /// The name servers that the environment names.

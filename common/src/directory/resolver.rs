@@ -53,8 +53,19 @@ struct Live {
 }
 
 impl Live {
-    fn publish(&self) {
-        self.view.send_replace(View { records: self.query.shown(), stamp: self.query.stamp() });
+    /// Shows what it has, as a name server said it at `now`.
+    fn publish(&self, now: Moment) {
+        let (records, stamp) = (self.query.shown(), self.query.stamp());
+        self.view.send_replace(View { records, stamp, heard: Some(now) });
+    }
+
+    /// Nothing changed, says a name server: the stamp is kept up, and wakes nobody.
+    fn vouch(&self, now: Moment) {
+        self.view.send_if_modified(|view| {
+            view.stamp = self.query.stamp();
+            view.heard = Some(now);
+            false
+        });
     }
 }
 
@@ -72,7 +83,7 @@ impl Resolver {
             self.keep_fresh(&mut queries);
             return view;
         }
-        let (sender, view) = watch::channel(View { records: Arc::new([]), stamp: None });
+        let (sender, view) = watch::channel(View { records: Arc::new([]), stamp: None, heard: None });
         if queries.live.len() >= QUERIES_MAX {
             error!(
                 ?query,
@@ -86,6 +97,10 @@ impl Resolver {
         self.keep_fresh(&mut queries);
         self.added.notify_one();
         view
+    }
+
+    pub(super) fn now(&self) -> Moment {
+        self.clock.now()
     }
 
     fn keep_fresh(self: &Arc<Self>, queries: &mut Queries) {
@@ -160,10 +175,12 @@ impl Resolver {
             after = answer.value.next;
             if after.is_none() {
                 let mut queries = self.queries();
-                if let Some(live) = queries.live.iter_mut().find(|live| live.id == id)
-                    && live.query.list(records, first)
-                {
-                    live.publish();
+                if let Some(live) = queries.live.iter_mut().find(|live| live.id == id) {
+                    if live.query.list(records, first) {
+                        live.publish(self.clock.now());
+                    } else {
+                        live.vouch(self.clock.now());
+                    }
                 }
                 return Ok(());
             }
@@ -252,6 +269,7 @@ impl Resolver {
     }
 
     fn take_in(&self, changes: &[Change], stamp: Stamp) {
+        let now = self.clock.now();
         for live in &mut self.queries().live {
             let Some(since) = live.query.since().filter(|since| since.boot == stamp.boot) else {
                 // Added while the poll was under way; its listing will show all this.
@@ -264,13 +282,9 @@ impl Resolver {
             let changed = concerned.fold(false, |changed, change| live.query.apply(change) | changed);
             live.query.advance(stamp);
             if changed {
-                live.publish();
+                live.publish(now);
             } else {
-                // The stamp is kept up, and wakes nobody.
-                live.view.send_if_modified(|view| {
-                    view.stamp = live.query.stamp();
-                    false
-                });
+                live.vouch(now);
             }
         }
     }
@@ -294,7 +308,7 @@ mod tests {
         let servers = Arc::new(["127.0.0.1:1".parse().unwrap()]);
         let resolver = Resolver::new(NameServerStub::new(servers, "test", Known::nothing()));
         let (id, gone) = (WatchId(0), record("a", 1, 5));
-        let (view, shown) = watch::channel(View { records: Arc::new([]), stamp: None });
+        let (view, shown) = watch::channel(View { records: Arc::new([]), stamp: None, heard: None });
         let mut query = LiveQuery::new(Query::by_name(Names::Any));
         query.list([], stamp(1, 6));
         resolver.queries().live.push(Live { id, query, view, list_at: Moment::ORIGIN });

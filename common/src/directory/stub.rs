@@ -381,7 +381,7 @@ fn all_failed<'a>(servers: &[Address], failed: impl Iterator<Item = Option<&'a C
 }
 
 /// A generated client can return tarpc's error only; ours travels inside, and comes out by `CallError::from`.
-fn as_rpc_error(error: CallError) -> RpcError {
+pub(super) fn as_rpc_error(error: CallError) -> RpcError {
     match error {
         CallError::ConnectionLost => RpcError::Shutdown,
         CallError::Unacknowledged => RpcError::DeadlineExceeded,
@@ -409,6 +409,8 @@ fn stamp_of(answer: &NameServiceResponse) -> Option<Stamp> {
         Of::ChangeGroup(answer) => answer.as_ref().ok().map(|answer| answer.stamp),
         Of::WatchGroup(answer) => answer.as_ref().ok().map(|answer| answer.stamp),
         Of::Status(status) => Some(status.stamp),
+        Of::RegisterNext(answer) => answer.as_ref().ok().map(|answer| answer.stamp),
+        Of::Snapshot(answer) => answer.as_ref().ok().map(|info| info.stamp),
     }
 }
 

@@ -35,6 +35,17 @@ impl OwnerKey {
     }
 }
 
+/// One call of `register_next`, over all its repeats: random bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct AttemptId(u128);
+
+impl AttemptId {
+    /// The attempt with these random bits.
+    pub const fn from_random(bits: u128) -> Self {
+        Self(bits)
+    }
+}
+
 impl fmt::Debug for LeaseId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("LeaseId(***)")

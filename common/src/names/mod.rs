@@ -15,12 +15,12 @@ mod stamp;
 mod tags;
 
 pub use address::{Address, BadAddress, Host};
-pub use lease::{LeaseId, OwnerKey};
+pub use lease::{AttemptId, LeaseId, OwnerKey};
 pub use name::{AnyName, BadName, LogicalName};
 pub use query::{Change, Cursor, Names, Page, Query, Removal, TagMatch, WatchId, What};
 pub use record::{
     ContractName, Entry, Expect, Holder, Lifetime, NameEpoch, ObjectName, Patch, PyroUri, Readiness, Record,
     Sharing, Standing, Target, Tenure, Weight,
 };
-pub use stamp::{BootCount, Revision, Stamp, Stamped};
+pub use stamp::{BootCount, Freshness, Revision, Stamp, Stamped};
 pub use tags::{BadTags, Tags};

@@ -30,6 +30,17 @@ impl Stamp {
     }
 }
 
+/// How fresh an answer must be. With a store of its own the name server has one truth, and the first two are one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Freshness {
+    /// As this name server knows it; what it shows may be on its way to the disk, and gone after a crash.
+    Local,
+    /// Not older than this.
+    AtLeast(Stamp),
+    /// Nothing that was answered before is missing, and nothing in it can vanish by a crash.
+    Linearizable,
+}
+
 /// A value, and when it was true.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamped<T> {

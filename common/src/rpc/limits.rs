@@ -1,6 +1,8 @@
 //! How much of anything a connection may take: one table, printed by `--show-limits` ([`table`]).
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// A contract, as a preamble names it.
@@ -85,6 +87,21 @@ pub const PEER: Contract = Contract {
     },
     ..NAME_SERVICE
 };
+
+/// Anybody's own contract, called like a name; what a preamble cannot carry becomes a hyphen.
+///
+/// Its name is kept for the life of the process: a program has a handful.
+pub fn own_contract(name: &str) -> Contract {
+    static NAMES: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
+    let name = name.replace('_', "-");
+    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    let name = names.get(&*name).copied().unwrap_or_else(|| {
+        let name = name.leak();
+        names.insert(name);
+        name
+    });
+    Contract { name, lowest: 1, highest: 1, limits: OTHERS }
+}
 
 /// The bounds of anybody's own contract.
 pub const OTHERS: Limits = Limits { frame_in: MIB, frame_out: MIB, ..FRONTEND.limits };

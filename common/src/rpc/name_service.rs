@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::ids::{ClusterId, InstanceId};
 use crate::names::{
-    Address, AnyName, Change, Cursor, Entry, Expect, Holder, LeaseId, LogicalName, NameEpoch, OwnerKey, Page,
-    Patch, Query, Record, Sharing, Stamp, Stamped, Tenure, WatchId,
+    Address, AnyName, AttemptId, Change, Cursor, Entry, Expect, Freshness, Holder, LeaseId, LogicalName,
+    NameEpoch, OwnerKey, Page, Patch, Query, Record, Sharing, Stamp, Stamped, Tenure, WatchId,
 };
-use crate::replication::{ConfigError, ConfigVersion, GroupConfig, GroupName, Proposer};
+use crate::replication::{ConfigError, ConfigVersion, GossipConfig, GroupConfig, GroupName, Proposer};
 
 /// Names, leases, watches; and the configurations of groups.
 #[tarpc::service]
@@ -41,9 +41,12 @@ pub trait NameService {
     /// Removes a record.
     async fn unregister(holder: Holder, name: AnyName) -> Result<Stamped<NameEpoch>, UpdateError>;
     /// All records under `name`; those up and confirmed first.
-    async fn lookup(name: AnyName) -> Result<Stamped<Arc<[Record]>>, LookupError>;
+    async fn lookup(name: AnyName, freshness: Freshness) -> Result<Stamped<Arc<[Record]>>, LookupError>;
     /// Up to 1,024 lookups, in order, all from one revision.
-    async fn lookup_many(names: Vec<AnyName>) -> Stamped<Vec<Result<Arc<[Record]>, LookupError>>>;
+    async fn lookup_many(
+        names: Vec<AnyName>,
+        freshness: Freshness,
+    ) -> Stamped<Vec<Result<Arc<[Record]>, LookupError>>>;
     /// A page of the records that match, in the order of names.
     async fn list(query: Query, page: Page) -> Result<Stamped<Listing>, ListError>;
     /// Waits until something in `queries` changed after `since`, or `hold` passed (at most 8 s; then no changes).
@@ -67,6 +70,16 @@ pub trait NameService {
     ) -> Result<Stamped<Option<Config>>, GroupError>;
     /// How the name server is.
     async fn status() -> Status;
+    /// Puts `entry` under `prefix` and the lowest positive number not in use, as an exclusive name. A number may come
+    /// back once its holder is gone; the epoch tells old from new. The same `attempt` again answers the same number.
+    async fn register_next(
+        tenure: Tenure,
+        prefix: LogicalName,
+        entry: Entry,
+        attempt: AttemptId,
+    ) -> Result<Stamped<(LogicalName, Registered)>, RegisterError>;
+    /// Writes a consistent copy of the store beside it. Only for an operator on the name server's own machine.
+    async fn snapshot() -> Result<SnapshotInfo, SnapshotError>;
 }
 
 /// Who calls.
@@ -161,6 +174,9 @@ pub enum RenewError {
     /// Expired, revoked, or forgotten in a restart: grant anew, register again.
     #[error("the lease is not known")]
     UnknownLease,
+    /// More than [`LOOKUPS_MAX`] leases at once; none was renewed.
+    #[error("at most {LOOKUPS_MAX} leases at once")]
+    TooMany,
 }
 
 /// Why the store did not take a change. It is not known to be stored, and may be later; a repeat is safe.
@@ -295,6 +311,25 @@ pub enum LookupError {
     /// More than [`LOOKUPS_MAX`] names at once.
     #[error("at most {LOOKUPS_MAX} names at once")]
     TooMany,
+    /// What was asked for is later than what this name server has.
+    #[error("the name server is behind")]
+    Behind {
+        /// What it has.
+        have: Stamp,
+    },
+    /// What stands is not known to be on the disk, so it is not told to who must be sure.
+    #[error("the name server cannot store; ask again in {retry_in:?}")]
+    Unsettled {
+        /// When to ask again.
+        retry_in: Duration,
+    },
+}
+
+impl From<StoreError> for LookupError {
+    fn from(error: StoreError) -> Self {
+        let StoreError::Down { retry_in, .. } = error;
+        Self::Unsettled { retry_in }
+    }
 }
 
 /// How many names one `lookup_many` takes, and leases one `renew`: their answers fit one frame.
@@ -360,13 +395,24 @@ pub enum WatchError {
 pub enum Config {
     /// Of a passive group.
     Passive(GroupConfig),
+    /// Of a gossip group.
+    Gossip(GossipConfig),
 }
 
 impl Config {
+    /// Its cluster.
+    pub fn cluster(&self) -> ClusterId {
+        match self {
+            Self::Passive(config) => config.cluster,
+            Self::Gossip(config) => config.cluster,
+        }
+    }
+
     /// Its group.
     pub fn group(&self) -> &GroupName {
         match self {
             Self::Passive(config) => &config.group,
+            Self::Gossip(config) => &config.group,
         }
     }
 
@@ -374,6 +420,59 @@ impl Config {
     pub fn version(&self) -> ConfigVersion {
         match self {
             Self::Passive(config) => config.version,
+            Self::Gossip(config) => config.version,
+        }
+    }
+
+    /// It, if it is a passive group's.
+    pub fn passive(self) -> Option<GroupConfig> {
+        match self {
+            Self::Passive(config) => Some(config),
+            Self::Gossip(_) => None,
+        }
+    }
+
+    /// It, if it is a gossip group's.
+    pub fn gossip(self) -> Option<GossipConfig> {
+        match self {
+            Self::Gossip(config) => Some(config),
+            Self::Passive(_) => None,
+        }
+    }
+
+    /// Whether `next`, proposed by `by`, may be the first configuration of its group.
+    ///
+    /// # Errors
+    /// The first rule that it breaks.
+    pub fn allows_first(by: Proposer, next: &Self) -> Result<(), ConfigError> {
+        match next {
+            Self::Passive(next) => GroupConfig::allows_first(by, next),
+            Self::Gossip(next) => GossipConfig::allows_first(by, next),
+        }
+    }
+
+    /// Whether `next`, proposed by `by`, may follow this one. A group never becomes one of another kind.
+    ///
+    /// # Errors
+    /// The first rule that it breaks.
+    pub fn allows(&self, by: Proposer, next: &Self) -> Result<(), ConfigError> {
+        match (self, next) {
+            (Self::Passive(stands), Self::Passive(next)) => stands.allows(by, next),
+            (Self::Gossip(stands), Self::Gossip(next)) => stands.allows(by, next),
+            (Self::Passive(_), Self::Gossip(_)) | (Self::Gossip(_), Self::Passive(_)) => {
+                Err(ConfigError::Identity)
+            }
+        }
+    }
+
+    /// Whether `next`, by an operator, may stand where nothing is stored and the versions up to `seen` were shown.
+    ///
+    /// # Errors
+    /// The first rule that it breaks.
+    pub fn allows_adopted(seen: ConfigVersion, next: &Self) -> Result<(), ConfigError> {
+        match next {
+            Self::Passive(next) => GroupConfig::allows_adopted(seen, next),
+            Self::Gossip(next) => GossipConfig::allows_adopted(seen, next),
         }
     }
 }
@@ -431,6 +530,8 @@ pub struct Status {
     pub stamp: Stamp,
     /// Names held.
     pub names: u64,
+    /// Of these, those whose holder was not heard since the restart.
+    pub unconfirmed: u64,
     /// Leases held.
     pub leases: u64,
     /// Groups held.
@@ -443,4 +544,31 @@ pub struct Status {
     pub uptime: Duration,
     /// `file` or `memory`.
     pub store: String,
+    /// Names and leases held at most.
+    pub limits: (u64, u64),
+    /// What an operator should know, a sentence each; nothing when all is well.
+    pub troubles: Vec<String>,
+}
+
+/// A copy of the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotInfo {
+    /// When it was true.
+    pub stamp: Stamp,
+    /// Its file, on the name server's machine.
+    pub file: String,
+}
+
+/// Why there is no copy.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum SnapshotError {
+    /// Only for an operator on the name server's own machine.
+    #[error("only an operator on the name server's own machine may do this")]
+    Denied,
+    /// The name server keeps nothing.
+    #[error("the name server keeps its names in memory alone")]
+    NothingKept,
+    /// The disk said no.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }

@@ -9,16 +9,16 @@ use std::time::Duration;
 use common::clock::Clock;
 use common::ids::{ClusterId, InstanceId};
 use common::names::{
-    Address, AnyName, BootCount, Change, Entry, Expect, Holder, LeaseId, Lifetime, LogicalName, NameEpoch,
-    Names, OwnerKey, Page, Patch, Query, Record, Removal, Revision, Stamp, Stamped, Standing, Tenure,
-    WatchId, What,
+    Address, AnyName, AttemptId, BootCount, Change, Entry, Expect, Freshness, Holder, LeaseId, Lifetime,
+    LogicalName, NameEpoch, Names, OwnerKey, Page, Patch, Query, Record, Removal, Revision, Stamp, Stamped,
+    Standing, Tenure, WatchId, What,
 };
 use common::replication::{ConfigVersion, GroupName};
 use common::rpc::limits::NAME_SERVICE;
 use common::rpc::name_service::{
     Config, GrantError, Granted, GroupChange, GroupError, Hello, HelloError, ListError, Listing, LookupError,
-    NameService, RegisterError, Registered, RenewError, Renewed, Status, StoreError, UpdateError, WatchError,
-    Welcome,
+    NameService, RegisterError, Registered, RenewError, Renewed, SnapshotError, SnapshotInfo, Status,
+    StoreError, UpdateError, WatchError, Welcome,
 };
 use common::rpc::transport::{Route, ServeOptions, serve};
 use tarpc::context::Context;
@@ -314,7 +314,12 @@ impl NameService for Desk {
         Err(UpdateError::Denied)
     }
 
-    async fn lookup(self, _: Context, name: AnyName) -> Result<Stamped<Arc<[Record]>>, LookupError> {
+    async fn lookup(
+        self,
+        _: Context,
+        name: AnyName,
+        _: Freshness,
+    ) -> Result<Stamped<Arc<[Record]>>, LookupError> {
         let mute = self.state().mute;
         if mute {
             std::future::pending::<()>().await;
@@ -329,6 +334,7 @@ impl NameService for Desk {
         self,
         _: Context,
         _: Vec<AnyName>,
+        _: Freshness,
     ) -> Stamped<Vec<Result<Arc<[Record]>, LookupError>>> {
         self.state().stamped(Vec::new())
     }
@@ -414,6 +420,21 @@ impl NameService for Desk {
 
     async fn status(self, _: Context) -> Status {
         unreachable!("the directory does not ask")
+    }
+
+    async fn register_next(
+        self,
+        _: Context,
+        _: Tenure,
+        _: LogicalName,
+        _: Entry,
+        _: AttemptId,
+    ) -> Result<Stamped<(LogicalName, Registered)>, RegisterError> {
+        Err(RegisterError::Reserved)
+    }
+
+    async fn snapshot(self, _: Context) -> Result<SnapshotInfo, SnapshotError> {
+        Err(SnapshotError::Denied)
     }
 }
 

@@ -1,10 +1,10 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use common::ids::{ClusterId, InstanceId};
-use common::names::{AnyName, BootCount, Cursor, Names, Record, Revision, Stamp, Stamped};
+use common::names::{AnyName, BootCount, Cursor, Names, Record, Revision, Stamp, Stamped, TagMatch};
 use dashmap::DashMap;
 
 use crate::matcher::Matcher;
@@ -29,7 +29,14 @@ pub struct Shelf {
     begun: AtomicU64,
     ended: AtomicU64,
     by_name: DashMap<AnyName, Records>,
-    in_order: RwLock<BTreeMap<AnyName, Records>>,
+    in_order: RwLock<Index>,
+}
+
+/// The records in the order of names, and which names have a tag.
+#[derive(Debug, Default)]
+struct Index {
+    records: BTreeMap<AnyName, Records>,
+    tagged: BTreeMap<Box<str>, BTreeSet<AnyName>>,
 }
 
 /// A listing in the making.
@@ -95,7 +102,7 @@ impl Shelf {
             _ => Bound::Included(prefix),
         };
         let index = self.in_order.read().unwrap_or_else(PoisonError::into_inner);
-        for (looked, (name, records)) in index.range::<str, _>((start, Bound::Unbounded)).enumerate() {
+        for (looked, (name, records)) in index.candidates(&matcher.query().tags, start).enumerate() {
             if !name.as_str().starts_with(prefix) || exact && name.as_str() != prefix {
                 break;
             }
@@ -121,6 +128,29 @@ impl Shelf {
         Next::End
     }
 
+    /// How many names there are, our own among them.
+    pub fn names(&self) -> usize {
+        self.in_order.read().unwrap_or_else(PoisonError::into_inner).records.len()
+    }
+
+    /// Up to `limit` names in order, from after `after` on, that begin with `prefix`, and what stands under each. Fewer
+    /// than `limit`: those were the last.
+    pub fn slice(
+        &self,
+        prefix: &str,
+        after: Option<&AnyName>,
+        limit: usize,
+    ) -> Vec<(AnyName, Arc<[Record]>)> {
+        let start = match after {
+            Some(after) => Bound::Excluded(after.as_str()),
+            None => Bound::Included(prefix),
+        };
+        let index = self.in_order.read().unwrap_or_else(PoisonError::into_inner);
+        let begun = index.records.range::<str, _>((start, Bound::Unbounded));
+        let alike = begun.take_while(|(name, _)| name.as_str().starts_with(prefix));
+        alike.take(limit).map(|(name, records)| (name.clone(), Arc::clone(records))).collect()
+    }
+
     pub(super) fn jump(&self, boot: BootCount, rev: Revision) {
         self.boot.store(boot.0, Ordering::Release);
         self.begin(rev);
@@ -134,17 +164,83 @@ impl Shelf {
     pub(super) fn put(&self, name: &AnyName, mut records: Vec<Record>) {
         let mut index = self.in_order.write().unwrap_or_else(PoisonError::into_inner);
         if records.is_empty() {
-            index.remove(name);
+            index.put(name, None);
             self.by_name.remove(name);
             return;
         }
         records.sort_by_key(|record| (record.readiness as u8, record.standing as u8, record.instance));
         let records: Records = records.into();
-        index.insert(name.clone(), Arc::clone(&records));
+        index.put(name, Some(Arc::clone(&records)));
         self.by_name.insert(name.clone(), records);
     }
 
     pub(super) fn end(&self, rev: Revision) {
         self.ended.store(rev.0, Ordering::Release);
+    }
+}
+
+impl Index {
+    fn put(&mut self, name: &AnyName, records: Option<Records>) {
+        let tags_of = |records: &Records| {
+            records
+                .iter()
+                .flat_map(|record| record.tags.iter())
+                .map(Box::from)
+                .collect::<BTreeSet<Box<str>>>()
+        };
+        let new = records.as_ref().map(tags_of).unwrap_or_default();
+        let old = match records {
+            Some(records) => self.records.insert(name.clone(), records),
+            None => self.records.remove(name),
+        };
+        let old = old.as_ref().map(tags_of).unwrap_or_default();
+        for gone in old.difference(&new) {
+            if let Some(names) = self.tagged.get_mut(gone) {
+                names.remove(name);
+                if names.is_empty() {
+                    self.tagged.remove(gone);
+                }
+            }
+        }
+        for come in new.difference(&old) {
+            self.tagged.entry(Box::clone(come)).or_default().insert(name.clone());
+        }
+    }
+
+    /// The names from `start` on that may have such tags, in order, with their records.
+    fn candidates<'a>(
+        &'a self,
+        tags: &'a TagMatch,
+        start: Bound<&'a str>,
+    ) -> Box<dyn Iterator<Item = (&'a AnyName, &'a Records)> + 'a> {
+        let range = (start, Bound::Unbounded);
+        let with_records = |name: &'a AnyName| self.records.get_key_value(name);
+        match tags {
+            TagMatch::AllOf(tags) if tags.iter().len() > 0 => {
+                // Whoever has all of them has the rarest.
+                let sets: Option<Vec<&BTreeSet<AnyName>>> =
+                    tags.iter().map(|tag| self.tagged.get(tag)).collect();
+                let rarest = sets.into_iter().flatten().min_by_key(|names| names.len());
+                Box::new(
+                    rarest
+                        .into_iter()
+                        .flat_map(move |names| names.range::<str, _>(range))
+                        .filter_map(with_records),
+                )
+            }
+            TagMatch::AnyOf(tags) => {
+                let sets = tags.iter().filter_map(|tag| self.tagged.get(tag));
+                let mut heads: Vec<_> = sets.map(|names| names.range::<str, _>(range).peekable()).collect();
+                let merged = std::iter::from_fn(move || {
+                    let next = heads.iter_mut().filter_map(|names| names.peek().copied()).min()?;
+                    for names in &mut heads {
+                        names.next_if(|name| *name == next);
+                    }
+                    Some(next)
+                });
+                Box::new(merged.filter_map(with_records))
+            }
+            TagMatch::Any | TagMatch::AllOf(_) => Box::new(self.records.range::<str, _>(range)),
+        }
     }
 }

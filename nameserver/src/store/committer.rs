@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use common::clock::Clock;
 use common::machine::{Thread, work_takes_time};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -27,8 +29,17 @@ pub enum Report {
 pub struct Committer {
     last: Token,
     reports: UnboundedSender<Report>,
-    thread: Option<(UnboundedSender<Job>, Thread)>,
+    thread: Option<(UnboundedSender<Task>, Thread)>,
 }
+
+/// What the store's thread does, in this order.
+enum Task {
+    Write(Job),
+    Snapshot(String, Copied),
+}
+
+/// Told what became of a copy.
+pub(crate) type Copied = Box<dyn FnOnce(Result<PathBuf, Fault>) + Send>;
 
 struct Job {
     token: Token,
@@ -72,12 +83,25 @@ impl Committer {
         match &self.thread {
             // A thread that panicked takes the process with it: nobody is told anything false.
             Some((jobs, _)) => {
-                assert!(jobs.send(job).is_ok(), "the commit thread lives as long as its queue");
+                assert!(jobs.send(Task::Write(job)).is_ok(), "the commit thread lives as long as its queue");
             }
             // The receiver is gone only when nobody waits any more.
             None => drop(self.reports.send(Report::Durable(self.last))),
         }
         self.last
+    }
+
+    /// Whether there is a store.
+    pub fn keeps(&self) -> bool {
+        self.thread.is_some()
+    }
+
+    /// Has a copy of the store written, with all that was handed in so far. Without a store nobody is told anything.
+    pub(crate) fn snapshot(&self, suffix: String, told: Copied) {
+        if let Some((tasks, _)) = &self.thread {
+            let sent = tasks.send(Task::Snapshot(suffix, told));
+            assert!(sent.is_ok(), "the commit thread lives as long as its queue");
+        }
     }
 
     /// Writes what was handed in, and closes the store.
@@ -91,7 +115,7 @@ impl Committer {
 
 struct Worker<S> {
     store: S,
-    queue: UnboundedReceiver<Job>,
+    queue: UnboundedReceiver<Task>,
     reports: UnboundedSender<Report>,
     /// What a failed store still owes.
     kept: Vec<Write>,
@@ -101,24 +125,30 @@ impl<S: Store> Worker<S> {
     async fn run(mut self) {
         let mut next = None;
         loop {
-            let job = match next.take() {
-                Some(job) => job,
+            let task = match next.take() {
+                Some(task) => task,
                 None => match self.queue.recv().await {
-                    Some(job) => job,
+                    Some(task) => task,
                     None => return,
                 },
             };
             work_takes_time().await;
-            let Job { mut token, mut writes, alone } = job;
+            let Job { mut token, mut writes, alone } = match task {
+                Task::Write(job) => job,
+                Task::Snapshot(suffix, told) => {
+                    told(self.store.snapshot(&suffix));
+                    continue;
+                }
+            };
             while !alone && writes.len() < WRITES_AT_ONCE {
                 match self.queue.try_recv() {
-                    Ok(job) if job.alone => {
-                        next = Some(job);
-                        break;
-                    }
-                    Ok(job) => {
+                    Ok(Task::Write(job)) if !job.alone => {
                         token = job.token;
                         writes.extend(job.writes);
+                    }
+                    Ok(apart) => {
+                        next = Some(apart);
+                        break;
                     }
                     Err(_) => break,
                 }
@@ -129,9 +159,13 @@ impl<S: Store> Worker<S> {
                 Ok(()) => self.tell(Report::Durable(token)),
                 Err(fault) => {
                     // Else a later job, taken while the store is down, would be told durable ahead of this one.
-                    if let Some(job) = next.take() {
-                        token = job.token;
-                        writes.extend(job.writes);
+                    match next.take() {
+                        Some(Task::Write(job)) => {
+                            token = job.token;
+                            writes.extend(job.writes);
+                        }
+                        Some(Task::Snapshot(_, told)) => told(Err(fault.clone())),
+                        None => {}
                     }
                     self.kept = writes;
                     if !self.recover(token, fault).await {
@@ -151,7 +185,11 @@ impl<S: Store> Worker<S> {
         let mut retry_at = clock.now() + RETRY_EVERY;
         loop {
             match timeout(retry_at.since(clock.now()), self.queue.recv()).await {
-                Ok(Some(job)) => {
+                Ok(Some(Task::Snapshot(_, told))) => {
+                    told(Err(fault.clone()));
+                    continue;
+                }
+                Ok(Some(Task::Write(job))) => {
                     token = job.token;
                     self.kept.extend(job.writes);
                     self.tell(Report::Failed(token, fault.clone()));
@@ -235,7 +273,7 @@ mod tests {
         let commits = Arc::clone(&store.commits);
         let (jobs, queue) = unbounded_channel();
         let (to_shell, mut reports) = unbounded_channel();
-        let job = |n, alone| Job { token: Token(n), writes: write(n), alone };
+        let job = |n, alone| Task::Write(Job { token: Token(n), writes: write(n), alone });
         jobs.send(job(1, false)).unwrap();
         jobs.send(job(2, true)).unwrap();
         let worker = Worker { store, queue, reports: to_shell, kept: Vec::new() };

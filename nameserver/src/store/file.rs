@@ -5,20 +5,23 @@ use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use common::ids::ClusterId;
+use common::ids::{ClusterId, InstanceId};
 use common::machine::fs::{
     self, DirBuilder, DirBuilderExt as _, File, OpenOptions, OpenOptionsExt as _, Permissions,
     PermissionsExt as _, TryLockError,
 };
-use common::names::{BootCount, LeaseId, Revision};
+use common::names::{AnyName, BootCount, LeaseId, Revision};
 #[cfg(feature = "sim")]
 use redb::StorageError;
-use redb::{Database, DatabaseError, Durability, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use redb::{
+    Database, DatabaseError, Durability, ReadableDatabase as _, ReadableTable as _, TableDefinition,
+    TableError,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::mark::Mark;
-use super::{Fault, Image, Store, Write};
+use super::{Fault, Image, RegistrantRow, Store, Write};
 use crate::groups::GroupRow;
 use crate::leases::LeaseRow;
 
@@ -28,8 +31,13 @@ const META: Table = TableDefinition::new("meta");
 const LEASES: Table = TableDefinition::new("leases");
 /// Keys: the name, a NUL (which no name holds), the instance. So their order is that of names.
 const NAMES: Table = TableDefinition::new("names");
+/// With the same keys. Made when the first permanent name is registered.
+const REGISTRANTS: Table = TableDefinition::new("registrants");
 /// Apart from names, so that no quota and no expiry comes near it.
 const GROUPS: Table = TableDefinition::new("groups");
+
+/// In a copy until it has served.
+const COPY: &[u8] = b"copy";
 
 const FORMAT: u32 = 1;
 /// redb's own default is 1 GiB, for a file of 64 MiB.
@@ -96,7 +104,7 @@ pub enum OpenError {
 /// Why it cannot be used.
 pub fn open(path: &Path, cluster: Option<ClusterId>) -> Result<(FileStore, Image), OpenError> {
     let io = |error| OpenError::Io { path: path.to_owned(), error };
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = directory_of(path);
     make_directory(directory).map_err(io)?;
     let lock = lock(path)?;
     if !fs::exists(path).map_err(io)? {
@@ -145,6 +153,38 @@ impl Store for FileStore {
         }
         Ok(())
     }
+
+    fn snapshot(&mut self, suffix: &str) -> Result<PathBuf, Fault> {
+        self.check_room()?;
+        let database = self.database.as_ref().ok_or_else(|| Fault("the store is closed".into()))?;
+        let copy = PathBuf::from(format!("{}.snapshot-{suffix}", self.path.display()));
+        let unfinished = PathBuf::from(format!("{}.tmp", copy.display()));
+        let file = new_file(&unfinished).map_err(fault)?;
+        copy_rows(database, &make(file.try_clone().map_err(fault)?).map_err(fault)?)?;
+        file.sync_all().map_err(fault)?;
+        fs::rename(&unfinished, &copy).map_err(fault)?;
+        File::open(directory_of(&copy)).and_then(|directory| directory.sync_all()).map_err(fault)?;
+        Ok(copy)
+    }
+}
+
+/// Puts all rows of one file, as they are, into another, and says there that it is a copy.
+fn copy_rows(from: &Database, into: &Database) -> Result<(), Fault> {
+    let (read, write) = (from.begin_read().map_err(fault)?, into.begin_write().map_err(fault)?);
+    for table in [META, LEASES, NAMES, REGISTRANTS, GROUPS] {
+        let mut copied = write.open_table(table).map_err(fault)?;
+        let rows = match read.open_table(table) {
+            Ok(rows) => rows,
+            Err(TableError::TableDoesNotExist(_)) => continue,
+            Err(error) => return Err(fault(error)),
+        };
+        for row in rows.iter().map_err(fault)? {
+            let (key, value) = row.map_err(fault)?;
+            copied.insert(key.value(), value.value()).map_err(fault)?;
+        }
+    }
+    put(&mut write.open_table(META).map_err(fault)?, "meta", COPY, Some(&true))?;
+    write.commit().map_err(fault)
 }
 
 fn commit(database: &Database, number: u64, writes: &[Write]) -> Result<(), Fault> {
@@ -159,8 +199,12 @@ fn commit(database: &Database, number: u64, writes: &[Write]) -> Result<(), Faul
         for write in writes {
             match write {
                 Write::Name { name, instance, row } => {
-                    let key = [name.as_str().as_bytes(), &[0], instance.to_string().as_bytes()].concat();
-                    put(&mut names, "names", &key, row.as_deref())?;
+                    put(&mut names, "names", &name_key(name, *instance), row.as_deref())?;
+                }
+                Write::Registrant { name, instance, row } => {
+                    let mut registrants = transaction.open_table(REGISTRANTS).map_err(fault)?;
+                    let row = row.map(|row| (name, *instance, row));
+                    put(&mut registrants, "registrants", &name_key(name, *instance), row.as_ref())?;
                 }
                 Write::Lease { lease, row } => {
                     put(&mut leases, "leases", &lease.bits().to_be_bytes(), row.as_ref())?;
@@ -169,10 +213,15 @@ fn commit(database: &Database, number: u64, writes: &[Write]) -> Result<(), Faul
                 Write::Boot(boot) => put(&mut meta, "meta", b"boot", Some(boot))?,
                 Write::Reserved(rev) => put(&mut meta, "meta", b"reserved", Some(rev))?,
                 Write::Alive(alive) => put(&mut meta, "meta", b"alive", Some(alive))?,
+                Write::Original => put::<bool>(&mut meta, "meta", COPY, None)?,
             }
         }
     }
     transaction.commit().map_err(fault)
+}
+
+fn name_key(name: &AnyName, instance: InstanceId) -> Vec<u8> {
+    [name.as_str().as_bytes(), &[0], instance.to_string().as_bytes()].concat()
 }
 
 fn load(database: &Database) -> Result<Image, Fault> {
@@ -191,11 +240,13 @@ fn load(database: &Database) -> Result<Image, Fault> {
     }
     Ok(Image {
         cluster: meta_row(&meta, b"cluster")?,
+        copy: meta.get(COPY).map_err(fault)?.is_some(),
         boot: meta_row(&meta, b"boot")?,
         reserved: meta_row(&meta, b"reserved")?,
         alive: meta_row(&meta, b"alive")?,
         leases,
         names: rows(&transaction, NAMES, "names")?,
+        registrants: rows::<RegistrantRow>(&transaction, REGISTRANTS, "registrants")?,
         groups: rows::<GroupRow>(&transaction, GROUPS, "groups")?,
     })
 }
@@ -214,7 +265,11 @@ fn rows<T: DeserializeOwned>(
     table: Table,
     called: &str,
 ) -> Result<Vec<T>, Fault> {
-    let table = transaction.open_table(table).map_err(fault)?;
+    let table = match transaction.open_table(table) {
+        Ok(table) => table,
+        Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+        Err(error) => return Err(fault(error)),
+    };
     let rows = table.iter().map_err(fault)?;
     rows.map(|row| {
         let (key, value) = row.map_err(fault)?;
@@ -287,7 +342,7 @@ fn open_database(path: &Path) -> Result<Opened, Fault> {
         };
         let mark = Mark::beside(path, image.cluster).map_err(fault)?;
         let durable = mark.durable().map_err(fault)?;
-        if commits < durable {
+        if commits < durable && !image.copy {
             // Damage, or an older copy: a person who means the copy says so by taking the mark away.
             return Err(Fault(format!(
                 "it ends with commit {commits}, and {durable} was durable; to go on with an older copy all the same, \
@@ -326,13 +381,7 @@ fn make(file: File) -> Result<Database, DatabaseError> {
 /// Makes an empty store: under another name first, so that a crash leaves a whole one or none.
 fn create(path: &Path, directory: &Path, cluster: ClusterId) -> io::Result<()> {
     let unfinished = PathBuf::from(format!("{}.tmp", path.display()));
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&unfinished)?;
+    let file = new_file(&unfinished)?;
     let other = |error: Fault| io::Error::other(error.0);
     let database = make(file.try_clone()?).map_err(io::Error::other)?;
     let transaction = database.begin_write().map_err(io::Error::other)?;
@@ -355,6 +404,14 @@ fn create(path: &Path, directory: &Path, cluster: ClusterId) -> io::Result<()> {
     Mark::beside(path, cluster)?.set(0)?;
     fs::rename(&unfinished, path)?;
     File::open(directory)?.sync_all()
+}
+
+fn new_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Makes a directory, and sees to it that it stays: an unsynced one is gone after a power loss.

@@ -15,6 +15,7 @@ mod committer;
 pub mod file;
 mod mark;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use common::ids::{ClusterId, InstanceId};
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 pub use self::committer::{Committer, Report, Token};
 use crate::groups::GroupRow;
 use crate::leases::LeaseRow;
+use crate::probes::Registrant;
 
 /// How long after a failure the store is tried again.
 pub const RETRY_EVERY: Duration = Duration::from_secs(1);
@@ -41,6 +43,15 @@ pub enum Write {
         /// What it is.
         row: Option<Box<NameRow>>,
     },
+    /// Who registered a permanent record; gone when `None`.
+    Registrant {
+        /// Its name.
+        name: AnyName,
+        /// Whose it is.
+        instance: InstanceId,
+        /// Who registered it.
+        row: Option<Registrant>,
+    },
     /// A lease; gone when `None`.
     Lease {
         /// Its id.
@@ -56,6 +67,8 @@ pub enum Write {
     Reserved(Revision),
     /// How long this boot has served so far, that we know of.
     Alive(Duration),
+    /// It is nobody's copy any more.
+    Original,
 }
 
 /// What the store keeps of a record.
@@ -67,11 +80,16 @@ pub struct NameRow {
     pub record: Record,
 }
 
+/// Who registered what.
+pub type RegistrantRow = (AnyName, InstanceId, Registrant);
+
 /// All that a store holds.
 #[derive(Clone, Debug)]
 pub struct Image {
     /// Whose store it is.
     pub cluster: ClusterId,
+    /// Whether it is a copy that was made on purpose, and serves for the first time.
+    pub copy: bool,
     /// The last boot.
     pub boot: BootCount,
     /// Revisions up to here may have been used.
@@ -82,6 +100,8 @@ pub struct Image {
     pub leases: Vec<(LeaseId, LeaseRow)>,
     /// The records, in the order of names.
     pub names: Vec<NameRow>,
+    /// Who registered the permanent ones.
+    pub registrants: Vec<RegistrantRow>,
     /// The groups.
     pub groups: Vec<GroupRow>,
 }
@@ -92,11 +112,13 @@ impl Image {
     pub fn in_memory(cluster: ClusterId, wall: common::clock::Timestamp) -> Self {
         Self {
             cluster,
+            copy: false,
             boot: BootCount(wall.millis()),
             reserved: Revision(wall.millis() << 20),
             alive: Duration::ZERO,
             leases: Vec::new(),
             names: Vec::new(),
+            registrants: Vec::new(),
             groups: Vec::new(),
         }
     }
@@ -115,6 +137,12 @@ pub trait Store: Send {
     /// # Errors
     /// When it is not.
     fn reopen(&mut self) -> Result<(), Fault>;
+
+    /// Writes a consistent copy beside itself, under its own name and `.snapshot-` and `suffix`.
+    ///
+    /// # Errors
+    /// When there is no such copy now.
+    fn snapshot(&mut self, suffix: &str) -> Result<PathBuf, Fault>;
 }
 
 /// Why a store failed, in words for a person.
@@ -131,6 +159,8 @@ impl From<&Fault> for StoreError {
 /// A store that fails as often as told, and notes what it was given.
 #[cfg(test)]
 pub(crate) mod flaky {
+    use std::path::PathBuf;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::{Arc, Mutex};
 
     use super::{Fault, Store, Write};
@@ -139,10 +169,15 @@ pub(crate) mod flaky {
     pub(crate) struct Flaky {
         pub(crate) failures: Arc<Mutex<u32>>,
         pub(crate) commits: Arc<Mutex<Vec<Vec<Write>>>>,
+        /// While it is set, the disk hangs.
+        pub(crate) hangs: Arc<AtomicBool>,
     }
 
     impl Store for Flaky {
         fn commit(&mut self, writes: &[Write]) -> Result<(), Fault> {
+            while self.hangs.load(Ordering::Acquire) {
+                std::thread::yield_now();
+            }
             let mut failures = self.failures.lock().unwrap();
             if *failures > 0 {
                 *failures -= 1;
@@ -154,6 +189,10 @@ pub(crate) mod flaky {
 
         fn reopen(&mut self) -> Result<(), Fault> {
             Ok(())
+        }
+
+        fn snapshot(&mut self, _: &str) -> Result<PathBuf, Fault> {
+            Err(Fault("no copies".into()))
         }
     }
 }

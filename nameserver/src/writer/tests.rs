@@ -1,5 +1,6 @@
 use std::net::Ipv4Addr;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::ids::ClusterId;
 use common::names::{
@@ -10,6 +11,8 @@ use tokio::sync::mpsc::{Sender, channel};
 use tokio::task::LocalSet;
 
 use super::*;
+use crate::probes::Autoclean;
+use crate::registry::Same;
 use crate::store::flaky::Flaky;
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -19,6 +22,7 @@ struct House {
     mailbox: Sender<Message>,
     shared: Rc<Shared>,
     failures: Arc<Mutex<u32>>,
+    hangs: Arc<AtomicBool>,
 }
 
 impl House {
@@ -33,19 +37,21 @@ impl House {
             shelf: registry.shelf(),
             book: leases.book(),
             ring: RefCell::new(Ring::new(Revision(0), RING_EVENTS)),
-            bell: watch::Sender::new(Revision(0)),
+            bells: Rc::default(),
+            meters: Rc::default(),
             group_bell: watch::Sender::new(()),
             warm_at: Cell::new(Moment::ORIGIN),
             polls: Cell::new(0),
         });
         let store = Flaky::default();
-        let failures = Arc::clone(&store.failures);
+        let (failures, hangs) = (Arc::clone(&store.failures), Arc::clone(&store.hangs));
         let (committer, reports) = Committer::start(store).unwrap();
         let (mailbox, messages) = channel(MAILBOX);
         let groups = Groups::new(cluster, []);
-        let writer = Writer::new(Rc::clone(&shared), registry, leases, groups, committer, "flaky");
+        let probes = Probes::new(Autoclean::Off);
+        let writer = Writer::new(Rc::clone(&shared), registry, leases, groups, probes, committer, "flaky");
         tokio::task::spawn_local(writer.run(messages, reports));
-        Self { mailbox, shared, failures }
+        Self { mailbox, shared, failures, hangs }
     }
 
     fn store_fails(&self, fails: bool) {
@@ -64,6 +70,11 @@ impl House {
     }
 
     async fn register(&self, lease: LeaseId) -> Result<Registered, RegisterError> {
+        let request = Self::request(lease);
+        self.ask(|to| Message::Register { request, to }).await
+    }
+
+    fn request(lease: LeaseId) -> Box<Registration> {
         let entry = Entry {
             sharing: Sharing::Exclusive,
             target: Target::Service {
@@ -76,8 +87,15 @@ impl House {
             weight: Weight::default(),
         };
         let (name, expect, fresh) = ("a".parse().unwrap(), Expect::Free, InstanceId::NOBODY);
-        let request = Box::new(Registration { caller: HERE, name, entry, expect, lease: Some(lease), fresh });
-        self.ask(|to| Message::Register { request, to }).await
+        Box::new(Registration {
+            caller: HERE,
+            name,
+            entry,
+            expect,
+            lease: Some(lease),
+            fresh,
+            same: Same::Repeat,
+        })
     }
 
     async fn change(&self, proposed: &GroupChange) -> Result<Config, GroupError> {
@@ -109,18 +127,52 @@ async fn f19_full_is_not_dead() {
         // Until the store is back everything that changes is refused at once; who lives, stays.
         assert!(matches!(house.grant().await, Err(GrantError::Store(_))));
         assert!(house.shared.book.renew(house.shared.clock.now(), lease).is_ok());
+        assert_eq!(house.ask(|to| Message::Revoke { lease, to }).await.unwrap(), 1, "who leaves, leaves");
+        assert!(house.shared.book.renew(house.shared.clock.now(), lease).is_err());
         house.store_fails(false);
-        let epoch = loop {
-            match house.register(lease).await {
-                Ok(registered) => break registered.epoch,
-                Err(RegisterError::Store(StoreError::Down { retry_in, .. })) => {
+        let lease = loop {
+            match house.grant().await {
+                Ok(granted) => break granted.lease,
+                Err(GrantError::Store(StoreError::Down { retry_in, .. })) => {
                     tokio::time::sleep(retry_in / 4).await;
                 }
                 Err(other) => panic!("{other}"),
             }
         };
-        // The refused copy was remembered, so its repeat is the same registration.
-        assert_eq!(epoch, NameEpoch(Revision(1)));
+        let registered = house.register(lease).await.unwrap();
+        assert_eq!(house.register(lease).await.unwrap(), registered);
+    };
+    LocalSet::new().run_until(work).await;
+}
+
+/// Callers give up after two seconds and come again; what they asked for stays in the queue of a disk that says nothing.
+#[tokio::test]
+async fn a_disk_that_hangs_is_not_promised_more_and_more() {
+    let work = async {
+        let house = House::start();
+        let lease = house.grant().await.unwrap().lease;
+        house.register(lease).await.unwrap();
+        house.hangs.store(true, Ordering::Release);
+        let mut waiting = VecDeque::new();
+        let refused = loop {
+            let (to, mut answer) = oneshot::channel();
+            let weight = Weight::new(1 + u16::try_from(waiting.len() % 900).unwrap());
+            let patch = Patch { weight, ..Patch::default() };
+            let (holder, name) = (Holder::Lease(lease), "a".parse().unwrap());
+            house.mailbox.try_send(Message::Update { caller: HERE, holder, name, patch, to }).unwrap();
+            if waiting.len() % 500 == 0 {
+                tokio::task::yield_now().await;
+                if let Ok(refused) = answer.try_recv() {
+                    break refused;
+                }
+            }
+            waiting.push_back(answer);
+        };
+        assert!(matches!(refused, Err(UpdateError::Store(StoreError::Down { .. }))), "{refused:?}");
+        assert!(waiting.len() < UNWRITTEN_MAX + 2_000, "{} wait", waiting.len());
+        assert!(house.shared.book.renew(house.shared.clock.now(), lease).is_ok());
+        house.hangs.store(false, Ordering::Release);
+        assert!(waiting.pop_front().unwrap().await.unwrap().is_ok());
     };
     LocalSet::new().run_until(work).await;
 }

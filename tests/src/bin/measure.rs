@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use cluster_tests::measure::{failing, growing, load_of_machine, working};
+use cluster_tests::measure::{failing, finding, growing, load_of_machine, pyro, rating, working};
 
 const USAGE: &str = "\
 measure failover TIMES                    kill -9 of the primary under load: how long nobody is acknowledged
@@ -11,9 +11,14 @@ measure handover TIMES                    SIGTERM to the primary under load
 measure dead-backup TIMES                 kill -9 and SIGSTOP of a backup under load
 measure throughput SECONDS CLIENTS …      orders per second, processor time per order, memory; redb alone
 measure redb BATCH BYTES SECONDS          redb's own group commit: so many entries of so many bytes
+measure ratings SECONDS RATERS …           ratings per second; how soon each is everywhere
+measure unread RATINGS                    a read at a replica that has to fetch so many ratings first
 measure join ORDERS                       an empty replica joins a group that holds so many
 measure behind ENTRIES [ORDERS]           a replica comes back that missed so many
-measure snapshot-stall ORDERS             snapshots taken while a group grows so far, then one sent and installed";
+measure snapshot-stall ORDERS             snapshots taken while a group grows so far, then one sent and installed
+measure films                             MovieLens' sample imported, films found among it (SHARED_DATA)
+measure pyro NAMES SECONDS                the name server beside Pyro's own, asked by Pyro's own messages
+measure native NAMES SECONDS              native lookups beside those of the build whose file BEFORE names";
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -32,11 +37,19 @@ fn main() -> Result<()> {
             let clients: Vec<usize> = clients.iter().map(|&count| count as usize).collect();
             working::throughput(seconds(*time), &clients)?;
         }
+        ("ratings", [time, raters @ ..]) if !raters.is_empty() => {
+            let raters: Vec<usize> = raters.iter().map(|&count| count as usize).collect();
+            rating::throughput(seconds(*time), &raters)?;
+        }
+        ("unread", &[ratings]) => rating::unread(ratings as usize)?,
         ("redb", &[batch, bytes, time]) => working::redb_alone(batch.into(), bytes.into(), seconds(time))?,
         ("join", &[orders]) => growing::join(orders.into())?,
         ("behind", &[entries]) => growing::behind(entries.into(), 0)?,
         ("behind", &[entries, orders]) => growing::behind(entries.into(), orders.into())?,
         ("snapshot-stall", &[orders]) => growing::snapshots(orders.into())?,
+        ("pyro", &[names, time]) => pyro::compare(names as usize, seconds(time))?,
+        ("native", &[names, time]) => pyro::native(names as usize, seconds(time))?,
+        ("films", []) => finding::films()?,
         _ => bail!("measure does not understand {args:?}\n{USAGE}"),
     }
     load_of_machine("after")

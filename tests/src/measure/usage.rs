@@ -27,7 +27,25 @@ impl Cpu {
     /// # Errors
     /// When it does not run.
     pub fn of(process: &Process) -> Result<Self> {
-        let pid = process.pid().with_context(|| format!("{} does not run", process.name()))?;
+        Self::of_pid(process.pid().with_context(|| format!("{} does not run", process.name()))?)
+    }
+
+    /// Bytes of memory that the process with this id holds.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn memory_of(pid: u32) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib: u64 = line.context("a living process has memory")?.trim().trim_end_matches(" kB").parse()?;
+        Ok(kib * 1024)
+    }
+
+    /// What the process with this id took so far.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn of_pid(pid: u32) -> Result<Self> {
         let mut cpu = Self {
             whole: ticks(&fs::read_to_string(format!("/proc/{pid}/stat"))?)?.1,
             disk: Duration::ZERO,

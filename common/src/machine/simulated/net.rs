@@ -107,6 +107,14 @@ impl TcpStream {
         Ok(Self { inner, local, remote })
     }
 
+    /// Its own end.
+    ///
+    /// # Errors
+    /// turmoil's.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(SocketAddr::new(self.local, self.inner.local_addr()?.port()))
+    }
+
     /// Nothing is delayed here but by the network.
     ///
     /// # Errors

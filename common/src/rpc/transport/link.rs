@@ -16,7 +16,7 @@ use crate::clock::{Clock, Moment};
 use crate::rpc::limits::{FRAME_TIME, Limits, WRITE_TIME};
 
 /// A socket, or what stands for one: TLS, a simulation.
-pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+pub trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Socket for T {}
 
 /// A buffer that a large frame has grown beyond this is given back once it is empty.

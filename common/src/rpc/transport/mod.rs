@@ -8,13 +8,15 @@
 //! `preamble`: what both ends say before tarpc starts. `link`: frames as a tarpc transport, with the time
 //! limits and the back-pressure that tarpc lacks; `server_side` and `client` are what differs at its two ends.
 //! `guarded`: a panicking handler answers. `seats`: who may connect, and what all together may hold. `serve`:
-//! accepting and stopping. `reconnecting`: a client of one address for ever. How much of anything: [`super::limits`].
+//! accepting and stopping. `door`: other protocols on
+//! the same port. `reconnecting`: a client of one address for ever. How much of anything: [`super::limits`].
 //!
 //! Only `codec` names bincode, and only this folder knows how a connection is made.
 
 mod client;
 mod codec;
 mod deadline;
+mod door;
 mod error;
 mod guarded;
 mod link;
@@ -30,7 +32,9 @@ mod tests;
 pub use client::Connection;
 pub use codec::FrameError;
 pub use deadline::{remaining, within};
+pub use door::{Door, Place, Visitor};
 pub use error::CallError;
 pub(crate) use error::Unsent;
+pub use link::Socket;
 pub use reconnecting::Reconnecting;
-pub use serve::{Caller, Route, ServeOptions, raise_fd_limit, serve};
+pub use serve::{Caller, Route, Routes, ServeOptions, raise_fd_limit, serve, serve_with};

@@ -1,6 +1,6 @@
 //! A server's side: accepting, the preamble, one task per connection, and stopping without losing a call.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::client::prepare;
 use super::codec::FrameError;
+use super::door::{Door, Place, Visitor};
 use super::guarded::Guarded;
 use super::link::{LINGER_BYTES, Link, Socket};
 use super::preamble::{Answer, Ask, MAGIC, Verdict};
@@ -88,6 +89,27 @@ impl Route {
     }
 }
 
+/// The contracts served on a port; more may come while it is served. Its clones are the same.
+#[derive(Clone, Default)]
+pub struct Routes(Rc<RefCell<Vec<Rc<Route>>>>);
+
+impl Routes {
+    /// Serves this one too, from the next connection on.
+    pub fn add(&self, route: Route) {
+        self.0.borrow_mut().push(Rc::new(route));
+    }
+}
+
+impl From<Vec<Route>> for Routes {
+    fn from(routes: Vec<Route>) -> Self {
+        let all = Self::default();
+        for route in routes {
+            all.add(route);
+        }
+        all
+    }
+}
+
 /// What a listener is told beside its routes.
 #[derive(Clone, Debug)]
 pub struct ServeOptions {
@@ -101,10 +123,15 @@ pub struct ServeOptions {
 
 /// Accepts and serves until `options.stop`; returns when every connection is closed. For a `LocalRuntime` or
 /// `LocalSet`.
-pub async fn serve(listener: TcpListener, routes: Vec<Route>, options: ServeOptions) {
+pub async fn serve(listener: TcpListener, routes: impl Into<Routes>, options: ServeOptions) {
+    serve_with(listener, routes.into(), Vec::new(), options).await;
+}
+
+/// As [`serve`], with other protocols beside ours.
+pub async fn serve_with(listener: TcpListener, routes: Routes, doors: Vec<Door>, options: ServeOptions) {
     let descriptors = raise_fd_limit();
     let stop = options.stop.clone();
-    let port = Rc::new(Port::new(routes, options, descriptors.saturating_sub(DESCRIPTORS_KEPT)));
+    let port = Rc::new(Port::new(routes, doors, options, descriptors.saturating_sub(DESCRIPTORS_KEPT)));
     let mut tasks = JoinSet::new();
     let mut spare = File::open("/dev/null").ok();
     let mut wait = ACCEPT_WAIT_FIRST;
@@ -165,16 +192,29 @@ fn note_panic(ended: Result<(), JoinError>) {
     }
 }
 
+/// Why a caller has no route: verdict, sentence, and the route that it would have had.
+type Misfit = (Verdict, String, Option<Rc<Route>>);
+
 /// What a caller turned out to be.
 enum Heard {
     Ask(Ask),
+    /// The protocol of the door at this place.
+    Foreign(usize),
     Http,
     Other(Verdict, &'static str),
 }
 
+/// Both ends of a connection.
+#[derive(Clone, Copy)]
+struct Ends {
+    peer: SocketAddr,
+    local: SocketAddr,
+}
+
 /// A listener without its socket.
 pub(super) struct Port {
-    routes: Vec<Route>,
+    routes: Routes,
+    doors: Vec<Door>,
     cluster: ClusterId,
     stop: CancellationToken,
     seats: Rc<Seats>,
@@ -186,9 +226,10 @@ pub(super) struct Port {
 }
 
 impl Port {
-    pub(super) fn new(routes: Vec<Route>, options: ServeOptions, descriptors: usize) -> Self {
+    pub(super) fn new(routes: Routes, doors: Vec<Door>, options: ServeOptions, descriptors: usize) -> Self {
         Self {
             routes,
+            doors,
             cluster: options.cluster,
             stop: options.stop,
             seats: Seats::new(options.connections_max.min(descriptors)),
@@ -202,19 +243,20 @@ impl Port {
     fn admit(self: &Rc<Self>, socket: TcpStream, peer: SocketAddr, tasks: &mut JoinSet<()>) {
         /// Unique within the process, whichever listener.
         static CONNECTIONS: AtomicU64 = AtomicU64::new(1);
-        if prepare(&socket).is_err() {
+        let (Ok(()), Ok(local)) = (prepare(&socket), socket.local_addr()) else {
             return; // It is closed already.
-        }
+        };
+        let ends = Ends { peer, local };
         let id = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
         match self.seats.take(id, peer.ip()) {
             Ok(seat) => {
-                let task = tasks.spawn_local(self.clone().receive(socket, peer, seat));
+                let task = tasks.spawn_local(self.clone().receive(socket, ends, seat));
                 self.seats.occupied_by(id, task);
             }
             Err(full) if Rc::strong_count(&self.refusals) <= REFUSALS_MAX => {
                 let (port, under_way) = (self.clone(), self.refusals.clone());
                 tasks.spawn_local(async move {
-                    port.refuse(socket, Verdict::Full, &full, None).await;
+                    port.refuse_full(socket, ends, full).await;
                     drop(under_way);
                 });
             }
@@ -233,17 +275,24 @@ impl Port {
     #[cfg(test)]
     pub(super) async fn serve_one(self: Rc<Self>, socket: impl Socket, peer: SocketAddr) {
         let seat = self.seats.take(0, peer.ip()).expect("the first connection has a place");
-        self.receive(socket, peer, seat).await;
+        self.receive(socket, Ends { peer, local: peer }, seat).await;
     }
 
     /// One connection's life.
-    async fn receive(self: Rc<Self>, mut socket: impl Socket, peer: SocketAddr, seat: Seat) {
+    async fn receive(self: Rc<Self>, mut socket: impl Socket, ends: Ends, seat: Seat) {
+        let Ends { peer, local } = ends;
         let heard = tokio::select! { biased;
             () = self.stop.cancelled() => Ok(Ok(Heard::Other(Verdict::Draining, "the server is stopping"))),
-            heard = timeout(PREAMBLE_TIME, listen(&mut socket)) => heard,
+            heard = timeout(PREAMBLE_TIME, self.listen(&mut socket)) => heard,
         };
         let ask = match heard {
             Ok(Ok(Heard::Ask(ask))) => ask,
+            Ok(Ok(Heard::Foreign(at))) => {
+                let door = &self.doors[at];
+                let place = seat.decide(door.contract).map(|()| Place(Rc::new(seat)));
+                let stop = self.stop.clone();
+                return (door.enter)(Visitor { socket: Box::new(socket), peer, local, place, stop }).await;
+            }
             Ok(Ok(Heard::Http)) => return no_pages(socket).await,
             Ok(Ok(Heard::Other(verdict, why))) => return self.refuse(socket, verdict, why, None).await,
             // It went away by itself.
@@ -256,12 +305,14 @@ impl Port {
         };
         let (route, chosen) = match self.choose(&ask) {
             Ok(chosen) => chosen,
-            Err((verdict, why, route)) => return self.refuse(socket, verdict, &why, route).await,
+            Err((verdict, why, route)) => {
+                return self.refuse(socket, verdict, &why, route.as_deref()).await;
+            }
         };
         if let Err(full) = seat.decide(route.contract) {
-            return self.refuse(socket, Verdict::Full, &full, Some(route)).await;
+            return self.refuse(socket, Verdict::Full, &full, Some(&route)).await;
         }
-        let welcome = self.answer(Verdict::Welcome, chosen, "", Some(route));
+        let welcome = self.answer(Verdict::Welcome, chosen, "", Some(&route));
         if !matches!(timeout(PREAMBLE_TIME, welcome.write(&mut socket)).await, Ok(Ok(()))) {
             return;
         }
@@ -272,9 +323,10 @@ impl Port {
     }
 
     /// The route asked for, and the version to speak there.
-    fn choose(&self, ask: &Ask) -> Result<(&Route, u16), (Verdict, String, Option<&Route>)> {
-        let Some(route) = self.routes.iter().find(|route| route.contract.name == ask.contract) else {
-            let ours: Vec<_> = self.routes.iter().map(|route| route.contract.name).collect();
+    fn choose(&self, ask: &Ask) -> Result<(Rc<Route>, u16), Misfit> {
+        let routes = self.routes.0.borrow();
+        let Some(route) = routes.iter().find(|route| route.contract.name == ask.contract).cloned() else {
+            let ours: Vec<_> = routes.iter().map(|route| route.contract.name).collect();
             let why = format!("this is {}, you asked for {}", ours.join(" and "), ask.contract);
             return Err((Verdict::Contract, why, None));
         };
@@ -300,6 +352,43 @@ impl Port {
         Answer { verdict, chosen, lowest, highest, cluster: self.cluster, text: text.to_owned() }
     }
 
+    /// Hears what a caller wants. The first four bytes tell, however slowly they come.
+    async fn listen(&self, socket: &mut impl Socket) -> io::Result<Heard> {
+        let mut first = [0; MAGIC.len()];
+        socket.read_exact(&mut first).await?;
+        if let Some(at) = self.doors.iter().position(|door| door.magic == first) {
+            return Ok(Heard::Foreign(at));
+        }
+        match &first {
+            b"GET " | b"HEAD" => {
+                read_http_header(socket).await?;
+                Ok(Heard::Http)
+            }
+            first if *first == MAGIC => Ok(match Ask::read(socket).await? {
+                Ok(ask) => Heard::Ask(ask),
+                Err(why) => Heard::Other(Verdict::Preamble, why),
+            }),
+            _ => Ok(Heard::Other(Verdict::Magic, "this port speaks RPC; what came is something else")),
+        }
+    }
+
+    /// Tells a caller that there is no room, in its own protocol.
+    async fn refuse_full(&self, mut socket: impl Socket, ends: Ends, full: String) {
+        let mut first = [0; MAGIC.len()];
+        // Ours is answered unread; what else speaks here speaks first, and at once.
+        if !self.doors.is_empty()
+            && let Ok(Ok(_)) = timeout(LINGER_TIME, socket.read_exact(&mut first)).await
+            && let Some(door) = self.doors.iter().find(|door| door.magic == first)
+        {
+            let Ends { peer, local } = ends;
+            let stop = self.stop.clone();
+            let visitor = Visitor { socket: Box::new(socket), peer, local, place: Err(full), stop };
+            let _ = timeout(LINGER_TIME, (door.enter)(visitor)).await;
+        } else {
+            self.refuse(socket, Verdict::Full, &full, None).await;
+        }
+    }
+
     /// A refusal is an answer: verdict, sentence, and time to read it.
     async fn refuse(&self, mut socket: impl Socket, verdict: Verdict, why: &str, route: Option<&Route>) {
         let count = &self.verdicts[verdict as usize];
@@ -311,23 +400,6 @@ impl Port {
             part(&mut socket).await
         };
         let _ = timeout(LINGER_TIME, told).await;
-    }
-}
-
-/// Hears what a caller wants. The first four bytes tell, however slowly they come.
-async fn listen(socket: &mut impl Socket) -> io::Result<Heard> {
-    let mut first = [0; MAGIC.len()];
-    socket.read_exact(&mut first).await?;
-    match &first {
-        b"GET " | b"HEAD" => {
-            read_http_header(socket).await?;
-            Ok(Heard::Http)
-        }
-        first if *first == MAGIC => Ok(match Ask::read(socket).await? {
-            Ok(ask) => Heard::Ask(ask),
-            Err(why) => Heard::Other(Verdict::Preamble, why),
-        }),
-        _ => Ok(Heard::Other(Verdict::Magic, "this port speaks RPC; what came is something else")),
     }
 }
 

@@ -59,7 +59,7 @@ fn options(stop: &CancellationToken) -> ServeOptions {
 fn connect(pipe: usize) -> Far {
     let (near, socket) = duplex(pipe);
     let stop = CancellationToken::new();
-    let port = Rc::new(Port::new(vec![route()], options(&stop), 1));
+    let port = Rc::new(Port::new(vec![route()].into(), Vec::new(), options(&stop), 1));
     let task = spawn_local(port.serve_one(near, PEER));
     Far { socket, task, stop, clock: Clock::start() }
 }

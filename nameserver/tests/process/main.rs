@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod field_failures;
+
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -10,14 +12,15 @@ use std::time::Duration;
 use common::clock::Clock;
 use common::ids::{ClusterId, InstanceId};
 use common::names::{
-    Address, AnyName, Change, ContractName, Entry, Expect, Names, ObjectName, OwnerKey, Page, Query,
-    Readiness, Record, Removal, Sharing, Stamp, Standing, Tags, Target, Tenure, WatchId, Weight, What,
+    Address, AnyName, AttemptId, Change, ContractName, Entry, Expect, Freshness, Names, ObjectName, OwnerKey,
+    Page, Query, Readiness, Record, Removal, Revision, Sharing, Stamp, Standing, Tags, Target, Tenure,
+    WatchId, Weight, What,
 };
 use common::replication::{BootId, GroupConfig, GroupName, Member, Proposer, ReplicaId};
 use common::rpc::limits::NAME_SERVICE;
 use common::rpc::name_service::{
     Config, GroupChange, GroupError, Hello, HelloError, LookupError, NameServiceClient, NameServiceRequest,
-    NameServiceResponse, RenewError, WatchError,
+    NameServiceResponse, RenewError, SnapshotError, WatchError,
 };
 use common::rpc::transport::{Reconnecting, within};
 use rustix::process::{Pid, Signal, kill_process};
@@ -26,6 +29,7 @@ use tarpc::context::Context;
 type Client = NameServiceClient<Reconnecting<NameServiceRequest, NameServiceResponse>>;
 
 const TTL: Duration = Duration::from_millis(500);
+const TTL_LONG: Duration = Duration::from_mins(1);
 
 /// A running name server; killed when it goes out of scope.
 struct Server {
@@ -41,6 +45,15 @@ impl Server {
         let mut ready = String::new();
         out.read_line(&mut ready).unwrap();
         Self { child, out, ready: ready.trim_end().to_owned() }
+    }
+
+    /// At an address where one was before.
+    fn again_at(address: &str, arguments: &[&str]) -> Self {
+        Self::start(&[&["--listen", address], arguments].concat())
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     fn with_file(file: &Path) -> Self {
@@ -82,7 +95,10 @@ impl Drop for Server {
 
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nameserver"));
-    command.args(["--listen", "127.0.0.1:0"]).args(arguments).env_remove("NS_LISTEN").env_remove("RUST_LOG");
+    if !arguments.contains(&"--listen") {
+        command.args(["--listen", "127.0.0.1:0"]);
+    }
+    command.args(arguments).env_remove("NS_LISTEN").env_remove("RUST_LOG");
     command
 }
 
@@ -109,7 +125,7 @@ fn name(text: &str) -> AnyName {
 }
 
 async fn lookup(names: &Client, of: &str) -> Result<Record, LookupError> {
-    names.lookup(soon(), name(of)).await.unwrap().map(|found| found.value[0].clone())
+    names.lookup(soon(), name(of), Freshness::Local).await.unwrap().map(|found| found.value[0].clone())
 }
 
 /// Registers `replica.1` under a new lease.
@@ -260,6 +276,177 @@ async fn a_memory_store_warms_up() {
 }
 
 #[tokio::test]
+async fn a_copy_serves_in_the_place_of_a_lost_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("names.redb");
+    let server = Server::with_file(&file);
+    let cluster: ClusterId = server.field("cluster").parse().unwrap();
+    let names = server.client();
+    let (lease, _) = register(&names, Duration::from_mins(1)).await;
+    let member = Member { id: ReplicaId::random(), boot: BootId::random() };
+    let group: GroupName = "just.hungry".parse().unwrap();
+    let new = Config::Passive(GroupConfig::first(cluster, group.clone(), member, 1));
+    let change = GroupChange { expect: None, new: new.clone(), by: Proposer::Member(member) };
+    names.change_group(soon(), change).await.unwrap().unwrap();
+    let copy = names.snapshot(soon()).await.unwrap().unwrap().file;
+    // Given away after the copy was made.
+    let later = register_again(&names).await;
+    server.kill();
+
+    std::fs::copy(&copy, &file).unwrap();
+    let server = Server::with_file(&file);
+    assert_eq!((server.field("boot"), server.field("names")), ("1001", "1"));
+    let names = server.client();
+    let found = lookup(&names, "replica.1").await.unwrap();
+    assert_eq!((found.standing, found.epoch < later), (Standing::Unconfirmed, true));
+    assert!(matches!(lookup(&names, "unknown").await, Err(LookupError::Warming { .. })));
+    let frozen = names.group(soon(), group.clone(), None).await.unwrap();
+    assert!(matches!(frozen, Err(GroupError::Regressed { .. })), "{frozen:?}");
+    let status = names.status(soon()).await.unwrap();
+    assert!(
+        status.troubles.iter().any(|trouble| trouble.contains("client cluster adopt just.hungry")),
+        "{status:?}"
+    );
+    assert_eq!((status.names, status.unconfirmed), (1, 1));
+    assert_eq!(names.renew(soon(), vec![lease]).await.unwrap().value[0].unwrap().names, 1);
+    assert!(register_again(&names).await > later);
+    // It is the original from now on.
+    server.kill();
+    let server = Server::with_file(&file);
+    assert_eq!(server.field("boot"), "1002");
+
+    let server = Server::start(&["--store", "memory"]);
+    assert_eq!(server.client().snapshot(soon()).await.unwrap(), Err(SnapshotError::NothingKept));
+}
+
+#[tokio::test]
+async fn a_lookup_is_as_fresh_as_wanted() {
+    let server = Server::start(&["--store", "memory", "--warm-up", "0s"]);
+    let names = server.client();
+    let (_, stamp) = register(&names, Duration::from_mins(1)).await;
+    let lookup = async |freshness| names.lookup(soon(), name("replica.1"), freshness).await.unwrap();
+    assert_eq!(lookup(Freshness::Linearizable).await.unwrap().value.len(), 1);
+    assert_eq!(lookup(Freshness::AtLeast(stamp)).await.unwrap().value.len(), 1);
+    let elsewhere = Stamp { cluster: "else".parse().unwrap(), ..stamp };
+    let behind = lookup(Freshness::AtLeast(elsewhere)).await;
+    assert!(matches!(behind, Err(LookupError::Behind { .. })), "{behind:?}");
+    let both = [name("replica.1"), name("nobody")].to_vec();
+    let many = names.lookup_many(soon(), both.clone(), Freshness::Linearizable).await.unwrap().value;
+    assert_eq!((many[0].is_ok(), many[1].clone()), (true, Err(LookupError::NotFound)));
+    // Somebody has a later stamp of ours: this one was an old copy, and goes on past it.
+    let later = Stamp { rev: Revision(stamp.rev.0 + 5), ..stamp };
+    assert_eq!(lookup(Freshness::AtLeast(later)).await.unwrap().value[0].standing, Standing::Unconfirmed);
+    let many = names.lookup_many(soon(), both, Freshness::Local).await.unwrap();
+    assert!(many.stamp.boot > stamp.boot);
+    assert!(matches!(many.value[1], Err(LookupError::Warming { .. })));
+    assert!(names.status(soon()).await.unwrap().troubles[0].contains("old copy"));
+}
+
+fn get(address: &str, path: &str) -> (String, String) {
+    use std::io::Write as _;
+    let mut socket = std::net::TcpStream::connect(address).unwrap();
+    write!(socket, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.lines().next().unwrap().to_owned(), body.to_owned())
+}
+
+#[tokio::test]
+async fn pages_tell_how_it_is_and_no_secret() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("names.redb");
+    let server =
+        Server::start(&["--store", file.to_str().unwrap(), "--http", "127.0.0.1:0", "--max-names", "7"]);
+    let (names, http) = (server.client(), server.field("http").to_owned());
+    let (lease, _) = register(&names, TTL_LONG).await;
+    assert_eq!(lookup(&names, "nobody").await, Err(LookupError::NotFound));
+    let (first, body) = get(&http, "/healthz");
+    assert_eq!((first.as_str(), body.as_str()), ("HTTP/1.1 200 OK", "ok\n"));
+    let (_, status) = get(&http, "/status");
+    for part in [r#""names":1"#, r#""names_max":7"#, r#""store":"file""#, r#""troubles":[]"#] {
+        assert!(status.contains(part), "{part} in {status}");
+    }
+    let (_, metrics) = get(&http, "/metrics");
+    for line in [
+        "ns_call_errors_total{method=\"lookup\"} 1",
+        "ns_call_seconds_count{method=\"register\"} 1",
+        "ns_names{standing=\"confirmed\"} 1",
+        "ns_leases 1",
+        "ns_probes_total 0",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line} in\n{metrics}");
+    }
+    let secret = [lease.bits().to_string(), format!("{:x}", lease.bits())];
+    for page in [&status, &metrics] {
+        assert!(secret.iter().all(|secret| !page.contains(secret)));
+    }
+    assert!(get(&http, "/").0.contains("404"));
+    // Somebody shows it a stamp of a later life: that is what an operator should know.
+    let stamp = names.status(soon()).await.unwrap().stamp;
+    let seen = Some(Stamp { rev: Revision(stamp.rev.0 + 1), ..stamp });
+    let hello = Hello { cluster: None, seen, program: "test".into(), version: "1".into() };
+    assert!(names.hello(soon(), hello).await.unwrap().is_ok());
+    let (first, body) = get(&http, "/healthz");
+    assert!(first.contains("503") && body.contains("old copy"), "{first} {body}");
+}
+
+#[tokio::test]
+async fn numbers_are_given_one_by_one() {
+    let server = Server::start(&["--store", "memory", "--warm-up", "0s"]);
+    let names = server.client();
+    let lease = names.grant(soon(), TTL_LONG, InstanceId::random(), None).await.unwrap().unwrap().value.lease;
+    let next = async |attempt| {
+        let (tenure, prefix) = (Tenure::Leased(lease), "worker-".parse().unwrap());
+        let entry = entry("127.0.0.1:4100");
+        let given = names.register_next(soon(), tenure, prefix, entry, AttemptId::from_random(attempt)).await;
+        given.unwrap().unwrap().value.0.to_string()
+    };
+    assert_eq!([next(1).await, next(2).await, next(1).await], ["worker-1", "worker-2", "worker-1"]);
+    assert_eq!(names.renew(soon(), vec![lease; 1025]).await.unwrap().value[0], Err(RenewError::TooMany));
+}
+
+/// A name without a lease, whose server was seen and is gone; and one whose server never came.
+#[tokio::test]
+async fn a_permanent_name_goes_when_nobody_answers_any_more() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("names.redb");
+    let start = || Server::start(&["--store", file.to_str().unwrap(), "--autoclean", "1s"]);
+    let (server, mut living) = (start(), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let names = server.client();
+    let register = async |names: &Client, of: &str, at: &str| {
+        let done =
+            names.register(soon(), Tenure::Permanent, of.parse().unwrap(), entry(at), Expect::Free).await;
+        done.unwrap().unwrap().stamp
+    };
+    let address = living.local_addr().unwrap().to_string();
+    register(&names, "here", &address).await;
+    // Accepted by us, so dialled by the name server; and what the restart would forget is on the disk.
+    living.accept().unwrap();
+    server.kill();
+    let server = start();
+    let names = server.client();
+    let mut since = register(&names, "never", &nobody()).await;
+    living.accept().unwrap();
+    living = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut gone = Vec::new();
+    while gone.len() < 2 {
+        for change in next_changes(&names, &mut since).await {
+            assert!(matches!(change.what, What::Removed { why: Removal::Cleaned, .. }), "{change:?}");
+            gone.push(change.name.to_string());
+        }
+    }
+    gone.sort_unstable();
+    assert_eq!(gone, ["here", "never"]);
+    drop(living);
+}
+
+/// An address where nobody listens.
+fn nobody() -> String {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+#[tokio::test]
 async fn f17_other_cluster_is_refused() {
     let server = Server::start(&["--cluster", "ours"]);
     let names = server.client();
@@ -315,7 +502,7 @@ async fn one_connection_takes_sixteen_polls_and_no_more() {
         assert_eq!(poll.await.unwrap().unwrap().value.len(), 1);
     }
     assert_eq!(poll(257, Duration::ZERO).await, Err(WatchError::TooMany));
-    let many = other.lookup_many(soon(), vec![name("a"); 1025]).await.unwrap().value;
+    let many = other.lookup_many(soon(), vec![name("a"); 1025], Freshness::Local).await.unwrap().value;
     assert_eq!((many.len(), many[0].clone()), (1025, Err(LookupError::TooMany)));
 }
 
