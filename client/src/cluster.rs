@@ -6,6 +6,7 @@
 mod adopt;
 mod assess;
 mod decide;
+mod gossip;
 mod text;
 
 use std::collections::BTreeMap;
@@ -18,9 +19,9 @@ use common::names::{Address, AnyName, LogicalName, Names as Which, Query, Readin
 use common::replication::GroupName;
 use common::rpc::limits::{NAME_SERVICE, REPLICA};
 use common::rpc::name_service::Config;
-use common::rpc::replica::{MemberStatus, ReplicaClient, ReplicaRequest, ReplicaResponse};
+use common::rpc::replica::{ReplicaClient, ReplicaRequest, ReplicaResponse};
 use common::rpc::transport::{Reconnecting, within};
-use common::services::{TABLE, just_hungry};
+use common::services::{CAUSAL, TABLE, just_hungry};
 use futures::future::{join, join_all, select_all};
 use tokio::sync::watch;
 
@@ -46,11 +47,18 @@ pub(crate) async fn run(
 ) -> Result<(), Ended> {
     let timeout = global.timeout;
     match command {
+        Cluster::Adopt { group } if CAUSAL.iter().any(|served| served.name == group.as_str()) => {
+            gossip::adopt(output, &mut Lookout::new(names), prompts, global, &group).await
+        }
         Cluster::Adopt { group } => {
             adopt::run(output, &mut Lookout::new(names), prompts, global, group, Wish::Adopt).await
         }
         Cluster::ForceElect { group, name } => {
             adopt::run(output, &mut Lookout::new(names), prompts, global, group, Wish::Force(name)).await
+        }
+        Cluster::Set { name, status } => gossip::set(output, &mut Lookout::new(names), &name, status).await,
+        Cluster::Remove { replica } => {
+            gossip::remove(output, &mut Lookout::new(names), prompts, global, &replica).await
         }
         Cluster::Status => {
             let timeout = timeout.unwrap_or(Duration::from_secs(5));
@@ -119,6 +127,7 @@ struct Lookout {
     replicas: watch::Receiver<View>,
     front_ends: watch::Receiver<View>,
     groups: Vec<(GroupName, watch::Receiver<Option<Config>>)>,
+    gossip: Vec<(GroupName, watch::Receiver<Option<Config>>)>,
     connections: BTreeMap<Address, Replica>,
 }
 
@@ -131,6 +140,7 @@ impl Lookout {
             replicas: names.view(Query::by_name(Which::Prefix("replica.".into()))),
             front_ends: names.view(Query::by_name(Which::Exact(AnyName::from(front_ends)))),
             groups: TABLE.iter().map(|served| watched(names, served.name)).collect(),
+            gossip: CAUSAL.iter().map(|served| watched(names, served.name)).collect(),
             connections: BTreeMap::new(),
         }
     }
@@ -149,7 +159,8 @@ impl Lookout {
 
     /// Returns when the name server tells of a change, or at `then`.
     async fn changed(&mut self, then: tokio::time::Instant) {
-        let groups = select_all(self.groups.iter_mut().map(|(_, group)| Box::pin(group.changed())));
+        let groups = self.groups.iter_mut().chain(&mut self.gossip);
+        let groups = select_all(groups.map(|(_, group)| Box::pin(group.changed())));
         tokio::select! {
             _ = self.replicas.changed() => {}
             _ = groups => {}
@@ -182,7 +193,7 @@ impl Lookout {
             };
             let dial = || ReplicaClient::from(Reconnecting::new(address.clone(), REPLICA, cluster));
             let replica = self.connections.entry(address.clone()).or_insert_with(dial).clone();
-            let ids = self.groups.iter().filter_map(|(group, _)| {
+            let ids = self.groups.iter().chain(&self.gossip).filter_map(|(group, _)| {
                 let id = record.tags.value(&format!("id.{group}"))?.parse().ok()?;
                 Some((group.clone(), id))
             });
@@ -192,26 +203,53 @@ impl Lookout {
                 draining: record.readiness == Readiness::Draining,
                 ids: ids.collect(),
                 answer: None,
+                gossip: None,
             };
             questions.push(ask(replica, asked, timeout.min(PATIENCE)));
         }
+        let patience = timeout.min(PATIENCE);
         let mut groups = Vec::new();
         for (name, group) in &mut self.groups {
-            let mut config = group.borrow_and_update().clone();
-            if config.is_none() {
-                // Not read yet, or there is none: only the name server can say which, and the advice depends on it.
-                config =
-                    self.names.read_group(name.clone(), None, timeout.min(PATIENCE)).await.unwrap_or(None);
-            }
-            groups.push((name.clone(), config.map(|Config::Passive(config)| config)));
+            let config = known(&self.names, name, group, patience).await;
+            groups.push((name.clone(), config.and_then(Config::passive)));
+        }
+        let mut gossip = Vec::new();
+        for (name, group) in &mut self.gossip {
+            let config = known(&self.names, name, group, patience).await;
+            gossip.push((name.clone(), config.and_then(Config::gossip)));
         }
         let front_ends = self.front_ends.borrow_and_update().clone();
         let front_ends = front_ends.records.iter().filter_map(|record| {
             let http = record.tags.value("http").map(str::to_owned);
             Some(objects::FrontEnd { address: record.target.address()?.to_string(), http })
         });
-        Seen { groups, front_ends: front_ends.collect(), replicas: join_all(questions).await }
+        Seen { groups, gossip, front_ends: front_ends.collect(), replicas: join_all(questions).await }
     }
+
+    /// The way to a registered replica.
+    fn replica(&mut self, name: &LogicalName) -> Option<Replica> {
+        let cluster = self.names.known_cluster().unwrap_or(ClusterId::UNSTATED);
+        let view = self.replicas.borrow().clone();
+        let record = view.records.iter().find(|record| record.name.as_str() == name.as_str())?;
+        let address = record.target.address()?.clone();
+        let dial = || ReplicaClient::from(Reconnecting::new(address.clone(), REPLICA, cluster));
+        Some(self.connections.entry(address.clone()).or_insert_with(dial).clone())
+    }
+}
+
+/// A group's configuration, as the name server knows it.
+async fn known(
+    names: &Names,
+    name: &GroupName,
+    group: &mut watch::Receiver<Option<Config>>,
+    patience: Duration,
+) -> Option<Config> {
+    let config = group.borrow_and_update().clone();
+    if config.is_some() {
+        return config;
+    }
+    // Not read yet, or there is none: only the name server can say which, and the advice depends on it.
+    names.read_group(name.clone(), None, patience).await.unwrap_or(None)
 }
 
 /// A process that lives answers within this; one that does not is gone for whoever looks.
@@ -223,8 +261,10 @@ fn watched(names: &Names, service: &str) -> (GroupName, watch::Receiver<Option<C
 }
 
 async fn ask(replica: Replica, mut asked: Asked, patience: Duration) -> Asked {
-    let answer: Result<Vec<MemberStatus>, _> = replica.status(within(REPLICA, patience)).await;
-    asked.answer = answer.ok();
+    let (answer, gossip) =
+        join(replica.status(within(REPLICA, patience)), replica.gossip_status(within(REPLICA, patience)))
+            .await;
+    (asked.answer, asked.gossip) = (answer.ok(), gossip.ok());
     asked
 }
 

@@ -1,5 +1,5 @@
-//! What Tab makes of a line: commands, flags and their values from the tree of the grammar; products, replicas and
-//! groups as they are known.
+//! What Tab makes of a line: commands, flags and their values from the tree of the grammar; products, films, replicas
+//! and groups as they are known.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -21,6 +21,8 @@ use crate::repl::WORDS;
 pub(crate) struct Known {
     /// The products on the menu when it was last read.
     pub(crate) products: Vec<String>,
+    /// The films that were listed or found last.
+    pub(crate) titles: Vec<String>,
     /// The replicas that are registered.
     pub(crate) replicas: Option<watch::Receiver<View>>,
 }
@@ -154,6 +156,7 @@ fn values(arg: &clap::Arg, known: &Known) -> Vec<String> {
     let groups = || TABLE.iter().map(|served| served.name.to_owned());
     match arg.get_value_names().and_then(|names| names.first()).map(clap::builder::Str::as_str) {
         Some(name) if name.starts_with("ITEM") => known.products.clone(),
+        Some("TITLE") => known.titles.clone(),
         Some("REPLICA") => replicas(),
         Some("GROUP") => groups().collect(),
         Some("NAME") => replicas().into_iter().chain(groups()).collect(),
@@ -174,6 +177,7 @@ mod tests {
     fn complete(typed: &str) -> (usize, Vec<String>) {
         let known = Known {
             products: ["Hamburger", "Fish fingers", "Fries"].map(str::to_owned).into(),
+            titles: ["The Matrix", "Heat"].map(str::to_owned).into(),
             replicas: None,
         };
         commands(&Words::new(Arc::default()).tree, &known, typed)
@@ -200,6 +204,8 @@ mod tests {
         assert_eq!(words("order place --item F"), ["'Fish fingers'", "Fries"]);
         assert_eq!(complete("cart add hamburger=2 \"fi"), (21, vec!["'Fish fingers'".to_owned()]));
         assert_eq!(words("cart add fries h"), ["Hamburger"]);
+        assert_eq!(words("movie find th"), ["'The Matrix'"]);
+        assert_eq!(words("edit h"), ["Heat"]);
         assert_eq!(words("cluster adopt "), ["just.hungry", "movies"]);
         assert_eq!(words("user use "), [""; 0]);
         assert_eq!(words("-u ann cart remove ham"), ["Hamburger"]);

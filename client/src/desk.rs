@@ -14,10 +14,12 @@ use common::services::just_hungry;
 
 use crate::ask::Prompts;
 use crate::errors::{Code, Failure};
-use crate::grammar::{BadLine, Cart, Command, Global, Menu, Motd, Movie, Order, Orders, User, parse_line};
+use crate::grammar::{
+    BadLine, Cart, Command, Global, Menu, Motd, Movie, Order, Orders, Rating, User, parse_line,
+};
 use crate::output::{Ended, Notes, Output};
 use crate::service::{Patience, Service, Told};
-use crate::{cluster, import, local, movies, ns, postcode, servers, shop};
+use crate::{cluster, import, local, movies, ns, postcode, rating, servers, shop};
 
 /// Where the id of the command stands that was sent and not answered yet.
 pub(crate) type UnderWay = Arc<Mutex<Option<RequestId>>>;
@@ -90,6 +92,16 @@ impl Desk {
             Command::Edit(movie) => self.movies(output, global, Movie::Edit(movie)).await,
             Command::Import(import) => Box::pin(import::run(self, output, global, import)).await,
             Command::All(list) => self.movies(output, global, Movie::List(list)).await,
+            Command::Rating(command) => self.ratings(output, global, command).await,
+            Command::View(film) => self.ratings(output, global, Rating::View(film)).await,
+            Command::Average(film) => self.ratings(output, global, Rating::Average(film)).await,
+            Command::Histogram(film) => self.ratings(output, global, Rating::Histogram(film)).await,
+            Command::Rate(rate) => self.ratings(output, global, Rating::Rate(rate)).await,
+            Command::Delete(film) => self.ratings(output, global, Rating::Delete(film)).await,
+            Command::Change { replica, status } => {
+                let command = crate::grammar::Cluster::Set { name: replica, status };
+                cluster::run(output, &self.names(&global)?, &self.prompts, &global, command).await
+            }
             Command::Run(_) => {
                 let failure = Failure::new(Code::Usage, "a script cannot run another script");
                 Err(failure.hint("the other script's lines in this one").into())
@@ -105,6 +117,10 @@ impl Desk {
 
     async fn movies(&self, output: Output, global: Global, command: Movie) -> Result<(), Ended> {
         Box::pin(movies::commands::run(self, output, global, command)).await
+    }
+
+    async fn ratings(&self, output: Output, global: Global, command: Rating) -> Result<(), Ended> {
+        Box::pin(rating::run(self, output, global, command)).await
     }
 
     /// Runs a line. `standing` is what holds where the line says nothing else; `user use` changes it.
@@ -269,6 +285,9 @@ fn checked(global: &Global, command: &Command) -> Result<(), Failure> {
         | Command::Movie(Movie::Add(_) | Movie::Edit(_))
         | Command::Add(_)
         | Command::Edit(_)
+        | Command::Rating(Rating::Rate(_) | Rating::Delete(_))
+        | Command::Rate(_)
+        | Command::Delete(_)
         | Command::Order(Orders { what: Some(Order::Place(_) | Order::Cancel { .. }) }) => 1,
         Command::Cart(Cart::Add { items } | Cart::Set { items }) => items.len(),
         Command::Cart(Cart::Remove { items }) => items.len(),
@@ -317,6 +336,8 @@ mod tests {
             "menu load x",
             "movie add x",
             "edit x",
+            "rate x 5 --year 1995",
+            "rating delete x --year 1995",
         ] {
             assert_eq!(check(&format!("{id} {good}")), Ok(()), "{good}");
         }
@@ -333,6 +354,7 @@ mod tests {
             "movie find x",
             "all",
             "import movielens x",
+            "average x",
         ] {
             assert_eq!(check(&format!("{id} {bad}")), Err(Code::Usage), "{bad}");
         }

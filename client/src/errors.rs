@@ -81,6 +81,8 @@ codes! {
     MovieUnknown = "movie_unknown", 3, never;
     /// Several films are called so.
     MovieAmbiguous = "movie_ambiguous", 3, never;
+    /// No such rating.
+    NotRated = "not_rated", 3, never;
     /// No such order.
     OrderUnknown = "order_unknown", 3, never;
     /// Only for an operator on the server's own machine.
@@ -323,7 +325,8 @@ pub fn of_submit(error: &SubmitError) -> Failure {
         | SubmitError::Draining
         | SubmitError::NoPrimary { .. }
         | SubmitError::UnknownService { .. } => no_primary(),
-        SubmitError::Busy { .. } => all_busy(),
+        SubmitError::Busy { .. } | SubmitError::Overloaded | SubmitError::Offline => all_busy(),
+        SubmitError::Behind { .. } => behind(),
         SubmitError::DiskFull => {
             Failure::new(Code::DiskFull, "The disk of the primary is full; nothing was changed.")
         }
@@ -363,7 +366,8 @@ pub fn of_query(error: &QueryError) -> Failure {
         | QueryError::NoPrimary { .. }
         | QueryError::UnknownService { .. }
         | QueryError::Unacknowledged { .. } => no_primary(),
-        QueryError::Busy { .. } => all_busy(),
+        QueryError::Busy { .. } | QueryError::Overloaded | QueryError::Offline => all_busy(),
+        QueryError::Lacks { .. } => behind(),
         QueryError::TooLarge { limit } => too_large(*limit),
         QueryError::Behind => Failure::new(Code::Behind, "No replica has heard a primary recently enough."),
         QueryError::TooFewInSync { in_sync, needed } => too_few(*in_sync, *needed),
@@ -458,6 +462,12 @@ pub fn file(path: &std::path::Path, error: &std::io::Error) -> Failure {
 /// A value breaks a rule.
 pub fn invalid(field: &str, why: impl fmt::Display) -> Failure {
     Failure::new(Code::Invalid, format!("{field}: {why}")).field("field", field)
+}
+
+/// A service whose replicas take writes anywhere.
+fn behind() -> Failure {
+    Failure::new(Code::Behind, "No server that can be reached has everything that you have seen before.")
+        .hint("the same command later; client cluster status shows who is missing")
 }
 
 fn all_busy() -> Failure {

@@ -2,6 +2,7 @@
 
 mod line;
 mod movies;
+mod ratings;
 mod values;
 
 use std::path::PathBuf;
@@ -12,15 +13,17 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use common::names::{Address, LogicalName};
 use common::replication::{GroupName, RequestId};
+use common::rpc::gossip::Status;
 use common::services::just_hungry::command::{Delivery, Item};
 use common::services::money::Pence;
 
 use crate::output::{Color, Format};
-use values::{counted_item, delivery, duration, item, replica_name, timeout};
+use values::{counted_item, delivery, duration, item, status, timeout};
 
 pub(crate) use line::{BadLine, parse_line};
 pub use movies::{FindMovie, Import, Movie, MovieList, MovieText, Movielens, Only};
-pub(crate) use values::user_code;
+pub use ratings::{Rate, RatedFilm, Rating};
+pub(crate) use values::{replica_name, user_code};
 
 /// Just Hungry: hot food, cold facts. And the names and replicas behind it.
 #[derive(Clone, Debug, Parser)]
@@ -139,6 +142,34 @@ pub enum Command {
     /// Import lists of others
     #[command(subcommand, before_help = "Example: client import movielens ml-latest-small")]
     Import(Import),
+    /// Rate films, and see how they are rated
+    #[command(subcommand, before_help = "Example: client rating view \"Toy Story (1995)\" -u ann")]
+    Rating(Rating),
+    /// Show your rating of a film: the same as rating view
+    #[command(before_help = "Example: client view \"Toy Story (1995)\" -u ann")]
+    View(RatedFilm),
+    /// Show the mean of a film's ratings: the same as rating average
+    #[command(before_help = "Example: client average \"Toy Story (1995)\"")]
+    Average(RatedFilm),
+    /// Rate a film: the same as rating rate
+    #[command(before_help = "Example: client rate \"Toy Story (1995)\" 4.5 -u ann")]
+    Rate(Rate),
+    /// Take your rating of a film back: the same as rating delete
+    #[command(before_help = "Example: client delete \"Toy Story (1995)\" -u ann")]
+    Delete(RatedFilm),
+    /// Show how a film's ratings are spread: the same as rating histogram
+    #[command(before_help = "Example: client histogram \"Toy Story (1995)\"")]
+    Histogram(RatedFilm),
+    /// Say whether a replica takes calls about ratings: the same as cluster set
+    #[command(before_help = "Example: client change 1 offline")]
+    Change {
+        /// The replica: its name, or the number of replica.N
+        #[arg(value_name = "REPLICA", value_parser = replica_name)]
+        replica: LogicalName,
+        /// online, offline or overloaded
+        #[arg(value_parser = status())]
+        status: Status,
+    },
     /// Check postcodes
     #[command(subcommand, before_help = "Example: client postcode check \"DH1 3LE\" sw1a1aa")]
     Postcode(Postcode),
@@ -422,6 +453,23 @@ pub enum Cluster {
         /// How many members, at least [default: all known]
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
         replicas: Option<u16>,
+    },
+    /// Say whether a replica takes calls about ratings: online, offline (then it does not gossip either) or overloaded
+    #[command(before_help = "Example: client cluster set replica.1 offline")]
+    Set {
+        /// The replica: its name, or the number of replica.N
+        #[arg(value_name = "REPLICA", value_parser = replica_name)]
+        name: LogicalName,
+        /// online, offline or overloaded
+        #[arg(value_parser = status())]
+        status: Status,
+    },
+    /// Take a replica out of the ratings for good, and end it if it lives; asks first
+    #[command(before_help = "Example: client cluster remove replica.3")]
+    Remove {
+        /// The replica: its name, the number of replica.N, or the id of a disk that is gone
+        #[arg(value_name = "REPLICA")]
+        replica: String,
     },
     /// Have a name server that lost its store, or has an old copy, follow the newest record that the replicas know;
     /// asks first

@@ -1,7 +1,8 @@
-//! `import movielens DIR`: films from MovieLens' lists. What is there already is asked first, so that a second import
+//! `import movielens DIR`: films and ratings from MovieLens' lists. What is there already is asked first, so that a second import
 //! sends nothing, and one that was cut short goes on where it stopped, from any machine.
 
 pub mod plan;
+mod ratings;
 pub mod reader;
 
 use std::fs::File;
@@ -19,10 +20,11 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::desk::Desk;
 use crate::errors::{self, Code, Failure};
-use crate::grammar::{Global, Import, Movielens};
+use crate::grammar::{Global, Import, Movielens, Only};
 use crate::movies::{Many, Movies};
 use crate::objects;
 use crate::output::{Ended, Output};
+use crate::ratings::Ratings;
 use plan::Plan;
 use reader::{BadList, Lists};
 
@@ -39,7 +41,7 @@ const LICENCE: &str = "MovieLens data: not for commercial use; README.txt beside
 pub(crate) async fn run(desk: &Desk, output: Output, global: Global, import: Import) -> Result<(), Ended> {
     let Import::Movielens(wish) = import;
     let clock = Clock::start();
-    let lists = read(&wish)?;
+    let (lists, bad_films) = read(&wish)?;
     for row in &lists.bad.first {
         output.say(&format!("{} line {}: {}", row.file, row.line, row.why));
     }
@@ -53,9 +55,21 @@ pub(crate) async fn run(desk: &Desk, output: Output, global: Global, import: Imp
     let service = desk.service(NAME, output, &unasked)?.noting(&Arc::default());
     desk.resumable.set(true);
     let movies = Movies::over(service);
-    let done = films(&movies, &lists, wish.dry_run).await;
+    let rated = Ratings::over(desk.service(ratings::NAME, output, &unasked)?.noting(&Arc::default()));
+    let done = async {
+        let many = match wish.only {
+            Some(Only::Ratings) => Many::default(),
+            Some(Only::Movies) | None => films(&movies, &lists, wish.dry_run).await?,
+        };
+        let rated = match wish.only {
+            Some(Only::Movies) => objects::Imported::default(),
+            Some(Only::Ratings) | None => ratings::store(&rated, &lists, wish.dry_run).await?,
+        };
+        Ok::<_, Failure>((many, rated))
+    };
+    let done = done.await;
     desk.resumable.set(false);
-    let many =
+    let (many, rated) =
         done.map_err(|failure| failure.hint("the same command again: it goes on where this one stopped"))?;
     let object = objects::Import {
         movies: objects::Imported {
@@ -63,15 +77,23 @@ pub(crate) async fn run(desk: &Desk, output: Output, global: Global, import: Imp
             completed: many.completed,
             unchanged: many.unchanged,
             merged: lists.films_merged,
-            bad: lists.bad.count,
+            bad: bad_films,
+        },
+        ratings: objects::Imported {
+            merged: lists.ratings_merged,
+            bad: lists.bad.count - bad_films,
+            ..rated
         },
         seconds: tenths(clock.now().since_origin()),
     };
     output.one(&object, |_| text(&object, wish.dry_run))?;
+    if object.ratings.added > 0 {
+        output.note("no rating that was there was replaced; one that had been deleted is there again");
+    }
     match lists.bad.count {
         0 => Ok(()),
         bad => {
-            let failure = Failure::new(Code::BadRows, format!("{} left out", rows(bad)));
+            let failure = Failure::new(Code::BadRows, format!("{}, and left out", rows(bad)));
             Err(failure.hint("mend them, and the same command again").field("bad", bad).into())
         }
     }
@@ -92,7 +114,7 @@ async fn films(movies: &Movies, lists: &Lists, only_looks: bool) -> Result<Many,
         }
         return Ok(many);
     }
-    let progress = Progress::of(batches.iter().map(|batch| batch.films.len() as u64).sum());
+    let progress = Progress::of("movies", batches.iter().map(|batch| batch.films.len() as u64).sum());
     let mut stored = stream::iter(batches)
         .map(async |batch| {
             let count = batch.films.len() as u64;
@@ -108,7 +130,8 @@ async fn films(movies: &Movies, lists: &Lists, only_looks: bool) -> Result<Many,
     Ok(many)
 }
 
-fn read(wish: &Movielens) -> Result<Lists, Failure> {
+/// The lists, and how many rows of those of films were bad.
+fn read(wish: &Movielens) -> Result<(Lists, u64), Failure> {
     let mut lists = Lists::default();
     let path = wish.dir.join("movies.csv");
     lists.read_movies(open(&path)?).map_err(|bad| unreadable(&path, bad))?;
@@ -118,7 +141,15 @@ fn read(wish: &Movielens) -> Result<Lists, Failure> {
         Err(_) if !path.exists() => {}
         Err(failure) => return Err(failure),
     }
-    Ok(lists)
+    let bad_films = lists.bad.count;
+    let path = wish.dir.join("ratings.csv");
+    match open(&path) {
+        _ if wish.only == Some(Only::Movies) => {}
+        Ok(list) => lists.read_ratings(list).map_err(|bad| unreadable(&path, bad))?,
+        Err(_) if !path.exists() && wish.only.is_none() => {}
+        Err(failure) => return Err(failure),
+    }
+    Ok((lists, bad_films))
 }
 
 fn open(path: &Path) -> Result<BufReader<File>, Failure> {
@@ -137,11 +168,12 @@ fn rows(count: u64) -> String {
 }
 
 fn text(import: &objects::Import, only_looked: bool) -> String {
-    let objects::Import { movies, seconds } = import;
+    let objects::Import { movies, ratings, seconds } = import;
+    let objects::Imported { added: rated, unchanged: kept, merged: once, .. } = ratings;
     let objects::Imported { added, completed, unchanged, merged, .. } = movies;
     let would = if only_looked { "would be: " } else { "" };
     format!(
-        "{would}movies: {added} added, {completed} completed, {unchanged} unchanged, {merged} merged   {seconds:.1} s\n{LICENCE}"
+        "{would}movies: {added} added, {completed} completed, {unchanged} unchanged, {merged} merged   ratings: {rated} added, {kept} unchanged, {once} merged   {seconds:.1} s\n{LICENCE}"
     )
 }
 
@@ -151,18 +183,20 @@ fn tenths(time: Duration) -> f64 {
 
 /// How far it is: a bar on a terminal, else a line for every tenth.
 struct Progress {
+    what: &'static str,
     bar: ProgressBar,
     lines: bool,
 }
 
 impl Progress {
-    fn of(all: u64) -> Self {
+    fn of(what: &'static str, all: u64) -> Self {
         let terminal = io::stderr().is_terminal();
         let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(all), target);
-        let style = ProgressStyle::with_template("movies [{bar:40}] {pos}/{len}, {eta} left");
+        let style =
+            ProgressStyle::with_template(&format!("{what} [{{bar:40}}] {{pos}}/{{len}}, {{eta}} left"));
         bar.set_style(style.expect("a template of its own words").progress_chars("=> "));
-        Self { bar, lines: !terminal }
+        Self { what, bar, lines: !terminal }
     }
 
     fn advance(&self, more: u64) {
@@ -171,7 +205,7 @@ impl Progress {
         self.bar.inc(more);
         let (now, tenth) = (self.bar.position(), self.bar.position() * 10 / all);
         if self.lines && tenth > before {
-            eprintln!("movies {now}/{all}");
+            eprintln!("{} {now}/{all}", self.what);
         }
     }
 }

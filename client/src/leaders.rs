@@ -7,7 +7,6 @@ use common::directory::Names;
 use common::names::{Names as Which, Page, Query};
 use common::replication::{GroupConfig, GroupName, ReplicaId};
 use common::rpc::limits::NAME_SERVICE;
-use common::rpc::name_service::Config;
 use common::rpc::transport::within;
 
 use crate::output::Output;
@@ -44,7 +43,7 @@ impl Leaders {
 
 async fn config(names: &Names, group: GroupName) -> Option<GroupConfig> {
     match names.read_group(group, None, PATIENCE).await {
-        Ok(Some(Config::Passive(config))) => Some(config),
+        Ok(Some(config)) => config.passive(),
         _ => None,
     }
 }

@@ -31,6 +31,8 @@ pub mod ns;
 pub mod objects;
 pub mod output;
 pub mod postcode;
+mod rating;
+pub mod ratings;
 mod repl;
 pub mod run;
 mod script;

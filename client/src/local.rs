@@ -18,6 +18,7 @@ const ABOUT: objects::About = objects::About {
     licence: env!("CARGO_PKG_LICENSE"),
     attributions: &[
         "Postcodes: postcodes.io, and getthedata.com.",
+        "Films that are not of people here: the OMDb API, omdbapi.com, CC BY-NC 4.0.",
         "Contains OS data © Crown copyright and database right 2025. Contains Royal Mail data © Royal Mail copyright \
          and database right 2025. Contains National Statistics data © Crown copyright and database right 2025.",
     ],

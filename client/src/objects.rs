@@ -233,12 +233,14 @@ pub struct NearMovie {
 pub struct Import {
     /// With films.
     pub movies: Imported,
+    /// With ratings.
+    pub ratings: Imported,
     /// How long it took.
     pub seconds: f64,
 }
 
 /// What became of the entries of a list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Imported {
     /// New.
     pub added: u32,
@@ -250,6 +252,66 @@ pub struct Imported {
     pub merged: u64,
     /// Rows that broke a rule.
     pub bad: u64,
+}
+
+/// A rating.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Rating {
+    /// Whose.
+    pub user: String,
+    /// Of which film.
+    pub title: String,
+    /// When that came out.
+    pub year: Option<u16>,
+    /// How many stars; `None` when it was taken back.
+    pub rating: Option<f64>,
+    /// How many before.
+    pub previous: Option<f64>,
+    /// `rated`, `deleted` or `superseded`; `None` when it was only looked at.
+    pub outcome: Option<&'static str>,
+}
+
+/// How a film is rated.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Average {
+    /// Which.
+    pub title: String,
+    /// When it came out.
+    pub year: Option<u16>,
+    /// How many ratings there are.
+    pub count: u64,
+    /// Their mean, six decimals; `None`: there are none.
+    pub mean: Option<f64>,
+}
+
+/// How a film's ratings are spread.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Histogram {
+    /// Of which, and their mean.
+    #[serde(flatten)]
+    pub average: Average,
+    /// 0.0, 0.5, and so on to 5.0.
+    pub buckets: Vec<Bucket>,
+}
+
+/// The ratings near a half star.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Bucket {
+    /// Which.
+    pub rating: f64,
+    /// How many.
+    pub count: u64,
+}
+
+/// A replica whose status was set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StatusSet {
+    /// Which.
+    pub name: String,
+    /// What it did before.
+    pub from: &'static str,
+    /// What it does now.
+    pub to: &'static str,
 }
 
 /// A record of the name server.

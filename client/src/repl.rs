@@ -20,11 +20,11 @@ use crate::shop::Shop;
 use crate::{postcode, script, shown, wizard};
 
 /// The words that only somebody who stays can say.
-pub(crate) const WORDS: &[&str] = &["cancel", "exit", "movies", "quit"];
+pub(crate) const WORDS: &[&str] = &["cancel", "exit", "movies", "quit", "ratings"];
 
 /// Numbers that stand for words. A service of its own adds its row.
 const SHORTCUTS: &[(&str, &str)] =
-    &[("1", "menu"), ("2", "order"), ("3", "orders"), ("4", "cancel"), ("5", "movies")];
+    &[("1", "menu"), ("2", "order"), ("3", "orders"), ("4", "cancel"), ("5", "movies"), ("6", "ratings")];
 
 /// A glance at the basket for the prompt takes no longer; without an answer the prompt comes without it.
 const GLANCE: Duration = Duration::from_millis(500);
@@ -233,6 +233,8 @@ impl Visit {
             ("orders", "") if shortcut.is_some() => alone(self.orders().await),
             ("cancel", "") => alone(self.cancel().await),
             ("movies", title) => self.movies(title).await,
+            ("ratings", "") => self.line("rating mine").await,
+            ("ratings", title) => self.line(&format!("rating histogram {title}")).await,
             ("cancel", no) => self.line(&format!("order cancel {no}")).await,
             ("postcode", postcode) if !postcode.starts_with("check") && !postcode.starts_with('-') => {
                 alone(self.postcode(postcode).await)

@@ -11,12 +11,12 @@ use bytes::Bytes;
 use common::clock::{Clock, Moment, Timestamp};
 use common::directory::{Backoff, Names, View, in_order};
 use common::names::{self, Address, AnyName, Freshness, LogicalName, Query};
-use common::replication::{GroupName, RequestId, RequestIdSource, VectorTimestamp};
+use common::replication::{GroupName, RequestId, RequestIdSource, Session, VectorTimestamp};
 use common::rpc::Outcome;
 use common::rpc::frontend::{FrontendClient, FrontendRequest, FrontendResponse};
 use common::rpc::limits::{FRONTEND, NAME_SERVICE};
 use common::rpc::name_service::LookupError;
-use common::rpc::replica::{Consistency, QueryError, SubmitError};
+use common::rpc::replica::{Consistency, Position, QueryError, SubmitError};
 use common::rpc::transport::{CallError, Reconnecting, within};
 use common::services::page::Page;
 use futures::future::LocalBoxFuture;
@@ -61,6 +61,8 @@ enum Next {
     Redate(Timestamp),
     /// A query that any replica may answer.
     AskAnyone,
+    /// Nothing more in this try: every replica was asked.
+    EndTry,
     /// That was the answer.
     Final,
 }
@@ -84,6 +86,7 @@ impl Attempts {
             SubmitError::FromTheFuture { .. } if self.given && !self.maybe_ran => Next::Final,
             SubmitError::FromTheFuture { now } if !self.maybe_ran => Next::Redate(*now),
             SubmitError::Busy { retry_in } => Next::Pause(*retry_in),
+            SubmitError::Behind { .. } | SubmitError::Overloaded | SubmitError::Offline => Next::EndTry,
             _ => Next::Elsewhere,
         };
         self.maybe_ran |= error.outcome() == Outcome::Unknown;
@@ -97,6 +100,7 @@ impl Attempts {
             QueryError::TooLarge { .. } => Next::Final,
             QueryError::TooFewInSync { .. } => Next::AskAnyone,
             QueryError::Busy { retry_in } => Next::Pause(*retry_in),
+            QueryError::Lacks { .. } | QueryError::Overloaded | QueryError::Offline => Next::EndTry,
             _ => Next::Elsewhere,
         }
     }
@@ -166,7 +170,11 @@ pub struct Service {
     patience: Patience,
     given: Option<RequestId>,
     clock: Clock,
+    /// Whether any replica may answer a query that heard a primary this recently.
+    stale: Option<Duration>,
     ids: Arc<Mutex<Ids>>,
+    /// What its user has seen, of a service whose replicas take writes anywhere.
+    session: Arc<Mutex<Session>>,
     connections: Arc<Mutex<BTreeMap<Address, FrontEnd>>>,
     under_way: Arc<Mutex<Option<RequestId>>>,
     last_id: Mutex<Option<RequestId>>,
@@ -209,8 +217,10 @@ impl Service {
             names: names.clone(),
             patience: Patience::default(),
             given: None,
+            stale: None,
             clock: Clock::start(),
             ids: Arc::default(),
+            session: Arc::default(),
             connections: Arc::default(),
             under_way: Arc::default(),
             last_id: Mutex::default(),
@@ -229,8 +239,10 @@ impl Service {
             front_ends: self.front_ends.clone(),
             patience: Patience::default(),
             given: None,
+            stale: None,
             clock: self.clock,
             ids: Arc::clone(&self.ids),
+            session: Arc::clone(&self.session),
             connections: Arc::clone(&self.connections),
             under_way: Arc::default(),
             last_id: Mutex::default(),
@@ -253,6 +265,13 @@ impl Service {
         self
     }
 
+    /// Taking answers of any replica that has heard a primary this recently; the primary is asked first.
+    #[must_use]
+    pub fn stale_for(mut self, age: Duration) -> Self {
+        self.stale = Some(age);
+        self
+    }
+
     /// Telling `tell` what happens on the way.
     #[must_use]
     pub fn telling(mut self, tell: impl Fn(Told<'_>) + 'static) -> Self {
@@ -266,6 +285,28 @@ impl Service {
     pub fn asking(mut self, ask: impl Fn(&Failure) -> LocalBoxFuture<'static, bool> + 'static) -> Self {
         self.ask = Some(Box::new(ask));
         self
+    }
+
+    /// What its user has seen so far. It is the same for all handles over the same connections.
+    pub fn session(&self) -> Session {
+        locked(&self.session).clone()
+    }
+
+    /// Goes on from what its user has seen before, elsewhere.
+    pub fn go_on_from(&self, seen: &Session) {
+        self.saw(&VectorTimestamp::default(), &seen.vector, seen.latest);
+    }
+
+    fn saw(&self, prev: &VectorTimestamp, vector: &VectorTimestamp, latest: RequestId) {
+        locked(&self.session).saw(prev, vector, latest);
+        locked(&self.ids).source.observe(latest);
+    }
+
+    fn saw_position(&self, prev: &VectorTimestamp, position: &Position) {
+        match position {
+            Position::Log(_) => {}
+            Position::Causal { vector, latest } => self.saw(prev, vector, *latest),
+        }
     }
 
     /// Noting in `under_way` the id of a command that was sent and not answered yet.
@@ -287,11 +328,15 @@ impl Service {
             *locked(&self.under_way) = Some(id);
             let reply = self
                 .deliver(&mut attempts, async |front_end, context, attempts, _| {
+                    let prev = self.session().vector;
                     let sent = front_end
-                        .execute(context, self.group.clone(), id, VectorTimestamp::default(), payload.clone())
+                        .execute(context, self.group.clone(), id, prev.clone(), payload.clone())
                         .await;
                     match sent {
-                        Ok(Ok(done)) => Ok(done.reply),
+                        Ok(Ok(done)) => {
+                            self.saw_position(&prev, &done.position);
+                            Ok(done.reply)
+                        }
                         // An earlier copy may have passed another door.
                         Ok(Err(SubmitError::AtTheDoor { reply })) if !attempts.maybe_ran => Ok(reply),
                         Ok(Err(error)) => {
@@ -330,10 +375,13 @@ impl Service {
         const BEHIND_AT_MOST: Consistency = Consistency::StaleOk { max_age: Duration::from_secs(10) };
         let mut attempts = Attempts { only_asks: true, ..Attempts::default() };
         let asked = async |front_end: FrontEnd, context, attempts: &mut Attempts, consistency| {
-            let prev = VectorTimestamp::default();
-            let sent = front_end.query(context, self.group.clone(), prev, consistency, payload.clone()).await;
+            let prev = self.session().vector;
+            let sent = front_end
+                .query(context, self.group.clone(), prev.clone(), consistency, payload.clone())
+                .await;
             match sent {
                 Ok(Ok(answer)) => {
+                    self.saw_position(&prev, &answer.position);
                     if consistency == BEHIND_AT_MOST {
                         (self.tell)(Told::MayBeBehind);
                     }
@@ -406,7 +454,8 @@ impl Service {
     ) -> Option<Result<Bytes, Failure>> {
         let mut view = self.front_ends.clone();
         let mut backoff = Backoff::up_to(Backoff::CAP);
-        let mut consistency = Consistency::Linearizable;
+        let mut consistency =
+            self.stale.map_or(Consistency::Linearizable, |max_age| Consistency::StaleOk { max_age });
         loop {
             let candidates = candidates(&view.borrow_and_update());
             let mut pause = Duration::ZERO;
@@ -421,6 +470,7 @@ impl Service {
                     Err(Next::Final) => {
                         return Some(Err(attempts.last.take().expect("a final answer was noted")));
                     }
+                    Err(Next::EndTry) => return None,
                     Err(Next::Elsewhere | Next::Redate(_)) => {}
                     Err(Next::Pause(time)) => pause = time,
                     Err(Next::AskAnyone) => {

@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use common::ids::ClusterId;
+use common::replication;
 use serde::{Deserialize, Serialize};
 
 /// What one session file holds.
@@ -13,6 +14,9 @@ use serde::{Deserialize, Serialize};
 pub struct Session {
     /// The last user code.
     pub user: Option<String>,
+    /// What was seen of the ratings.
+    #[serde(default)]
+    pub ratings: replication::Session,
 }
 
 /// Where one session stands.
@@ -91,7 +95,8 @@ mod tests {
     fn a_session_reads_back_and_only_its_owner_may_read_it() {
         let (_state, file) = file();
         assert_eq!(file.read(), (Session::default(), None));
-        let session = Session { user: Some("ann, \"the\" 1st".into()) };
+        let mut session = Session { user: Some("ann, \"the\" 1st".into()), ..Session::default() };
+        session.ratings.vector.raise(replication::ReplicaId::from_u128(7), 3);
         file.write(&session).unwrap();
         assert_eq!(file.read(), (session, None));
         assert_eq!(fs::metadata(&file.0).unwrap().permissions().mode() & 0o777, 0o600);

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use common::clock::Clock;
 use common::directory::Names;
+use common::replication;
 use common::services::just_hungry::NAME;
 use common::services::just_hungry::command::{Change, Lines, Verdict};
 use common::services::just_hungry::query::{self, Details, MenuItem};
@@ -304,7 +305,7 @@ impl Shop {
     }
 
     /// The user code, asked for if need be.
-    async fn user(&self) -> Result<String, Ended> {
+    pub(crate) async fn user(&self) -> Result<String, Ended> {
         if let Some(user) = self.known_user().await? {
             return Ok(user);
         }
@@ -334,6 +335,26 @@ impl Shop {
         Ok(session.user)
     }
 
+    /// What this person has seen of the ratings.
+    pub(crate) async fn seen(&self) -> Result<replication::Session, Failure> {
+        self.cluster_known().await?;
+        Ok(self.session().map(|file| file.read().0.ratings).unwrap_or_default())
+    }
+
+    /// Keeps what this person, beginning at `from`, has seen of the ratings: the next command goes on from there.
+    pub(crate) fn remember_seen(&self, from: &replication::Session, seen: &replication::Session) {
+        let Some(file) = self.session() else { return };
+        let (mut session, _) = file.read();
+        let before = session.ratings.clone();
+        // Another command may have seen more meanwhile.
+        session.ratings.saw(&from.vector, &seen.vector, seen.latest);
+        if session.ratings != before
+            && let Err(error) = file.write(&session)
+        {
+            self.output.note(&format!("what you have seen could not be kept: {error}"));
+        }
+    }
+
     /// Returns when a name server has said which cluster this is: each has a last user code of its own.
     async fn cluster_known(&self) -> Result<(), Failure> {
         if tokio::time::timeout(self.patience.timeout, self.names.cluster()).await.is_err() {
@@ -353,9 +374,10 @@ impl Shop {
         if let Some(note) = note {
             self.output.note(&note);
         }
-        if session.user.as_deref() != Some(user)
-            && let Err(error) = file.write(&Session { user: Some(user.into()) })
-        {
+        if session.user.as_deref() == Some(user) {
+            return;
+        }
+        if let Err(error) = file.write(&Session { user: Some(user.into()), ..session }) {
             self.output.note(&format!("the user code could not be kept: {error}"));
         }
     }

@@ -183,7 +183,7 @@ pub fn order_text(headline: &str, order: &query::Order, now: Timestamp) -> Strin
     let headline = format!("{headline:62} {}", place(&order.verdict));
     let mut lines = vec![escaped(headline.trim_end())];
     lines.extend(order_lines(&order.lines));
-    let by = deliver_by(order, now);
+    let by = order.deliver_by_in_words(now);
     lines.push(format!("  {by} {}{}   Total {}", order.fee, tip(order.tip), order.total));
     lines.join("\n")
 }
@@ -194,7 +194,7 @@ pub fn headline(order: &query::Order, now: Timestamp) -> String {
         Status::Active => "",
         Status::Cancelled => " (cancelled)",
     };
-    format!("Order #{}{state}, placed {}", order.no, in_london(order.placed, now))
+    format!("Order #{}{state}, placed {}", order.no, london::in_words(order.placed, now))
 }
 
 /// A list of orders as text.
@@ -213,7 +213,7 @@ pub fn orders_text(screen: Screen, orders: &[query::Order], now: Timestamp) -> S
             order.lines.iter().map(|line| format!("{} x {}", line.qty, line.item)).collect();
         vec![
             order.no.to_string(),
-            in_london(order.placed, now),
+            london::in_words(order.placed, now),
             order.status.as_str().into(),
             order.delivery.to_string(),
             order.total.to_string(),
@@ -255,35 +255,6 @@ fn place(verdict: &Verdict) -> String {
         source => format!("checked by {source}"),
     };
     format!("{}, {} ({checked})", verdict.postcode, verdict.place())
-}
-
-fn deliver_by(order: &query::Order, now: Timestamp) -> String {
-    match order.delivery {
-        Delivery::TwoHours => format!("Within 2 hours, by {}", in_london(order.deliver_by, now)),
-        speed => {
-            // Midnight belongs to the day that ends with it.
-            let last = Timestamp::from_millis(order.deliver_by.millis().saturating_sub(60_000));
-            let word = if speed == Delivery::SameDay { "Same day" } else { "Next day" };
-            format!("{word}, by {}", in_london(last, now))
-        }
-    }
-}
-
-/// `23:59 today`, in London.
-fn in_london(time: Timestamp, now: Timestamp) -> String {
-    let zoned = |time: Timestamp| {
-        let instant = jiff::Timestamp::from_millisecond(i64::try_from(time.millis()).ok()?).ok()?;
-        Some(instant.to_zoned(london::zone()))
-    };
-    let (Some(then), Some(now)) = (zoned(time), zoned(now)) else { return time.to_string() };
-    let clock = then.strftime("%H:%M");
-    let day = then.date();
-    match () {
-        () if day == now.date() => format!("{clock} today"),
-        () if Some(day) == now.date().tomorrow().ok() => format!("{clock} tomorrow"),
-        () if Some(day) == now.date().yesterday().ok() => format!("{clock} yesterday"),
-        () => format!("{clock} on {day}"),
-    }
 }
 
 #[cfg(test)]

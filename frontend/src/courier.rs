@@ -1,14 +1,15 @@
 //! Carries calls to replicas: the shell round [`crate::router`]. It decides nothing; it knows the clock, the
 //! connections and what the name server says.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::clock::{Clock, Moment};
+use common::clock::{Clock, Moment, Timestamp};
 use common::ids::ClusterId;
-use common::names::Record;
-use common::replication::{GroupConfig, GroupName};
+use common::names::{Address, Record};
+use common::replication::{Epoch, GroupConfig, GroupName};
 use common::rpc::limits::REPLICA;
 use common::rpc::transport::{CallError, remaining, within};
 use tarpc::client::RpcError;
@@ -16,8 +17,10 @@ use tarpc::context::Context;
 use tokio::sync::watch;
 use tracing::{debug, info};
 
+use crate::causal::{self, Members, Round};
 use crate::failure::{Failure, Reading};
 use crate::group::{Group, Target};
+use crate::meters;
 use crate::pool::{Client, Pool};
 use crate::router::{Journey, Setback, Step};
 
@@ -29,29 +32,68 @@ pub struct Courier {
     clock: Clock,
     pool: Pool,
     groups: BTreeMap<GroupName, watch::Sender<Group>>,
+    causal: BTreeMap<GroupName, watch::Sender<Members>>,
+    fail_overs: RefCell<BTreeMap<GroupName, FailOver>>,
 }
 
+/// A change of a group's primary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailOver {
+    /// When we learnt of it.
+    pub at: Timestamp,
+    /// Its epoch.
+    pub to: Epoch,
+    /// How long the longest call took that began before it and was answered after it; `None`: there was none.
+    pub waited: Option<Duration>,
+}
+
+/// Which way a service's calls go.
+#[derive(Clone, Copy)]
+pub enum Way<'a> {
+    /// To its primary.
+    Primary(&'a watch::Sender<Group>),
+    /// To any member.
+    Any(&'a watch::Sender<Members>),
+}
+
+/// Who answered a connection's last call about a gossip group.
+pub type LastUsed = RefCell<Option<Address>>;
+
 impl Courier {
-    /// Carries calls to `groups` of `cluster`.
-    pub fn new(clock: Clock, cluster: ClusterId, groups: impl IntoIterator<Item = GroupName>) -> Self {
+    /// Carries calls to these groups of `cluster`: those with a primary, and the `causal` ones.
+    pub fn new(
+        clock: Clock,
+        cluster: ClusterId,
+        groups: impl IntoIterator<Item = GroupName>,
+        causal: impl IntoIterator<Item = GroupName>,
+    ) -> Self {
         let groups = groups.into_iter().map(|name| (name.clone(), watch::Sender::new(Group::unknown(name))));
-        Self { clock, pool: Pool::new(cluster), groups: groups.collect() }
+        let causal =
+            causal.into_iter().map(|name| (name.clone(), watch::Sender::new(Members::unknown(name))));
+        Self {
+            clock,
+            pool: Pool::new(cluster),
+            groups: groups.collect(),
+            causal: causal.collect(),
+            fail_overs: RefCell::default(),
+        }
     }
 
     /// The groups that it knows of.
     pub fn services(&self) -> impl Iterator<Item = &GroupName> {
-        self.groups.keys()
+        self.groups.keys().chain(self.causal.keys())
     }
 
-    /// What is known of `service`; `None` when it is not one of ours.
-    pub fn group(&self, service: &GroupName) -> Option<&watch::Sender<Group>> {
-        self.groups.get(service)
+    /// The way to `service`; `None` when it is not one of ours.
+    pub fn way(&self, service: &GroupName) -> Option<Way<'_>> {
+        let primary = self.groups.get(service).map(Way::Primary);
+        primary.or_else(|| self.causal.get(service).map(Way::Any))
     }
 
     /// Takes in a group's record.
     pub fn learn(&self, config: &GroupConfig) {
         if let Some(group) = self.groups.get(&config.group) {
-            learn(group, config);
+            self.take_in(group, config);
         }
     }
 
@@ -60,9 +102,64 @@ impl Courier {
         for group in self.groups.values() {
             group.send_if_modified(|group| group.name_places(records));
         }
+        for members in self.causal.values() {
+            members.send_if_modified(|members| members.name_places(records));
+        }
         self.pool.keep_only(|address| {
-            self.groups.values().any(|group| group.borrow().addresses().any(|wanted| wanted == address))
+            let wanted = |wanted: &Address| wanted == address;
+            self.groups.values().any(|group| group.borrow().addresses().any(wanted))
+                || self.causal.values().any(|members| members.borrow().addresses().any(wanted))
         });
+    }
+
+    /// The time, by the clock that calls are carried by.
+    pub fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    /// Every address at which a replica may be.
+    pub fn addresses(&self) -> Vec<Address> {
+        let all = self.groups.values().map(|group| group.borrow().addresses().cloned().collect::<Vec<_>>());
+        let mut all: Vec<_> = all.flatten().collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    /// The connection to the replica at this address.
+    pub fn replica(&self, address: &Address) -> Client {
+        self.pool.client(address)
+    }
+
+    /// Every group, with its newest record.
+    pub fn known(&self) -> Vec<(GroupName, Option<GroupConfig>)> {
+        self.groups.iter().map(|(name, group)| (name.clone(), group.borrow().config().cloned())).collect()
+    }
+
+    /// The last change of a group's primary.
+    pub fn last_fail_over(&self, service: &GroupName) -> Option<FailOver> {
+        self.fail_overs.borrow().get(service).copied()
+    }
+
+    /// Notes that a call which had begun under an older leader was answered under this one.
+    fn lived_through(&self, service: &GroupName, to: Epoch, took: Duration) {
+        if let Some(known) = self.fail_overs.borrow_mut().get_mut(service).filter(|known| known.to == to) {
+            known.waited = known.waited.max(Some(took));
+        }
+    }
+
+    fn take_in(&self, group: &watch::Sender<Group>, config: &GroupConfig) {
+        let before = group.borrow().config().map(|known| known.primary);
+        if !group.send_if_modified(|group| group.learn(config)) {
+            return;
+        }
+        if before.is_some_and(|before| before != config.primary) {
+            let fail_over = FailOver { at: Clock::wall(), to: config.epoch, waited: None };
+            self.fail_overs.borrow_mut().insert(config.group.clone(), fail_over);
+            meters::failed_over(&config.group);
+        }
+        let GroupConfig { group, version, epoch, primary, in_sync, .. } = config;
+        info!(%group, %version, %epoch, replica = %primary.id, in_sync = in_sync.len(), "the group changed");
     }
 
     /// The moment until which a call with this context is worth carrying.
@@ -77,13 +174,74 @@ impl Courier {
     /// A replica's last word, or what the journey came to; never "no effect" unless no try had one.
     pub async fn carry<A, E: Failure>(
         &self,
+        way: Way<'_>,
+        last: &LastUsed,
+        deadline: Moment,
+        ask: impl AsyncFn(Client, Context) -> Result<Result<A, E>, RpcError>,
+    ) -> Result<A, E> {
+        match way {
+            Way::Primary(group) => self.carry_to_primary(group, deadline, ask).await,
+            Way::Any(members) => self.carry_to_any(members, last, deadline, ask).await,
+        }
+    }
+
+    async fn carry_to_any<A, E: Failure>(
+        &self,
+        members: &watch::Sender<Members>,
+        last: &LastUsed,
+        deadline: Moment,
+        ask: impl AsyncFn(Client, Context) -> Result<Result<A, E>, RpcError>,
+    ) -> Result<A, E> {
+        let mut known = members.subscribe();
+        let service = known.borrow().name().clone();
+        let used = || last.borrow().clone();
+        let mut round = Round::new(self.clock.now(), deadline, &known.borrow_and_update(), used().as_ref());
+        loop {
+            let now = self.clock.now();
+            let (address, until) = match round.step(now, &service) {
+                causal::Step::Ask(address, until) => (address, until),
+                causal::Step::Wait(until) => {
+                    tokio::select! {
+                        Ok(()) = known.changed() => {}
+                        () = tokio::time::sleep_until(self.clock.instant(until)) => {}
+                    }
+                    round.begin(&known.borrow_and_update(), used().as_ref());
+                    continue;
+                }
+                causal::Step::End(error) => return Err(error),
+            };
+            let (reading, error) =
+                match ask(self.pool.client(&address), within(REPLICA, until.since(now))).await {
+                    Ok(Ok(answer)) => {
+                        debug!(%service, %address, "answered");
+                        last.replace(Some(address));
+                        return Ok(answer);
+                    }
+                    Ok(Err(error)) => (error.clone().read(), Some(error)),
+                    Err(error) => (E::read_call(CallError::from(error)), None),
+                };
+            match reading {
+                Reading::Setback(setback) => {
+                    debug!(%service, %address, ?setback, "a try failed");
+                    round.failed(&setback, error);
+                }
+                Reading::Final(error) => return Err(round.conclude(self.clock.now(), &service, error)),
+            }
+        }
+    }
+
+    async fn carry_to_primary<A, E: Failure>(
+        &self,
         group: &watch::Sender<Group>,
         deadline: Moment,
         ask: impl AsyncFn(Client, Context) -> Result<Result<A, E>, RpcError>,
     ) -> Result<A, E> {
         let mut known = group.subscribe();
         let service = known.borrow().name().clone();
-        let mut journey = Journey::new(self.clock.now(), deadline);
+        let begun = self.clock.now();
+        let epoch = |group: &Group| group.config().map(|config| config.epoch);
+        let led_in = epoch(&known.borrow());
+        let mut journey = Journey::new(begun, deadline);
         loop {
             let now = self.clock.now();
             let step = journey.step(now, &known.borrow_and_update());
@@ -102,6 +260,11 @@ impl Courier {
             let reading = match unless_overtaken(&journey, &target, &mut known, call).await {
                 Some(Ok(Ok(answer))) => {
                     debug!(%service, replica = %target.id, address = %target.address, "answered");
+                    if let Some(to) =
+                        epoch(&known.borrow()).filter(|to| led_in.is_some_and(|before| before < *to))
+                    {
+                        self.lived_through(&service, to, self.clock.now().since(begun));
+                    }
                     return Ok(answer);
                 }
                 Some(Ok(Err(error))) => error.read(),
@@ -114,20 +277,13 @@ impl Courier {
             };
             debug!(%service, replica = %target.id, address = %target.address, ?setback, "a try failed");
             if let Setback::NotPrimary { config: Some(config), address } = &setback {
-                learn(group, config);
+                self.take_in(group, config);
                 if let Some(address) = *address {
                     group.send_if_modified(|group| group.hear(config, address));
                 }
             }
             journey.failed(self.clock.now(), &setback, &known.borrow());
         }
-    }
-}
-
-fn learn(group: &watch::Sender<Group>, config: &GroupConfig) {
-    if group.send_if_modified(|group| group.learn(config)) {
-        let GroupConfig { group, version, epoch, primary, in_sync, .. } = config;
-        info!(%group, %version, %epoch, replica = %primary.id, in_sync = in_sync.len(), "the group changed");
     }
 }
 

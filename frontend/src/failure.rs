@@ -17,7 +17,7 @@ pub enum Reading<E> {
 }
 
 /// An error of the replicas' contract, as a journey sees it.
-pub trait Failure: Sized {
+pub trait Failure: Clone + Sized {
     /// Reads a replica's answer.
     fn read(self) -> Reading<Self>;
     /// Reads a call that brought no answer.
@@ -50,6 +50,7 @@ impl Failure for SubmitError {
                 Reading::Setback(Setback::Away)
             }
             Self::Unacknowledged { .. } => Reading::Setback(Setback::Lost),
+            Self::Behind { .. } | Self::Overloaded | Self::Offline => Reading::Setback(Setback::Refused),
             Self::DiskFull
             | Self::TooLarge { .. }
             | Self::FromTheFuture { .. }
@@ -98,6 +99,7 @@ impl Failure for QueryError {
                 Reading::Setback(Setback::Away)
             }
             Self::Unacknowledged { .. } => Reading::Setback(Setback::Lost),
+            Self::Lacks { .. } | Self::Overloaded | Self::Offline => Reading::Setback(Setback::Refused),
             Self::TooLarge { .. } | Self::TooFewInSync { .. } | Self::Internal { .. } => Reading::Final(self),
         }
     }

@@ -56,6 +56,11 @@ impl Group {
         &self.name
     }
 
+    /// The newest record.
+    pub fn config(&self) -> Option<&GroupConfig> {
+        self.config.as_ref()
+    }
+
     /// Takes in a record of the group; whether it was news. An older one, or one of another cluster, is not.
     pub fn learn(&mut self, config: &GroupConfig) -> bool {
         let news = config.group == self.name

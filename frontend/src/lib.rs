@@ -9,7 +9,8 @@
 //! [`outside`], finds out what the command needs to know of the world; [`courier`] carries it, over the connections
 //! of [`pool`], to whom [`router`] says. The router is the core: given what a [`group`] looks like now and what
 //! became of each try ([`failure`]), it says who is asked next and when. It knows no socket and no clock, and its
-//! tests are its specification. [`process`] begins and ends it all, [`http`] is for programs that watch over us.
+//! tests are its specification. [`causal`] is the same for services that take writes anywhere. [`process`] begins and ends
+//! it all; [`http`] is the web pages, for which [`lookout`] asks how the groups are; [`meters`] is what is counted.
 //!
 //! **One thread.** A call is a few small steps between two sockets; all state is that thread's own, so there are
 //! no locks. The lease has a thread to itself, and lives on when this one is busy.
@@ -19,6 +20,7 @@
 //! §4.1, moved out of the client into a proxy, and sharpened by the record that the name server keeps: a new
 //! primary is announced, and asked at once, not guessed by waiting.
 
+pub mod causal;
 pub mod config;
 pub mod courier;
 pub mod failure;
@@ -26,6 +28,8 @@ pub mod failure;
 mod fixtures;
 pub mod group;
 pub mod http;
+pub mod lookout;
+pub mod meters;
 pub mod outside;
 pub mod pool;
 pub mod process;

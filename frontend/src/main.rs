@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use common::services::TABLE;
+use common::services::SERVICES;
 use common::telemetry;
 use frontend::config::{Command, Config, PostcodeData, postcode_data_default};
 use frontend::outside::build;
@@ -34,7 +34,7 @@ fn started() -> Result<(), Failed> {
     telemetry::start(&config.log, config.log_format.into()).unwrap_or_else(|why| usage(&why));
     // One thread: a call is a few small steps, and handing it between threads costs more than it does.
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-    let ended = runtime.block_on(run(config, TABLE));
+    let ended = runtime.block_on(run(config, SERVICES));
     // A web service's name may still be asked for, on a thread that nobody can stop.
     runtime.shutdown_background();
     ended

@@ -16,15 +16,16 @@ use common::names::{
     BadAddress, ContractName, Entry, LogicalName, ObjectName, Patch, Query, Readiness, Sharing, Tags, Target,
     Weight,
 };
-use common::replication::GroupName;
+use common::replication::{GroupName, VectorTimestamp};
 use common::rpc::frontend::Frontend as _;
 use common::rpc::limits::FRONTEND;
 use common::rpc::name_service::{self, RegisterError};
-use common::rpc::transport::{Route, ServeOptions, serve};
-use common::services::Served;
+use common::rpc::replica::{QueryError, SubmitError};
+use common::rpc::transport::{Route, ServeOptions, serve, within};
+use common::services::Services;
 use common::telemetry;
 use futures::FutureExt as _;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -32,21 +33,26 @@ use tracing::{error, info, warn};
 
 use crate::config::{self, Config};
 use crate::courier::Courier;
-use crate::http::{self, AskReady, Hosts};
+use crate::http::counter::{self, Ask, Counter};
+use crate::http::{self, Hosts};
+use crate::lookout;
+use crate::meters;
 use crate::outside::Door;
 use crate::outside::data::{BadFile, PostcodeData};
 use crate::outside::films::Films;
 use crate::outside::omdb::{Omdb, Secret};
 use crate::outside::postcodes::Postcodes;
 use crate::outside::web::{Http, Web};
-use crate::server::Server;
+use crate::server::{Desk, Server};
 
 /// To tell the name server that we are stopping; a courtesy, so it may fail.
 const DRAINING_TIME: Duration = Duration::from_millis(300);
 /// For the calls under way. With the second for giving the lease back it stays below the 5 s promised.
 const SERVING_TIME: Duration = Duration::from_millis(3500);
-/// Who asks for readiness at once; as many as the pages have connections.
-const ASKERS_MAX: usize = 256;
+/// What pages ask at once: a connection asks for one page at a time, and a page for a handful of things.
+const ASKS_MAX: usize = 8 * http::CONNECTIONS_MAX;
+/// A fail-over takes tens of milliseconds; a person waits so long before they doubt.
+const PAGE_TIME: Duration = Duration::from_secs(5);
 
 /// The environment variable of the key to OMDb. There is no flag: flags are seen by everybody on the machine.
 const OMDB_KEY: &str = "OMDB_API_KEY";
@@ -101,7 +107,7 @@ impl Failed {
 ///
 /// # Errors
 /// [`Failed`], when it cannot start.
-pub async fn run(config: Config, services: &'static [Served]) -> Result<(), Failed> {
+pub async fn run(config: Config, services: Services) -> Result<(), Failed> {
     let mut signals = Signals::listen()?;
     let running = tokio::select! {
         running = Running::start(&config, services) => running?,
@@ -129,7 +135,7 @@ struct Running {
 }
 
 impl Running {
-    async fn start(config: &Config, services: &'static [Served]) -> Result<Self, Failed> {
+    async fn start(config: &Config, services: Services) -> Result<Self, Failed> {
         // Before anything else: a damaged file is the operator's to mend.
         let films = films(config);
         let omdb = if films.can_ask() { "auto" } else { "no_key" };
@@ -155,13 +161,15 @@ impl Running {
         let known = Known::default();
         if let (Some(listener), Some(at)) = (pages, http) {
             let hosts = if config.insecure_bind { Hosts::Any } else { Hosts::ThisMachine };
-            spawn_essential(http::serve(listener, http::pages(answer_readiness(&known), hosts)));
+            spawn_essential(http::serve(listener, http::pages(answer_pages(&known), hosts, meters::start())));
             info!(http = url(at), "pages are served");
         }
         let cluster = names.cluster().await;
 
-        let groups = services.iter().map(|served| served.name.parse().expect("the table holds good names"));
-        let courier = Courier::new(Clock::start(), cluster, groups);
+        let group = |name: &str| name.parse().expect("the tables hold good names");
+        let groups = services.passive.iter().map(|served| group(served.name));
+        let causal = services.causal.iter().map(|served| group(served.name));
+        let courier = Courier::new(Clock::start(), cluster, groups, causal);
         let server = Server::new(courier, door);
         follow(&server, &names);
         let _ = known.set(Rc::clone(&server));
@@ -318,22 +326,64 @@ fn follow<W: Web + 'static>(server: &Rc<Server<W>>, names: &Names) {
 /// The server, once a name server has told which cluster it is of.
 type Known = Rc<OnceCell<Rc<Server<Http>>>>;
 
-/// Answers those who ask for readiness: all who wait with one look.
-fn answer_readiness(known: &Known) -> AskReady {
-    let (ask, mut asked): (AskReady, _) = mpsc::channel(ASKERS_MAX);
+/// Does what pages ask for. Those who ask for readiness get it all from one look.
+fn answer_pages(known: &Known) -> Counter {
+    let (counter, mut asked) = Counter::new(ASKS_MAX);
     let known = Rc::clone(known);
     spawn_essential(async move {
-        let mut askers = Vec::new();
-        while asked.recv_many(&mut askers, ASKERS_MAX).await > 0 {
-            let readiness = match known.get() {
-                Some(server) => server.ready().await,
-                None => Err("waiting for a name server".to_owned()),
-            };
-            for asker in askers.drain(..) {
-                // Whoever went away needs no answer.
-                let _ = asker.send(readiness.clone());
+        let mut asks = Vec::new();
+        while asked.recv_many(&mut asks, ASKS_MAX).await > 0 {
+            let mut askers = Vec::new();
+            for ask in asks.drain(..) {
+                match (ask, known.get()) {
+                    (Ask::Ready(answer), _) => askers.push(answer),
+                    (Ask::Cluster(answer), Some(server)) => {
+                        let server = Rc::clone(server);
+                        tokio::task::spawn_local(async move {
+                            let _ = answer.send(lookout::look(server.courier()).await);
+                        });
+                    }
+                    (Ask::Cluster(_), None) => {}
+                    (ask, Some(server)) => {
+                        tokio::task::spawn_local(answer_page(server.desk(), ask));
+                    }
+                    // Whoever went away needs no answer.
+                    (Ask::Execute { service, answer, .. }, None) => {
+                        let _ = answer.send(Err(SubmitError::NoPrimary { service }));
+                    }
+                    (Ask::Query { service, answer, .. }, None) => {
+                        let _ = answer.send(Err(QueryError::NoPrimary { service }));
+                    }
+                }
+            }
+            if !askers.is_empty() {
+                tokio::task::spawn_local(answer_readiness(Rc::clone(&known), askers));
             }
         }
     });
-    ask
+    counter
+}
+
+/// Has one ask done, just as another program's call is.
+async fn answer_page(desk: Desk<Http>, ask: Ask) {
+    let (context, prev) = (within(FRONTEND, PAGE_TIME), VectorTimestamp::default());
+    match ask {
+        Ask::Execute { service, request, payload, answer } => {
+            let _ = answer.send(desk.execute(context, service, request, prev, payload).await);
+        }
+        Ask::Query { service, consistency, payload, answer } => {
+            let _ = answer.send(desk.query(context, service, prev, consistency, payload).await);
+        }
+        Ask::Ready(_) | Ask::Cluster(_) => unreachable!("these are no calls"),
+    }
+}
+
+async fn answer_readiness(known: Known, askers: Vec<oneshot::Sender<counter::Readiness>>) {
+    let readiness = match known.get() {
+        Some(server) => server.ready().await,
+        None => Err("waiting for a name server".to_owned()),
+    };
+    for asker in askers {
+        let _ = asker.send(readiness.clone());
+    }
 }

@@ -75,6 +75,8 @@ pub enum Setback {
     },
     /// It may have been taken in.
     Lost,
+    /// No effect: a gossip member that takes no calls now, or lacks what the caller has seen.
+    Refused,
 }
 
 /// How a journey ended that reached nobody.
@@ -138,7 +140,7 @@ impl Journey {
                 return;
             }
             Setback::Lost => self.uncertain = true,
-            Setback::NotPrimary { .. } | Setback::Away => {}
+            Setback::NotPrimary { .. } | Setback::Away | Setback::Refused => {}
         }
         self.turn += 1;
         // The first backup learns at once that its primary does not answer.

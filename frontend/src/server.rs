@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::clock::Clock;
 use common::replication::{GroupName, LogPoint, RequestId, RequestIdSource, VectorTimestamp};
+use common::rpc::Outcome;
 use common::rpc::frontend::Frontend;
 use common::rpc::limits::FRONTEND;
 use common::rpc::replica::{Answer, Consistency, Done, PAYLOAD_BYTES_MAX, Position, QueryError, SubmitError};
@@ -17,13 +18,12 @@ use common::services::movies::{
     command::{NewMovie, Sender},
 };
 use common::services::{decode, encode};
-use futures::FutureExt as _;
-use futures::future::LocalBoxFuture;
 use tarpc::context::Context;
 use tokio::sync::{Semaphore, oneshot};
 use tracing::{Instrument as _, debug_span};
 
-use crate::courier::Courier;
+use crate::courier::{Courier, LastUsed};
+use crate::meters::{self, InFlight};
 use crate::outside::films::{self, Need, Progress};
 use crate::outside::web::Web;
 use crate::outside::{Door, Refused, Visit};
@@ -48,12 +48,12 @@ pub struct Server<W> {
     room: Arc<Semaphore>,
 }
 
-/// A handle on the one server, for each connection. (The contract asks for a type of our own to stand on.)
-pub struct Desk<W>(Rc<Server<W>>);
+/// A handle on the one server, for each connection, and who answered last there. (The contract asks for a type of our own to stand on.)
+pub struct Desk<W>(Rc<Server<W>>, Rc<LastUsed>);
 
 impl<W> Clone for Desk<W> {
     fn clone(&self) -> Self {
-        Self(Rc::clone(&self.0))
+        Self(Rc::clone(&self.0), Rc::clone(&self.1))
     }
 }
 
@@ -65,7 +65,7 @@ impl<W: Web + 'static> Server<W> {
 
     /// What serves one connection.
     pub fn desk(self: &Rc<Self>) -> Desk<W> {
-        Desk(Rc::clone(self))
+        Desk(Rc::clone(self), Rc::default())
     }
 
     /// Who carries the calls.
@@ -80,8 +80,10 @@ impl<W: Web + 'static> Server<W> {
     pub async fn ready(self: &Rc<Self>) -> Result<(), String> {
         for service in self.courier.services() {
             // Empty bytes are no query of any service; the group says so, after it confirmed who leads it.
+            let last = LastUsed::default();
             let probe = self.query(
                 within(FRONTEND, PROBE_TIME),
+                &last,
                 service,
                 VectorTimestamp::default(),
                 Consistency::Linearizable,
@@ -95,13 +97,14 @@ impl<W: Web + 'static> Server<W> {
     async fn execute(
         &self,
         context: Context,
+        last: &LastUsed,
         service: &GroupName,
         request: RequestId,
         prev: VectorTimestamp,
         payload: Bytes,
     ) -> Result<Done, SubmitError> {
         let unknown = || SubmitError::UnknownService { service: service.clone() };
-        let group = self.courier.group(service).ok_or_else(unknown)?;
+        let way = self.courier.way(service).ok_or_else(unknown)?;
         let facts = self.door.complete(service, visit(&context), &payload).await;
         let facts = facts.map_err(|Refused(reply)| SubmitError::AtTheDoor { reply })?;
         let deadline = self.courier.deadline(&context);
@@ -110,19 +113,20 @@ impl<W: Web + 'static> Server<W> {
                 .execute(context, service.clone(), request, prev.clone(), facts.clone(), payload.clone())
                 .await
         };
-        self.courier.carry(group, deadline, ask).await
+        self.courier.carry(way, last, deadline, ask).await
     }
 
     async fn query(
         self: &Rc<Self>,
         context: Context,
+        last: &LastUsed,
         service: &GroupName,
         prev: VectorTimestamp,
         consistency: Consistency,
         payload: Bytes,
     ) -> Result<Answer, QueryError> {
         let unknown = || QueryError::UnknownService { service: service.clone() };
-        let group = self.courier.group(service).ok_or_else(unknown)?;
+        let way = self.courier.way(service).ok_or_else(unknown)?;
         if let Some(answer) = self.door.answer(service, visit(&context), &payload).await {
             // No state of the group is in it.
             return Ok(Answer { answer, position: Position::Log(LogPoint::default()) });
@@ -131,14 +135,14 @@ impl<W: Web + 'static> Server<W> {
         let ask = async |replica: crate::pool::Client, context| {
             replica.query(context, service.clone(), prev.clone(), consistency, payload.clone()).await
         };
-        let here = self.courier.carry(group, deadline, ask).await?;
+        let here = self.courier.carry(way, last, deadline, ask).await?;
         let Some(need) = films_need(service, &payload, &here.answer) else { return Ok(here) };
         let Visit { time, .. } = visit(&context);
         let told = self.door.films().look_up(need.clone(), time, self.storing(service)).await;
         // What was stored is read again, as it is now; who cannot be read now has been read before.
         let here = match told {
             Progress::Taken { stored: true, .. } => {
-                self.courier.carry(group, deadline, ask).await.unwrap_or(here)
+                self.courier.carry(way, last, deadline, ask).await.unwrap_or(here)
             }
             _ => here,
         };
@@ -149,29 +153,21 @@ impl<W: Web + 'static> Server<W> {
     }
 
     /// How a film of OMDb's is stored: by a command of our own, on every replica.
-    fn storing(
-        self: &Rc<Self>,
-        service: &GroupName,
-    ) -> impl FnOnce(NewMovie) -> LocalBoxFuture<'static, bool> + use<W> {
+    fn storing(self: &Rc<Self>, service: &GroupName) -> impl AsyncFnOnce(NewMovie) -> bool + use<W> {
         let (server, service) = (Rc::clone(self), service.clone());
-        move |record| {
-            let store = async move {
-                let request = server.ids.borrow_mut().next(Clock::wall(), rand::random());
-                let facts = encode(&movies::command::Facts { sender: Sender::Door });
-                let payload = encode(&movies::Command::Fill { record });
-                let Some(group) = server.courier.group(&service) else { return false };
-                let ask = async |replica: crate::pool::Client, context| {
-                    let prev = VectorTimestamp::default();
-                    replica
-                        .execute(context, service.clone(), request, prev, facts.clone(), payload.clone())
-                        .await
-                };
-                let deadline = server.courier.deadline(&within(FRONTEND, STORING_TIME));
-                let done = server.courier.carry(group, deadline, ask).await;
-                let reply = done.map(|done| decode(&done.reply));
-                matches!(reply, Ok(Ok(movies::Reply::Done(_))))
+        async move |record| {
+            let Some(way) = server.courier.way(&service) else { return false };
+            let request = server.ids.borrow_mut().next(Clock::wall(), rand::random());
+            let facts = encode(&movies::command::Facts { sender: Sender::Door });
+            let payload = encode(&movies::Command::Fill { record });
+            let deadline = server.courier.deadline(&within(FRONTEND, STORING_TIME));
+            let ask = async |replica: crate::pool::Client, context| {
+                let (service, prev) = (service.clone(), VectorTimestamp::default());
+                replica.execute(context, service, request, prev, facts.clone(), payload.clone()).await
             };
-            store.boxed_local()
+            let last = LastUsed::default();
+            let reply = server.courier.carry(way, &last, deadline, ask).await.map(|done| decode(&done.reply));
+            matches!(reply, Ok(Ok(movies::Reply::Done(_))))
         }
     }
 }
@@ -207,10 +203,21 @@ impl<W: Web + 'static> Frontend for Desk<W> {
         // A task of its own: a client that goes away after sending drops this handler, not its order.
         let (answer, answered) = oneshot::channel();
         tokio::task::spawn_local(async move {
-            let _permit = permit;
+            let (_permit, _in_flight) = (permit, InFlight::of(FRONTEND.name));
+            let (courier, begun) = (&self.0.courier, self.0.courier.now());
             // So that every line about it names the request.
             let span = debug_span!("command", %service, %request);
-            let done = self.0.execute(context, &service, request, prev, payload).instrument(span).await;
+            let done =
+                self.0.execute(context, &self.1, &service, request, prev, payload).instrument(span).await;
+            let outcome = match &done {
+                Ok(Done { reply, .. }) | Err(SubmitError::AtTheDoor { reply }) => {
+                    meters::replied(&service, reply);
+                    "answered"
+                }
+                Err(error) if error.outcome() == Outcome::Unknown => "unknown",
+                Err(_) => "no_effect",
+            };
+            meters::answered(FRONTEND.name, "execute", outcome, courier.now().since(begun));
             // Nobody waits for it any more: the order stands all the same.
             let _ = answer.send(done);
         });
@@ -229,7 +236,11 @@ impl<W: Web + 'static> Frontend for Desk<W> {
         if payload.len() > PAYLOAD_BYTES_MAX {
             return Err(QueryError::TooLarge { limit: PAYLOAD_BYTES_MAX as u64 });
         }
-        self.0.query(context, &service, prev, consistency, payload).await
+        let (_in_flight, begun) = (InFlight::of(FRONTEND.name), self.0.courier.now());
+        let answer = self.0.query(context, &self.1, &service, prev, consistency, payload).await;
+        let outcome = if answer.is_ok() { "answered" } else { "no_effect" };
+        meters::answered(FRONTEND.name, "query", outcome, self.0.courier.now().since(begun));
+        answer
     }
 }
 

@@ -1,7 +1,7 @@
 //! The config authority: the core that keeps, for each replica group, the one configuration that stands, and decides
 //! whether a proposed one may follow it (W. Lin et al., *PacificA*, MSR-TR-2008-25, §2.2: the configuration manager).
 //!
-//! The rules themselves are [`GroupConfig::allows`]; here is what surrounds them: compare-and-set on the version, one
+//! The rules themselves are [`Config::allows`], of each kind of group its own; here is what surrounds them: compare-and-set on the version, one
 //! change of a group under way at a time, the same change by the same proposer answered again, and **old copies**.
 //! Somebody who shows a version above the stored one proves that this store is an old copy of itself. The group then
 //! takes no change until an operator installs a configuration above all versions seen: the newest may be known only
@@ -14,7 +14,7 @@
 use std::collections::BTreeMap;
 
 use common::ids::ClusterId;
-use common::replication::{ConfigError, ConfigVersion, GroupConfig, GroupName, Proposer};
+use common::replication::{ConfigError, ConfigVersion, GroupName, Proposer};
 use common::rpc::name_service::{Config, GroupChange, GroupError};
 use serde::{Deserialize, Serialize};
 
@@ -29,7 +29,7 @@ pub struct GroupRow {
     /// Which group.
     pub group: GroupName,
     /// What stands, and who proposed it.
-    pub standing: Option<(GroupConfig, Proposer)>,
+    pub standing: Option<(Config, Proposer)>,
     /// The newest version that anybody has shown.
     pub seen: ConfigVersion,
 }
@@ -38,7 +38,7 @@ impl GroupRow {
     /// This may be an old copy: as if somebody had shown a later version.
     pub fn freeze(&mut self) {
         if let Some((standing, _)) = &self.standing {
-            self.seen = self.seen.max(ConfigVersion(standing.version.0 + 1));
+            self.seen = self.seen.max(ConfigVersion(standing.version().0 + 1));
         }
     }
 }
@@ -93,7 +93,7 @@ impl Groups {
         self.show(group, known)?;
         match self.regressed(group, known) {
             Some(error) => Err(error),
-            None => Ok(self.standing(group).cloned().map(Config::Passive)),
+            None => Ok(self.standing(group).cloned()),
         }
     }
 
@@ -107,11 +107,11 @@ impl Groups {
     /// # Errors
     /// The first rule that it breaks.
     pub fn propose(&mut self, change: GroupChange) -> Result<Proposal, GroupError> {
-        let GroupChange { expect, new: Config::Passive(new), by } = change;
-        if new.cluster != self.cluster {
+        let GroupChange { expect, new, by } = change;
+        if new.cluster() != self.cluster {
             return Err(GroupError::WrongCluster { ours: self.cluster });
         }
-        let group = new.group.clone();
+        let group = new.group().clone();
         if self.staged.contains_key(&group) {
             return Ok(Proposal::Later);
         }
@@ -126,8 +126,8 @@ impl Groups {
         let Some((stands, proposer)) = kept.and_then(|row| row.standing.as_ref()) else {
             // Nothing is stored. If somebody has shown that there was something, only an operator came this far.
             let allowed = match by {
-                Proposer::Operator => GroupConfig::allows_adopted(seen, &new),
-                Proposer::Member(_) => GroupConfig::allows_first(by, &new),
+                Proposer::Operator => Config::allows_adopted(seen, &new),
+                Proposer::Member(_) => Config::allows_first(by, &new),
             };
             return match allowed {
                 _ if expect.is_some() => Err(GroupError::Conflict { current: None }),
@@ -139,14 +139,14 @@ impl Groups {
             };
         };
         if (stands, proposer) == (&new, &by) {
-            return Ok(Proposal::Standing(Config::Passive(new)));
+            return Ok(Proposal::Standing(new));
         }
-        if expect != Some(stands.version) {
-            return Err(GroupError::Conflict { current: Some(Config::Passive(stands.clone())) });
+        if expect != Some(stands.version()) {
+            return Err(GroupError::Conflict { current: Some(stands.clone()) });
         }
         match stands.allows(by, &new) {
             Err(error) => Err(error.into()),
-            Ok(()) if by == Proposer::Operator && new.version <= seen => Err(ConfigError::Version.into()),
+            Ok(()) if by == Proposer::Operator && new.version() <= seen => Err(ConfigError::Version.into()),
             Ok(()) => Ok(self.stage(new, by)),
         }
     }
@@ -156,22 +156,22 @@ impl Groups {
         let row = self.staged.remove(group).expect("only what was staged becomes durable");
         let config = row.standing.as_ref().map(|(config, _)| config.clone()).expect("a staged row has one");
         self.rows.insert(group.clone(), row);
-        Config::Passive(config)
+        config
     }
 
-    fn stage(&mut self, new: GroupConfig, by: Proposer) -> Proposal {
-        let group = new.group.clone();
-        let row = GroupRow { group: group.clone(), seen: new.version, standing: Some((new, by)) };
+    fn stage(&mut self, new: Config, by: Proposer) -> Proposal {
+        let group = new.group().clone();
+        let row = GroupRow { group: group.clone(), seen: new.version(), standing: Some((new, by)) };
         self.staged.insert(group, row.clone());
         Proposal::Staged(row)
     }
 
-    fn standing(&self, group: &GroupName) -> Option<&GroupConfig> {
+    fn standing(&self, group: &GroupName) -> Option<&Config> {
         self.rows.get(group)?.standing.as_ref().map(|(config, _)| config)
     }
 
     fn stored(&self, group: &GroupName) -> Option<ConfigVersion> {
-        self.standing(group).map(|config| config.version)
+        self.standing(group).map(Config::version)
     }
 
     /// Remembers that somebody has shown `version`.

@@ -424,7 +424,10 @@ mod tests {
             },
             1,
         );
-        let standing = Some((config, common::replication::Proposer::Operator));
+        let standing = Some((
+            common::rpc::name_service::Config::Passive(config),
+            common::replication::Proposer::Operator,
+        ));
         let group = GroupRow { group: "g".parse().expect("a good name"), standing, seen: ConfigVersion(1) };
         let image = Image { copy: true, groups: vec![group.clone()], ..image() };
         let Restored { registry, writes, boot, mut groups, .. } =

@@ -306,7 +306,8 @@ impl Writer {
         self.dial(now);
         if self.leases.unconfirmed() > 0 && now.since(self.books.alive_at) >= ALIVE_EVERY {
             self.books.alive_at = now;
-            self.books.batch.push(Write::Alive(now.since(self.books.began_at)));
+            let served = self.served(now);
+            self.books.batch.push(Write::Alive(served));
             self.flush(now);
         } else if !self.books.batch.is_empty() && now.since(self.books.flushed_at) >= LAZY {
             self.flush(now);
@@ -326,6 +327,11 @@ impl Writer {
                 (place, alive)
             });
         }
+    }
+
+    /// How long this boot has served, pauses left out: they take no holder's time, over a restart either.
+    fn served(&self, now: Moment) -> Duration {
+        now.since(self.books.began_at).saturating_sub(self.leases.pauses().1)
     }
 
     /// Takes note of what a dial found out.
@@ -443,7 +449,7 @@ impl Writer {
             warn!(?ours, seen = ?stamp, "this store is an old copy: going on past what was seen, and warming up");
             self.books.batch.extend(writes);
             self.shared.ring.replace(Ring::new(self.shared.shelf.stamp().rev, RING_EVENTS));
-            let served = now.since(self.books.began_at);
+            let served = self.served(now);
             let rows = self.leases.doubt(now, self.shared.shelf.stamp().boot, served);
             self.books
                 .batch

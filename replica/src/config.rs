@@ -59,6 +59,22 @@ pub struct Config {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=7))]
     pub min_in_sync: Option<u8>,
 
+    /// Between two rounds of gossip, more or less
+    #[arg(long, value_name = "D", default_value = "200ms", value_parser = gossip_interval)]
+    pub gossip_interval: Duration,
+
+    /// On how many disks a rating is before it is answered
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=7))]
+    pub ack_after: u8,
+
+    /// Of the calls about ratings, which part is refused as if it were overloaded, for teaching: 0 to 1
+    #[arg(long, value_name = "R", default_value = "0", value_parser = rate)]
+    pub overload_rate: u32,
+
+    /// What the draws of which calls to refuse begin with [default: drawn itself]
+    #[arg(long, value_name = "N")]
+    pub overload_seed: Option<u64>,
+
     /// How long its name outlives it: 100ms to 24h
     #[arg(long, value_name = "D", env = "LEASE_TTL", default_value = "3s", value_parser = ttl)]
     pub ttl: Duration,
@@ -166,6 +182,22 @@ fn ttl(text: &str) -> Result<Duration, String> {
     if allowed.contains(&ttl) { Ok(ttl) } else { Err("a lease lives 100ms to 24h".to_owned()) }
 }
 
+fn gossip_interval(text: &str) -> Result<Duration, String> {
+    let interval = duration(text).ok_or("not a duration like 300ms, 5s or 2m")?;
+    let allowed = Duration::from_millis(10)..=Duration::from_mins(1);
+    if allowed.contains(&interval) { Ok(interval) } else { Err("10ms to 1m".to_owned()) }
+}
+
+/// In millionths.
+fn rate(text: &str) -> Result<u32, String> {
+    let rate: f64 = text.parse().map_err(|_| "not a number like 0.2".to_owned())?;
+    if !(0.0..=1.0).contains(&rate) {
+        return Err("0 to 1".to_owned());
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is from 0 to a million")]
+    Ok((rate * 1e6).round() as u32)
+}
+
 fn duration(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let count: u64 = text[..digits].parse().ok()?;
@@ -218,6 +250,16 @@ mod tests {
         assert!(flags("replica 1 --first").is_empty());
         assert_eq!(flags("replica 1 --start demo --min-in-sync 1"), ["--start", "--min-in-sync"]);
         assert_eq!(flags("replica 1 --menu menu.csv"), ["--menu"]);
+    }
+
+    #[test]
+    fn what_concerns_gossip_is_checked() {
+        let config = parse("replica 1 --gossip-interval 50ms --ack-after 2 --overload-rate 0.2").unwrap();
+        let got = (config.gossip_interval, config.ack_after, config.overload_rate);
+        assert_eq!(got, (Duration::from_millis(50), 2, 200_000));
+        for bad in ["--gossip-interval 1ms", "--ack-after 0", "--overload-rate 1.1", "--overload-rate nan"] {
+            assert!(parse(&format!("replica 1 {bad}")).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -5,13 +5,14 @@
 //! A failed write is final: Linux marks the pages clean, and the next fsync lies; so the process says so and ends
 //! at once, with exit code 74 and without destructors (redb's would commit), and nobody is answered.
 //!
-//! Reading order: [`batch`] (what is written, and found), [`directory`] (the lock, files that are whole or not there), [`file`](mod@file) (tables,
+//! Reading order: [`batch`] and [`gossip`] (what an engine writes, and finds), [`directory`] (the lock, files that are whole or not there), [`file`](mod@file) (tables,
 //! checksums, damage), `mark` (how far it was durable), `snapshot` (how a large one gets in), and here the
 //! thread.
 
 pub mod batch;
 pub mod directory;
 pub mod file;
+pub mod gossip;
 mod mark;
 mod snapshot;
 #[cfg(test)]
@@ -30,16 +31,16 @@ use tokio::sync::mpsc::error::TryRecvError;
 use tokio::time::timeout;
 
 use self::batch::{Ticket, WriteBatch};
-use self::file::GroupFile;
+use self::file::{Batch, GroupFile};
 use self::snapshot::Step;
 
 /// Exit code of a process whose disk failed (`EX_IOERR`).
 pub const EXIT_DISK_FAILED: i32 = 74;
 
 /// Where batches go to become durable.
-pub trait Disk {
+pub trait Disk<B = WriteBatch> {
     /// Writes `batch` in one transaction, fsyncs, then reports `ticket`. At most one batch is outstanding.
-    fn submit(&self, batch: WriteBatch, ticket: Ticket);
+    fn submit(&self, batch: B, ticket: Ticket);
     /// Puts a snapshot into the file beside the one that counts, in pieces between batches, and reads it back; then
     /// reports [`Report::Staged`]. A batch with these very bytes makes it the one that counts.
     fn stage(&self, snapshot: Bytes);
@@ -71,20 +72,20 @@ const ROOM_ENOUGH: u64 = 2 * ROOM_MIN;
 /// How often a full disk is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-enum Job {
-    Write(Box<WriteBatch>, Ticket),
+enum Job<B> {
+    Write(Box<B>, Ticket),
     Stage(Bytes),
     Note(Vec<SocketAddr>),
 }
 
 /// A group's file, and the thread that commits to it.
 #[derive(Debug)]
-pub struct CommitThread {
-    jobs: mpsc::Sender<Job>,
+pub struct CommitThread<B = WriteBatch> {
+    jobs: mpsc::Sender<Job<B>>,
     thread: Thread,
 }
 
-impl CommitThread {
+impl<B: Batch> CommitThread<B> {
     /// Starts committing to `file`; reports go to `reports`.
     ///
     /// # Errors
@@ -97,7 +98,7 @@ impl CommitThread {
     }
 
     /// One batch and one snapshot are outstanding, and hints leave them their places.
-    fn post(&self, job: Job) {
+    fn post(&self, job: Job<B>) {
         assert!(self.jobs.try_send(job).is_ok(), "the thread lives as long as its jobs' sender");
     }
 
@@ -109,8 +110,8 @@ impl CommitThread {
     }
 }
 
-impl Disk for CommitThread {
-    fn submit(&self, batch: WriteBatch, ticket: Ticket) {
+impl<B: Batch> Disk<B> for CommitThread<B> {
+    fn submit(&self, batch: B, ticket: Ticket) {
         self.post(Job::Write(Box::new(batch), ticket));
     }
 
@@ -142,15 +143,16 @@ struct Written {
 }
 
 impl Written {
-    fn add(&mut self, batch: &WriteBatch) {
+    fn add(&mut self, batch: &impl Batch) {
+        let (entries, bytes) = batch.entries();
         self.batches += 1;
-        self.entries += batch.append.len() as u64;
-        self.bytes += batch.append.iter().map(|entry| entry.weight() as u64).sum::<u64>();
+        self.entries += entries as u64;
+        self.bytes += bytes as u64;
     }
 }
 
 impl Committer {
-    async fn run(mut self, mut inbox: mpsc::Receiver<Job>) {
+    async fn run<B: Batch>(mut self, mut inbox: mpsc::Receiver<Job<B>>) {
         loop {
             let job = if self.full {
                 timeout(LOOK_EVERY, inbox.recv()).await.ok()
@@ -171,8 +173,8 @@ impl Committer {
             match job.flatten() {
                 Some(Job::Write(batch, ticket)) => {
                     work_takes_time().await;
-                    self.commit(|file| file.write(&batch));
-                    self.written.add(&batch);
+                    self.commit(|file| file.write(&*batch));
+                    self.written.add(&*batch);
                     work_takes_time().await;
                     self.report(Report::Durable(ticket)).await;
                 }

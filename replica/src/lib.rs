@@ -4,9 +4,10 @@
 //! 1. [`passive`]: the engine of the services that one primary orders: a core without clock or socket, and its
 //!    [driver](passive::driver), which carries out what the core decides.
 //!    What applying its log makes is [`state`]; rules that tests can break are [`planted`].
-//!    [`gossip`]: the core of the engine of those that every member takes writes for; no service is hosted by it yet.
+//!    [`gossip`]: the engine of those that every member takes writes for, core and [driver](gossip::driver).
 //! 2. [`disk`]: what must survive, fsynced on a thread of its own.
 //! 3. [`links`]: the connections to the other replicas.
+//!    [`hosted`]: what both kinds of groups have in common for the rest of the process.
 //! 4. [`server`]: what is answered on the port, for front ends and for replicas.
 //! 5. [`config`] and [`genesis`]: flags, and what a new group begins with.
 //! 6. Here: starting and stopping.
@@ -27,13 +28,17 @@ pub mod config;
 pub mod disk;
 pub mod genesis;
 pub mod gossip;
+pub mod hosted;
+mod known;
 pub mod links;
+mod opening;
 pub mod passive;
 pub mod planted;
 pub mod server;
 pub mod state;
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -50,10 +55,11 @@ use common::names::{
     Address, ContractName, Entry, LogicalName, ObjectName, Patch, Readiness, Sharing, Tags, Target, Weight,
 };
 use common::replication::{Limits, Member, ReplicaId};
+use common::rpc::gossip::Status;
 use common::rpc::limits::REPLICA;
 use common::rpc::name_service::RegisterError;
 use common::rpc::transport::{ServeOptions, serve};
-use common::services::Served;
+use common::services::Services;
 use common::telemetry;
 use futures::FutureExt as _;
 use futures::future::{join_all, select_all};
@@ -64,7 +70,9 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::disk::directory::{Directory, DirectoryError};
 use crate::disk::file::{Contents, FileError, Found, GroupFile, Identity, Place};
+use crate::hosted::Hosted;
 use crate::links::Links;
+use crate::opening::{Opened, Process};
 use crate::passive::driver::mailbox::Group;
 use crate::passive::driver::{Driver, NotStarted, Parts};
 use crate::passive::{BATCH_BYTES, First, Planted, Setup, SnapshotAfter, Stored};
@@ -121,11 +129,11 @@ impl Failure {
     }
 }
 
-/// Runs a replica that hosts a member of each of these services, until it is asked to stop. For a `LocalRuntime`.
+/// Runs a replica that hosts a member of each of these services' groups, until it is asked to stop. For a `LocalRuntime`.
 ///
 /// # Errors
 /// [`Failure`].
-pub async fn run(config: Config, services: &'static [Served]) -> Result<(), Failure> {
+pub async fn run(config: Config, services: Services) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let replica = tokio::select! {
         replica = Replica::start(&config, services) => replica?,
@@ -134,6 +142,7 @@ pub async fn run(config: Config, services: &'static [Served]) -> Result<(), Fail
     let keeper = replica.names.keep(config.ttl, replica.boot, replica.owner);
     let ended = tokio::select! {
         never = replica.stay_registered(&keeper) => never,
+        () = replica.left() => Ok(()),
         () = signals.next() => Ok(()),
     };
     let stop = async {
@@ -157,15 +166,19 @@ struct Replica {
     boot: InstanceId,
     owner: Option<common::names::OwnerKey>,
     names: Names,
-    groups: Vec<Group>,
+    groups: Vec<Hosted>,
     identities: Vec<watch::Receiver<ReplicaId>>,
+    /// Whether it takes calls about the services that take writes anywhere.
+    status: watch::Receiver<Status>,
+    /// Of each of their groups: cancelled when it has left it for good.
+    left: Vec<CancellationToken>,
     stop: CancellationToken,
     served: CancellationToken,
 }
 
 impl Replica {
     /// Starts everything but the registration.
-    async fn start(config: &Config, services: &'static [Served]) -> Result<Self, Failure> {
+    async fn start(config: &Config, services: Services) -> Result<Self, Failure> {
         config.check().map_err(Failure::Usage)?;
         let name = config.name.clone().ok_or_else(|| Failure::Usage("which replica?".to_owned()))?;
         let names = match config.name_server.as_slice() {
@@ -184,7 +197,7 @@ impl Replica {
             directory.as_ref().map(|directory| directory.owner_key()).transpose().map_err(FileError::from)?;
         let mut opened = Vec::new();
         let mut creates_any = false;
-        for service in services {
+        for service in services.passive {
             let group = service.name.parse().expect("the table's names keep the grammar");
             let place = Place { directory: directory.clone(), group };
             let found = look_into(&place)?;
@@ -197,6 +210,12 @@ impl Replica {
             };
             opened.push((service, place, found, start));
         }
+        let mut gossips = Vec::new();
+        for service in services.causal {
+            let group = service.name.parse().expect("the table's names keep the grammar");
+            let place = Place { directory: directory.clone(), group };
+            gossips.push((*service, Opened::look_into(&place)?, place));
+        }
         let flags = config.creation_flags();
         if !flags.is_empty() && !creates_any {
             tracing::warn!(
@@ -205,6 +224,7 @@ impl Replica {
             );
         }
         let known = opened.iter().find_map(|(_, _, found, _)| Some(found.as_ref()?.1.identity.cluster));
+        let known = known.or_else(|| gossips.iter().find_map(|(_, opened, _)| opened.cluster()));
         let cluster = match known {
             Some(cluster) => cluster,
             None => names.cluster().await,
@@ -213,8 +233,8 @@ impl Replica {
         let links = Links::new(cluster, boot, clock);
         let mut groups = Vec::new();
         let mut identities = Vec::new();
-        let mut hints = Vec::new();
-        let planted = planted()?;
+        let mut hints = VecDeque::new();
+        let (planted, gossip_planted) = planted()?;
         for (service, place, found, start) in opened {
             let min_in_sync = config.min_in_sync.unwrap_or(1);
             let setup = |id| Setup {
@@ -241,7 +261,7 @@ impl Replica {
             };
             let (group, driver, identity) = loop {
                 let (group, mailbox) = Group::new(place.group.clone());
-                hints.append(&mut contents.addresses);
+                hints.extend(std::mem::take(&mut contents.addresses));
                 let parts = Parts {
                     setup: setup(contents.identity.replica),
                     stored: contents.stored,
@@ -261,9 +281,31 @@ impl Replica {
                     }
                 }
             };
-            links.join(group.clone());
-            groups.push(group);
+            links.join(Hosted::Passive(group.clone()));
+            groups.push(Hosted::Passive(group));
             identities.push(identity);
+            spawn_essential(driver.run());
+        }
+        let process = Process {
+            config,
+            name: &name,
+            address,
+            cluster,
+            boot,
+            clock,
+            names: &names,
+            links: &links,
+            planted: gossip_planted,
+        };
+        let (mut left, mut status) = (Vec::new(), watch::channel(Status::default()).1);
+        for (service, opened, place) in gossips {
+            let (group, driver, shown) = opened.start(&process, service, &place, &mut hints)?;
+            links.join(Hosted::Gossip(group.clone()));
+            groups.push(Hosted::Gossip(group));
+            identities.push(shown.identity);
+            left.push(shown.left);
+            // One command sets that of all.
+            status = shown.status;
             spawn_essential(driver.run());
         }
         for address in hints {
@@ -288,12 +330,26 @@ impl Replica {
         });
         let data = directory
             .map_or_else(|| "memory".to_owned(), |directory| quoted(&directory.path().to_string_lossy()));
-        Ok(Self { name, address, data, cluster, boot, owner, names, groups, identities, stop, served })
+        Ok(Self {
+            name,
+            address,
+            data,
+            cluster,
+            boot,
+            owner,
+            names,
+            groups,
+            identities,
+            status,
+            left,
+            stop,
+            served,
+        })
     }
 
     /// Registers, says so, and keeps the tags right, for ever.
     async fn stay_registered(&self, keeper: &LeaseKeeper) -> Result<(), Failure> {
-        let mut identities = self.identities.clone();
+        let (mut identities, mut status) = (self.identities.clone(), self.status.clone());
         let entry = Entry {
             sharing: Sharing::Exclusive,
             target: Target::Service {
@@ -301,7 +357,7 @@ impl Replica {
                 object: ObjectName::new("").expect("it may be empty"),
                 contract: ContractName::new(REPLICA.name).expect("it keeps the grammar"),
             },
-            tags: self.tags(&mut identities),
+            tags: self.tags(&mut identities, &mut status),
             readiness: Readiness::Up,
             weight: Weight::default(),
         };
@@ -314,22 +370,31 @@ impl Replica {
         }
         self.say_ready()?;
         loop {
-            let changed = select_all(identities.iter_mut().map(|identity| identity.changed().boxed_local()));
+            let changed = identities.iter_mut().map(|identity| identity.changed().boxed_local());
+            // Where no group has a status, nobody will tell of one.
+            let status_set =
+                async { if status.changed().await.is_ok() { Ok(()) } else { std::future::pending().await } };
+            let changed = select_all(changed.chain([status_set.boxed_local()]));
             if changed.await.0.is_err() {
                 // The drivers have ended, and so does the process.
                 std::future::pending::<()>().await;
             }
-            let patch = Patch { tags: Some(self.tags(&mut identities)), ..Patch::default() };
+            let patch = Patch { tags: Some(self.tags(&mut identities, &mut status)), ..Patch::default() };
             if let Err(error) = keeper.update(self.name.clone(), patch).await {
                 tracing::warn!(%error, "tags not changed yet");
             }
         }
     }
 
-    fn tags(&self, identities: &mut [watch::Receiver<ReplicaId>]) -> Tags {
+    fn tags(
+        &self,
+        identities: &mut [watch::Receiver<ReplicaId>],
+        status: &mut watch::Receiver<Status>,
+    ) -> Tags {
         let ids = self.groups.iter().zip(identities);
         let ids = ids.map(|(group, id)| format!("id.{}={}", group.name(), *id.borrow_and_update()));
-        Tags::new(ids.chain(["status=online".to_owned()])).expect("one short tag per service, and one more")
+        let status = format!("status={}", status.borrow_and_update().as_str());
+        Tags::new(ids.chain([status])).expect("one short tag per service, and one more")
     }
 
     fn say_ready(&self) -> io::Result<()> {
@@ -344,17 +409,25 @@ impl Replica {
         ))
     }
 
+    /// Returns when this replica was taken out of a group for good.
+    async fn left(&self) {
+        match self.left.as_slice() {
+            [] => std::future::pending().await,
+            left => drop(select_all(left.iter().map(|left| left.cancelled().boxed_local())).await),
+        }
+    }
+
     /// Hands over, answers what is under way, and leaves.
     async fn stop(&self, keeper: LeaseKeeper) {
         tracing::info!("stopping");
         let patch = Patch { readiness: Some(Readiness::Draining), ..Patch::default() };
         let draining = timeout(DRAINING_WITHIN, keeper.update(self.name.clone(), patch));
         // Whether the name server heard it or not, the groups are handed over meanwhile.
-        let _ = tokio::join!(draining, join_all(self.groups.iter().map(Group::stop)));
+        let _ = tokio::join!(draining, join_all(self.groups.iter().map(Hosted::stop)));
         self.stop.cancel();
         self.served.cancelled().await;
         keeper.leave().await;
-        join_all(self.groups.iter().map(Group::close)).await;
+        join_all(self.groups.iter().map(Hosted::close)).await;
     }
 }
 
@@ -376,7 +449,7 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
 
 /// What stands in a group's place, if it may be served; what may not is put aside.
 fn look_into(place: &Place) -> Result<Option<(GroupFile, Contents)>, FileError> {
-    match place.open()? {
+    match place.open::<Stored>()? {
         Found::Nothing => Ok(None),
         Found::Member(file, contents) => Ok(Some((file, *contents))),
         Found::Damaged(why) => put_aside(place, &why).map(|()| None),
@@ -399,26 +472,27 @@ fn format(place: &Place, cluster: ClusterId) -> Result<(GroupFile, Contents), Fi
     let file = place.format(identity)?;
     Ok((file, Contents { identity, stored: Stored::default(), addresses: Vec::new() }))
 }
-/// The rules that `PLANT=NAME[,…]` breaks.
+/// The rules that `PLANT=NAME[,…]` breaks, of either engine; each knows its own names.
 #[cfg(feature = "planted")]
-fn planted() -> Result<Planted, Failure> {
+fn planted() -> Result<(Planted, gossip::Planted), Failure> {
     let names = std::env::var("PLANT").unwrap_or_default();
-    let faults = names.split(',').filter(|name| !name.is_empty()).map(str::parse::<passive::Fault>);
-    faults.map(|fault| fault.map_err(|error| Failure::Usage(error.to_string()))).try_fold(
-        Planted::default(),
-        |planted, fault| {
-            let fault = fault?;
-            tracing::warn!(%fault, "a rule is broken on purpose");
-            Ok(planted.with(fault))
-        },
-    )
+    let (mut planted, mut gossip_planted) = (Planted::default(), gossip::Planted::default());
+    for name in names.split(',').filter(|name| !name.is_empty()) {
+        match (name.parse::<passive::Fault>(), name.parse::<gossip::Fault>()) {
+            (Ok(fault), _) => planted = planted.with(fault),
+            (_, Ok(fault)) => gossip_planted = gossip_planted.with(fault),
+            (Err(error), Err(_)) => return Err(Failure::Usage(error.to_string())),
+        }
+        tracing::warn!(fault = name, "a rule is broken on purpose");
+    }
+    Ok((planted, gossip_planted))
 }
 
 /// None, in a build that is not for tests of tests.
 #[cfg(not(feature = "planted"))]
 #[expect(clippy::unnecessary_wraps, reason = "the other build's may fail")]
-fn planted() -> Result<Planted, Failure> {
-    Ok(Planted::default())
+fn planted() -> Result<(Planted, gossip::Planted), Failure> {
+    Ok((Planted::default(), gossip::Planted::default()))
 }
 
 /// A value of the ready line.

@@ -17,13 +17,15 @@ use common::directory::Names;
 use common::ids::{ClusterId, InstanceId};
 use common::names::{Address, Host, LogicalName, Names as Which, Query, Record};
 use common::replication::{GroupName, Member, ReplicaId};
+use common::rpc::gossip::{self, Said, SaidBack};
 use common::rpc::limits::PEER;
 use common::rpc::peer::{Hello, Message, PeerClient, PeerRequest, PeerResponse, Reply, ReplyBody};
 use common::rpc::transport::{CallError, Connection, within};
+use tarpc::client::RpcError;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
-use crate::passive::driver::mailbox::{Group, Listed};
+use crate::hosted::{Hosted, Listed};
 
 /// How long a peer's machine has to accept.
 const CONNECT_WITHIN: Duration = Duration::from_millis(300);
@@ -39,6 +41,9 @@ const BACK_OFF_MAX: Duration = Duration::from_millis(400);
 /// How long an address is tried that the registry does not list: a member that restarts while there is no name
 /// server comes back within this, or dials us.
 const UNLISTED_KEPT: Duration = Duration::from_mins(1);
+/// Gossip in a row without a reply, while nothing else is replied to either, after which a connection is given up: after
+/// a cut the kernel's own back-off sleeps for seconds.
+const SILENT_MAX: u32 = 2;
 /// Processes dialled at once; a group has seven members at most.
 const LINKS_MAX: usize = 32;
 
@@ -48,7 +53,7 @@ pub struct Links {
     cluster: ClusterId,
     boot: InstanceId,
     clock: Clock,
-    groups: RefCell<Vec<Group>>,
+    groups: RefCell<Vec<Hosted>>,
     /// By where they listen.
     processes: RefCell<BTreeMap<SocketAddr, Rc<Link>>>,
 }
@@ -66,6 +71,22 @@ struct Link {
     listed: Cell<bool>,
     /// Something changed: greet again, or dial now.
     nudge: Notify,
+    /// Calls in a row that nobody answered in time.
+    silent: Cell<u32>,
+    /// It is to be dialled anew.
+    hang_up: Cell<bool>,
+}
+
+impl Link {
+    /// Takes in whether a call was answered in time; too many were not: the connection is dialled anew.
+    fn was_answered(&self, answered: bool) {
+        self.silent.set(if answered { 0 } else { self.silent.get() + 1 });
+        if self.silent.get() >= SILENT_MAX {
+            self.silent.set(0);
+            self.hang_up.set(true);
+            self.nudge.notify_one();
+        }
+    }
 }
 
 impl Links {
@@ -76,7 +97,7 @@ impl Links {
     }
 
     /// Speaks for this group too, from the next greeting on.
-    pub fn join(&self, group: Group) {
+    pub fn join(&self, group: Hosted) {
         self.groups.borrow_mut().push(group);
     }
 
@@ -149,6 +170,8 @@ impl Links {
             known: RefCell::default(),
             listed: Cell::new(false),
             nudge: Notify::new(),
+            silent: Cell::new(0),
+            hang_up: Cell::new(false),
         });
         self.processes.borrow_mut().insert(address, link.clone());
         crate::spawn_essential(self.clone().keep(link.clone()));
@@ -171,15 +194,57 @@ impl Links {
         message: Message,
         time: Duration,
     ) -> Option<impl Future<Output = Option<Reply>> + 'static> {
-        let links = self.processes.borrow();
-        let greeted =
-            |link: &&Rc<Link>| link.greeted.borrow().get(group).is_some_and(|member| member.id == to);
-        let connection = links.values().find(greeted)?.connection.borrow().clone()?;
+        let (link, connection) = self.leading_to(group, to)?;
         let group = group.clone();
         Some(async move {
             let reply = PeerClient::from(connection).passive(within(PEER, time), group, message).await;
+            if reply.is_ok() {
+                link.was_answered(true);
+            }
             reply.inspect_err(|error| tracing::debug!(%error, "a peer did not reply")).ok()
         })
+    }
+
+    /// The same, in a gossip group.
+    pub fn call_gossip(
+        &self,
+        group: &GroupName,
+        to: ReplicaId,
+        message: gossip::Message,
+        time: Duration,
+    ) -> Option<impl Future<Output = Option<gossip::Reply>> + 'static> {
+        let (link, connection) = self.leading_to(group, to)?;
+        let group = group.clone();
+        Some(async move {
+            let said = Said::Message(message);
+            let reply = PeerClient::from(connection).gossip(within(PEER, time), group, said).await;
+            link.was_answered(!matches!(reply, Err(RpcError::DeadlineExceeded)));
+            match reply {
+                Ok(SaidBack::Reply(reply)) => Some(reply),
+                Ok(other) => {
+                    tracing::debug!(?other, "a peer refused");
+                    None
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "a peer did not reply");
+                    None
+                }
+            }
+        })
+    }
+
+    /// The connection to whoever said to be `to`.
+    fn leading_to(
+        &self,
+        group: &GroupName,
+        to: ReplicaId,
+    ) -> Option<(Rc<Link>, Connection<PeerRequest, PeerResponse>)> {
+        let links = self.processes.borrow();
+        let greeted =
+            |link: &&Rc<Link>| link.greeted.borrow().get(group).is_some_and(|member| member.id == to);
+        let link = links.values().find(greeted)?.clone();
+        let connection = link.connection.borrow().clone()?;
+        Some((link, connection))
     }
 
     /// Dials, greets, and dials again, until the address is nobody's.
@@ -223,13 +288,19 @@ impl Links {
     /// Uses a connection until it is gone. Whether it leads to ourselves.
     async fn stay(&self, link: &Link, connection: Connection<PeerRequest, PeerResponse>) -> bool {
         link.connection.replace(Some(connection.clone()));
+        link.hang_up.set(false);
         let ourselves = loop {
             if self.greet(link, &connection).await {
                 break true;
             }
             tokio::select! { biased;
                 () = connection.closed() => break false,
-                () = link.nudge.notified() => {}
+                () = link.nudge.notified() => {
+                    if link.hang_up.take() {
+                        tracing::info!(peer = %link.address, "a peer is silent: dialling anew");
+                        break false;
+                    }
+                }
                 () = sleep(GREET_EVERY) => {}
             }
         };
@@ -243,11 +314,8 @@ impl Links {
         let groups = self.groups.borrow().clone();
         for group in groups {
             let Some(hello) = group.hello().await else { continue };
-            let client = PeerClient::from(connection.clone());
-            let message = Message::Hello(hello);
-            let reply = client.passive(within(PEER, GREET_WITHIN), group.name().clone(), message).await;
-            match reply {
-                Ok(Reply { body: ReplyBody::Hello(theirs), .. }) => {
+            match exchange(connection, &group, hello).await {
+                Ok(Ok(theirs)) => {
                     if theirs.me.boot == self.boot {
                         return true;
                     }
@@ -261,7 +329,7 @@ impl Links {
                     link.known.borrow_mut().insert(group.name().clone(), theirs.me);
                     group.met(Hello { address: link.address, ..theirs }).await;
                 }
-                Ok(reply) => tracing::debug!(peer = %link.address, ?reply, "a peer did not greet back"),
+                Ok(Err(why)) => tracing::debug!(peer = %link.address, why, "a peer did not greet back"),
                 Err(error) => tracing::debug!(peer = %link.address, %error, "a peer did not greet back"),
             }
         }
@@ -277,6 +345,29 @@ impl Links {
             }
         }
     }
+}
+
+/// Says hello for a group, and hears who is there.
+async fn exchange(
+    connection: &Connection<PeerRequest, PeerResponse>,
+    group: &Hosted,
+    hello: Hello,
+) -> Result<Result<Hello, String>, RpcError> {
+    let (client, context) = (PeerClient::from(connection.clone()), within(PEER, GREET_WITHIN));
+    Ok(match group {
+        Hosted::Passive(group) => {
+            match client.passive(context, group.name().clone(), Message::Hello(hello)).await? {
+                Reply { body: ReplyBody::Hello(theirs), .. } => Ok(theirs),
+                other => Err(format!("{other:?}")),
+            }
+        }
+        Hosted::Gossip(group) => {
+            match client.gossip(context, group.name().clone(), Said::Hello(hello)).await? {
+                SaidBack::Hello(theirs) => Ok(theirs),
+                other => Err(format!("{other:?}")),
+            }
+        }
+    })
 }
 
 /// A replica's address, which it registered by number.
@@ -297,7 +388,7 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::passive::driver::mailbox::{Letter, Mailbox};
+    use crate::passive::driver::mailbox::{Group, Letter, Mailbox};
     use crate::server::{Served, routes};
 
     const CLUSTER: ClusterId = ClusterId::from_bytes([7; 16]);
@@ -317,7 +408,7 @@ mod tests {
     fn process(boot: u128) -> (Rc<Links>, Group, Mailbox) {
         let links = Links::new(CLUSTER, InstanceId::from_u128(boot), Clock::start());
         let (group, mailbox) = Group::new("just.hungry".parse().unwrap());
-        links.join(group.clone());
+        links.join(Hosted::Passive(group.clone()));
         (links, group, mailbox)
     }
 
@@ -348,7 +439,7 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
             let served = Served {
-                groups: vec![group_2],
+                groups: vec![Hosted::Passive(group_2)],
                 links: links_2,
                 cluster: CLUSTER,
                 clock: Clock::start(),

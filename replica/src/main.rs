@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use common::rpc::limits;
-use common::services::TABLE;
+use common::services::SERVICES;
 use common::telemetry;
 use replica::Failure;
 use replica::config::Config;
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
 fn run(config: Config) -> Result<(), Failure> {
     telemetry::start(&config.log, config.log_format.into()).map_err(Failure::Usage)?;
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-    let ended = runtime.block_on(replica::run(config, TABLE));
+    let ended = runtime.block_on(replica::run(config, SERVICES));
     runtime.shutdown_background();
     ended
 }

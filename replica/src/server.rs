@@ -9,22 +9,25 @@ use bytes::Bytes;
 use common::clock::{Clock, Moment};
 use common::ids::ClusterId;
 use common::replication::{ConfigVersion, Epoch, GroupName, ReplicaId, RequestId, VectorTimestamp};
+use common::rpc::gossip::{self, Said, SaidBack, Status};
 use common::rpc::limits::{PEER, REPLICA};
 use common::rpc::peer::{Hello, Message, Peer, Reply, ReplyBody};
 use common::rpc::replica::{
-    Answer, Consistency, Done, MemberStatus, OperatorError, PAYLOAD_BYTES_MAX, QueryError, Replica,
-    SubmitError,
+    Answer, Consistency, Done, GossipStatus, MemberStatus, OperatorError, PAYLOAD_BYTES_MAX, QueryError,
+    Replica, SubmitError,
 };
 use common::rpc::transport::{Caller, Route, remaining};
 use tarpc::context::Context;
 
+use crate::gossip::driver::mailbox::Group as GossipGroup;
+use crate::hosted::Hosted;
 use crate::links::Links;
 use crate::passive::driver::mailbox::Group;
 
 /// What is the same for all connections.
 pub struct Served {
     /// The groups hosted here.
-    pub groups: Vec<Group>,
+    pub groups: Vec<Hosted>,
     /// Whom to call back.
     pub links: Rc<Links>,
     /// Members of another cluster are not spoken to.
@@ -49,8 +52,29 @@ pub fn routes(served: Rc<Served>) -> Vec<Route> {
 }
 
 impl Served {
-    fn group(&self, name: &GroupName) -> Option<&Group> {
+    fn group(&self, name: &GroupName) -> Option<&Hosted> {
         self.groups.iter().find(|group| group.name() == name)
+    }
+
+    fn passive(&self, name: &GroupName) -> Option<&Group> {
+        match self.group(name)? {
+            Hosted::Passive(group) => Some(group),
+            Hosted::Gossip(_) => None,
+        }
+    }
+
+    fn gossip(&self, name: &GroupName) -> Option<&GossipGroup> {
+        match self.group(name)? {
+            Hosted::Gossip(group) => Some(group),
+            Hosted::Passive(_) => None,
+        }
+    }
+
+    fn gossips(&self) -> impl Iterator<Item = &GossipGroup> {
+        self.groups.iter().filter_map(|group| match group {
+            Hosted::Gossip(group) => Some(group),
+            Hosted::Passive(_) => None,
+        })
     }
 
     fn deadline(&self, context: &Context) -> Moment {
@@ -68,10 +92,15 @@ struct ReplicaServer {
 impl ReplicaServer {
     /// The group that an operator's call is about.
     fn for_operator(&self, service: GroupName) -> Result<Group, OperatorError> {
+        self.operator()?;
+        self.served.passive(&service).cloned().ok_or(OperatorError::UnknownService { service })
+    }
+
+    fn operator(&self) -> Result<(), OperatorError> {
         if !self.caller.peer.ip().to_canonical().is_loopback() && !self.served.operators_from_afar {
             return Err(OperatorError::Denied);
         }
-        self.served.group(&service).cloned().ok_or(OperatorError::UnknownService { service })
+        Ok(())
     }
 }
 
@@ -81,7 +110,7 @@ impl Replica for ReplicaServer {
         context: Context,
         service: GroupName,
         request: RequestId,
-        _prev: VectorTimestamp,
+        prev: VectorTimestamp,
         facts: Bytes,
         payload: Bytes,
     ) -> Result<Done, SubmitError> {
@@ -91,14 +120,18 @@ impl Replica for ReplicaServer {
         if payload.len().max(facts.len()) > PAYLOAD_BYTES_MAX {
             return Err(SubmitError::TooLarge { limit: PAYLOAD_BYTES_MAX as u64 });
         }
-        group.execute(request, facts, payload, self.served.deadline(&context)).await
+        let deadline = self.served.deadline(&context);
+        match group {
+            Hosted::Passive(group) => group.execute(request, facts, payload, deadline).await,
+            Hosted::Gossip(group) => group.execute(request, prev, payload, deadline).await,
+        }
     }
 
     async fn query(
         self,
         context: Context,
         service: GroupName,
-        _prev: VectorTimestamp,
+        prev: VectorTimestamp,
         consistency: Consistency,
         payload: Bytes,
     ) -> Result<Answer, QueryError> {
@@ -108,13 +141,19 @@ impl Replica for ReplicaServer {
         if payload.len() > PAYLOAD_BYTES_MAX {
             return Err(QueryError::TooLarge { limit: PAYLOAD_BYTES_MAX as u64 });
         }
-        group.query(consistency, payload, self.served.deadline(&context)).await
+        let deadline = self.served.deadline(&context);
+        match group {
+            Hosted::Passive(group) => group.query(consistency, payload, deadline).await,
+            Hosted::Gossip(group) => group.query(prev, payload, deadline).await,
+        }
     }
 
     async fn status(self, _: Context) -> Vec<MemberStatus> {
         let mut all = Vec::new();
         for group in &self.served.groups {
-            all.extend(group.status().await);
+            if let Hosted::Passive(group) = group {
+                all.extend(group.status().await);
+            }
         }
         all
     }
@@ -133,6 +172,29 @@ impl Replica for ReplicaServer {
         self.for_operator(service)?.adopted(version).await;
         Ok(())
     }
+
+    async fn gossip_status(self, _: Context) -> Vec<GossipStatus> {
+        let mut all = Vec::new();
+        for group in self.served.gossips() {
+            all.extend(group.status().await);
+        }
+        all
+    }
+
+    async fn set_status(self, _: Context, status: Status) -> Result<Status, OperatorError> {
+        self.operator()?;
+        let mut before = Status::default();
+        for group in self.served.gossips() {
+            before = group.set_status(status).await.ok_or(OperatorError::Draining)?;
+        }
+        Ok(before)
+    }
+
+    async fn leave(self, _: Context, service: GroupName, id: ReplicaId) -> Result<(), OperatorError> {
+        self.operator()?;
+        let group = self.served.gossip(&service).cloned();
+        group.ok_or(OperatorError::UnknownService { service })?.remove(id).await
+    }
 }
 
 /// The `peer` contract, on one connection.
@@ -146,7 +208,7 @@ struct PeerServer {
 
 impl Peer for PeerServer {
     async fn passive(self, _: Context, group: GroupName, message: Message) -> Reply {
-        let Some(mailbox) = self.served.group(&group) else {
+        let Some(mailbox) = self.served.passive(&group) else {
             return self.refuse(format!("no group {group} here"));
         };
         match self.admit(&group, message) {
@@ -154,31 +216,71 @@ impl Peer for PeerServer {
             Err(why) => self.refuse(why),
         }
     }
+
+    async fn gossip(self, _: Context, group: GroupName, said: Said) -> SaidBack {
+        let Some(mailbox) = self.served.gossip(&group) else {
+            return SaidBack::Refused { why: self.count_refused(format!("no group {group} here")) };
+        };
+        let heard = match said {
+            Said::Hello(hello) => match self.greeted(&group, hello) {
+                Ok(hello) => {
+                    mailbox.met(hello).await;
+                    let ours = mailbox.hello().await.ok_or_else(|| "this replica is stopping".to_owned());
+                    return ours.map_or_else(|why| SaidBack::Refused { why }, SaidBack::Hello);
+                }
+                Err(why) => Err(why),
+            },
+            Said::Message(message) => {
+                self.sender_of(&group, Some(sender(&message))).map(|from| (from, message))
+            }
+        };
+        match heard {
+            Ok((from, message)) => SaidBack::Reply(mailbox.hear(from, message).await),
+            Err(why) => SaidBack::Refused { why: self.count_refused(why) },
+        }
+    }
+}
+
+/// Whose message it says to be.
+fn sender(message: &gossip::Message) -> ReplicaId {
+    match message {
+        gossip::Message::Recall { from }
+        | gossip::Message::Push { from, .. }
+        | gossip::Message::Pull { from, .. }
+        | gossip::Message::Join { from, .. }
+        | gossip::Message::Chunk { from, .. } => *from,
+    }
 }
 
 impl PeerServer {
     /// Whose message it is, if it may be theirs.
     fn admit(&self, group: &GroupName, message: Message) -> Result<(ReplicaId, Message), String> {
         if let Message::Hello(hello) = message {
-            return self.greeted(group, hello);
+            let hello = self.greeted(group, hello)?;
+            return Ok((hello.me.id, Message::Hello(hello)));
         }
-        let Some(sender) = self.senders.borrow().get(group).copied() else {
-            return Err("the first message must be a hello".to_owned());
-        };
         let from = match &message {
             Message::Append { from, .. }
             | Message::Confirm { from, .. }
-            | Message::SnapshotChunk { from, .. } => *from,
-            Message::Join { me, .. } => me.id,
-            Message::Hello(_) | Message::TakeOver { .. } | Message::HeardPrimary { .. } => sender,
+            | Message::SnapshotChunk { from, .. } => Some(*from),
+            Message::Join { me, .. } => Some(me.id),
+            Message::Hello(_) | Message::TakeOver { .. } | Message::HeardPrimary { .. } => None,
         };
-        if from != sender {
-            return Err(format!("this connection is {sender:?}'s, the message is {from:?}'s"));
-        }
-        Ok((sender, message))
+        Ok((self.sender_of(group, from)?, message))
     }
 
-    fn greeted(&self, group: &GroupName, mut hello: Hello) -> Result<(ReplicaId, Message), String> {
+    /// Who said hello on this connection, if that is who the message says to be from.
+    fn sender_of(&self, group: &GroupName, from: Option<ReplicaId>) -> Result<ReplicaId, String> {
+        let Some(sender) = self.senders.borrow().get(group).copied() else {
+            return Err("the first message must be a hello".to_owned());
+        };
+        match from.filter(|from| *from != sender) {
+            Some(from) => Err(format!("this connection is {sender:?}'s, the message is {from:?}'s")),
+            None => Ok(sender),
+        }
+    }
+
+    fn greeted(&self, group: &GroupName, mut hello: Hello) -> Result<Hello, String> {
         if hello.cluster != self.served.cluster {
             return Err(format!("this is cluster {}, not {}", self.served.cluster, hello.cluster));
         }
@@ -188,17 +290,21 @@ impl PeerServer {
         }
         self.senders.borrow_mut().insert(group.clone(), hello.me.id);
         self.served.links.heard_from(hello.address, group, hello.me);
-        Ok((hello.me.id, Message::Hello(hello)))
+        Ok(hello)
     }
 
     fn refuse(&self, why: String) -> Reply {
+        Reply { epoch: Epoch(0), body: ReplyBody::Refused { why: self.count_refused(why) } }
+    }
+
+    fn count_refused(&self, why: String) -> String {
         let count = self.served.refused.get() + 1;
         self.served.refused.set(count);
         // Ever more rarely: a hostile peer must not fill the log.
         if count.is_power_of_two() {
             tracing::error!(peer = %self.caller.peer, count, why, "a peer's message was refused");
         }
-        Reply { epoch: Epoch(0), body: ReplyBody::Refused { why } }
+        why
     }
 }
 
@@ -248,7 +354,7 @@ mod tests {
                 let (group, mailbox) = Group::new(group_name());
                 // Its driver has ended.
                 drop(mailbox);
-                let (groups, refused) = (vec![group], Cell::new(0));
+                let (groups, refused) = (vec![Hosted::Passive(group)], Cell::new(0));
                 let served = Served { groups, links, cluster: CLUSTER, clock, refused, operators_from_afar };
                 let peer = format!("{from}:5").parse().unwrap();
                 let caller = Caller { peer, cluster: CLUSTER, connection: 1 };
@@ -270,7 +376,7 @@ mod tests {
         let clock = Clock::start();
         let links = Links::new(CLUSTER, InstanceId::from_u128(1), clock);
         let (group, _) = Group::new(group_name());
-        let groups = vec![group];
+        let groups = vec![Hosted::Passive(group)];
         let refused = Cell::new(0);
         let served =
             Rc::new(Served { groups, links, cluster: CLUSTER, clock, refused, operators_from_afar: false });

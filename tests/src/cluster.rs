@@ -95,9 +95,11 @@ impl Cluster {
                 all.extend([flag.to_owned(), data.to_string_lossy().into_owned()]);
             }
             all.extend(args.iter().map(|&arg| arg.to_owned()));
-            // Nobody of the real world is ever asked.
-            if name.starts_with("frontend") && !place.args.iter().any(|arg| arg == "--postcodes") {
-                all.extend(["--postcodes", "offline"].map(str::to_owned));
+            if name.starts_with("frontend") {
+                // Nobody of the real world is ever asked, and nobody looks at pages, unless a test is about that.
+                let silent = [["--postcodes", "offline"], ["--http", "off"]];
+                let unsaid = silent.into_iter().filter(|[flag, _]| !place.args.iter().any(|arg| arg == flag));
+                all.extend(unsaid.flatten().map(str::to_owned));
             }
             all.extend(place.args);
             Process::start_in(place.around, name, program, all, folder.path())
@@ -120,8 +122,7 @@ impl Cluster {
         }
         let mut front_ends = Vec::new();
         for n in 1..=options.front_ends {
-            let args = [&common[..], &["--http", "off"]].concat();
-            front_ends.push(start(&format!("frontend.{n}"), "frontend", None, &args)?);
+            front_ends.push(start(&format!("frontend.{n}"), "frontend", None, &common)?);
         }
         let common = common.map(str::to_owned).into();
         let cluster = Self { name_server, replicas, front_ends, folder, common, hosting: options.hosting };

@@ -436,7 +436,7 @@ impl Customer {
             let time = if std::mem::take(&mut forced) { FORCED } else { TRY_TIME.min(left) };
             let (outcome, why) = match door.execute(id, payload.clone(), time).await {
                 Ok(Ok(done)) => {
-                    let Position::Log(at) = done.position;
+                    let Position::Log(at) = done.position else { panic!("a passive group has a log") };
                     let reply: Reply = decode(&done.reply).expect("a reply of this service");
                     line.answered(nanos(shared.clock), at, &reply);
                     shared.counts.answered.fetch_add(1, Ordering::Relaxed);
@@ -465,7 +465,7 @@ impl Customer {
         let mut line = Line::begun(self.number, &name, op, None, &query, nanos(shared.clock));
         match door.query(encode(&query), TRY_TIME).await {
             Ok(Ok(said)) => {
-                let Position::Log(at) = said.position;
+                let Position::Log(at) = said.position else { panic!("a passive group has a log") };
                 let answer: Answer = decode(&said.answer).expect("an answer of this service");
                 line.answered(nanos(shared.clock), at, &answer);
                 shared.counts.answered.fetch_add(1, Ordering::Relaxed);
@@ -542,7 +542,7 @@ pub async fn last_word(name: &str, address: SocketAddr, clients: u32, clock: u64
             encode(query),
         );
         let said = asked.await.map_err(|error| anyhow!("{name}: {error}"))??;
-        let Position::Log(at) = said.position;
+        let Position::Log(at) = said.position else { panic!("a passive group has a log") };
         let answer: Answer = decode(&said.answer)?;
         let mut line = Line::begun(0, name, Op::Final, None, query, clock);
         line.answered(clock, at, &answer);

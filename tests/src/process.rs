@@ -40,9 +40,9 @@ pub fn planted_replica() -> PathBuf {
         let ordinary = program("replica");
         let folder = ordinary.parent().expect("programs lie in a folder");
         let planted = folder.join("replica-planted");
-        cargo_build(folder, &["-p", "replica", "--features", "planted"]);
+        cargo_build(folder, &["--bin", "replica", "--features", "cluster-tests/planted"]);
         fs::copy(&ordinary, &planted).expect("the programs' folder can be written");
-        cargo_build(folder, &["-p", "replica"]);
+        cargo_build(folder, &["--bin", "replica"]);
         planted
     };
     PROGRAM.get_or_init(build).clone()
@@ -54,20 +54,23 @@ fn build() -> PathBuf {
     let built = |path: &Path| path.file_name().is_some_and(|name| name != "deps");
     let folder =
         this.ancestors().skip(1).find(|path| built(path)).expect("a test lies in a target folder").to_owned();
-    cargo_build(&folder, &["-p", "nameserver", "-p", "replica", "-p", "frontend", "-p", "client"]);
+    let programs = ["nameserver", "replica", "frontend", "client"];
+    cargo_build(&folder, &programs.map(|program| ["--bin", program]).concat());
     folder
 }
 
-fn cargo_build(folder: &Path, packages: &[&str]) {
+/// Builds some of the workspace with the features of the whole of it, as whoever runs all tests has done: else all
+/// libraries would be built twice.
+fn cargo_build(folder: &Path, what: &[&str]) {
     let profile = match folder.file_name().and_then(|name| name.to_str()) {
         Some("debug") | None => "dev",
         Some(other) => other,
     };
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let done = Command::new(cargo)
-        .args(["build", "--quiet", "--locked", "--profile", profile, "--target-dir"])
+        .args(["build", "--workspace", "--quiet", "--locked", "--profile", profile, "--target-dir"])
         .arg(folder.parent().expect("a profile's folder lies in the target folder"))
-        .args(packages)
+        .args(what)
         .current_dir(source::top())
         .status();
     assert!(done.is_ok_and(|status| status.success()), "the programs do not build");

@@ -3,14 +3,17 @@
 
 use bytes::Bytes;
 use common::clock::Timestamp;
-use common::services::{Applied, RestoreError, Served, StateMachine, TABLE, decode, encode};
+use common::services::{
+    Applied, CAUSAL, RestoreError, Served, Services, StateMachine, TABLE, decode, encode,
+};
 use serde::{Deserialize, Serialize};
 
 /// Its name.
 pub const NAME: &str = "tally";
 
 /// The shipped services, and this one.
-pub const WITH_TALLY: &[Served] = &[TABLE[0], TABLE[1], Served::passive::<Tally>(NAME)];
+pub const WITH_TALLY: Services =
+    Services { passive: &[TABLE[0], TABLE[1], Served::passive::<Tally>(NAME)], causal: CAUSAL };
 
 /// A sum, and of how many.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -185,6 +185,10 @@ fn the_stand_in_is_asked_in_place_of_the_web_and_fails_as_it_is_told() -> Result
         assert_eq!(folder.run(bad)?.status.code(), Some(code), "{bad}");
     }
     folder.good("faults postcodes none")?;
+    // It has a key to the stand-in's OMDb, after a restart too.
+    assert_eq!(folder.json("find inception")?[0]["omdb"], "asked");
+    folder.good("restart frontend.1")?;
+    assert_eq!(folder.json("find brazil")?[0]["omdb"], "asked");
     folder.good("kill fake-apis")?;
     assert_eq!(folder.run("faults postcodes none")?.status.code(), Some(3));
     assert_eq!(source("B33BU")?, "\"unconfirmed\"");

@@ -41,7 +41,7 @@ fn b02_wizard_asks_each_field_until_given_and_b05_second_order_confirms_details(
     person.expect("JUST HUNGRY")?;
     person.expect("Welcome to Just Hungry. Hot food, cold facts.")?;
     person.answer("User code (Enter makes one up): ", "ann")?;
-    person.expect("1 menu  2 order  3 orders  4 cancel  5 movies  q quit")?;
+    person.expect("1 menu  2 order  3 orders  4 cancel  5 movies  6 ratings  q quit")?;
     person.answer("ann> ", "2")?;
     person.answer("First name: ", "")?;
     person.expect("first: Don't leave it blank!")?;

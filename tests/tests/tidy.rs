@@ -196,6 +196,7 @@ const SHELLS: &[&str] = &[
     "nameserver/src/pyro/desk",
     "nameserver/src/pyro/discovery",
     "nameserver/src/pyro/session",
+    "replica/src/gossip/driver",
     "replica/src/passive/driver",
 ];
 

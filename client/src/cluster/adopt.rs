@@ -161,7 +161,7 @@ async fn everybody(
 async fn prepare(lookout: &Lookout, group: &GroupName, replicas: &[Asked]) -> Result<Heard, Failure> {
     let voices = join_all(replicas.iter().map(|asked| asked.prepare(group))).await;
     let stored = match lookout.names.read_group(group.clone(), None, PATIENCE).await {
-        Ok(record) => Stored::Record(record.map(|Config::Passive(config)| config)),
+        Ok(record) => Stored::Record(record.and_then(Config::passive)),
         Err(NameError::Answer(GroupError::Regressed { stored, seen })) => Stored::OlderThan { stored, seen },
         Err(error) => return Err(not_installed(&error)),
     };
@@ -178,6 +178,7 @@ async fn install(lookout: &Lookout, heard: &Heard, decision: Decision) -> Result
         let change = GroupChange { expect, new: Config::Passive(next.clone()), by: Proposer::Operator };
         let error = match lookout.names.change_group(change, PATIENCE).await {
             Ok(Config::Passive(installed)) => return Ok(installed),
+            Ok(other) => NameError::Answer(GroupError::Conflict { current: Some(other) }),
             Err(error) => error,
         };
         match &error {

@@ -4,16 +4,19 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use common::names::{Address, LogicalName};
-use common::replication::{GroupConfig, GroupName, ReplicaId};
-use common::rpc::replica::{MemberStatus, Role, Waits};
+use common::replication::{GossipConfig, GroupConfig, GroupName, ReplicaId};
+use common::rpc::replica::{GossipStatus, MemberStatus, Role, Waits};
 
+use super::gossip;
 use crate::objects::{FrontEnd, Group, Health, Member, Status};
 
 /// What everybody said.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen {
-    /// Every group, with the configuration that the name server knows.
+    /// Every group with a primary, with the configuration that the name server knows.
     pub(super) groups: Vec<(GroupName, Option<GroupConfig>)>,
+    /// Every gossip group, likewise.
+    pub(super) gossip: Vec<(GroupName, Option<GossipConfig>)>,
     /// Every registered front end.
     pub(super) front_ends: Vec<FrontEnd>,
     /// Every registered replica.
@@ -33,12 +36,15 @@ pub(super) struct Asked {
     pub(super) ids: BTreeMap<GroupName, ReplicaId>,
     /// `None`: nothing.
     pub(super) answer: Option<Vec<MemberStatus>>,
+    /// Of its gossip groups; `None`: nothing.
+    pub(super) gossip: Option<Vec<GossipStatus>>,
 }
 
 /// The state of everything; the name servers are left out.
 pub(super) fn assess(seen: &Seen) -> Status {
-    let groups: Vec<Group> =
-        seen.groups.iter().map(|(name, config)| group(name, config.as_ref(), seen)).collect();
+    let passive = seen.groups.iter().map(|(name, config)| group(name, config.as_ref(), seen));
+    let gossip = seen.gossip.iter().map(|(name, config)| gossip::group(name, config.as_ref(), seen));
+    let groups: Vec<Group> = passive.chain(gossip).collect();
     Status {
         health: groups.iter().map(|group| group.health).max().unwrap_or(Health::Unavailable),
         name_servers: vec![],
@@ -52,6 +58,10 @@ pub(super) fn assess(seen: &Seen) -> Status {
 pub(super) fn ready(status: &Status, replicas: Option<usize>, wanted: &mut BTreeMap<String, u64>) -> bool {
     // Every group is looked at, so that each one's index is remembered from the first look.
     let ready = status.groups.iter().map(|group| {
+        if group.kind == "gossip" {
+            let good = group.members.iter().filter(|member| member.is_good()).count();
+            return good >= replicas.unwrap_or(group.members.len()).max(1);
+        }
         let Some(committed) = group.committed else { return false };
         let wanted = *wanted.entry(group.service.clone()).or_insert(committed);
         let good =
@@ -163,12 +173,12 @@ fn present(asked: &Asked, member: &MemberStatus, in_sync: bool, primary: Option<
 }
 
 /// `replica.2` comes before `replica.10`.
-fn by_name(name: &str) -> (&str, u64, &str) {
+pub(super) fn by_name(name: &str) -> (&str, u64, &str) {
     let digits = name.len() - name.bytes().rev().take_while(u8::is_ascii_digit).count();
     (&name[..digits], name[digits..].parse().unwrap_or(0), name)
 }
 
-fn millis(time: Duration) -> u64 {
+pub(super) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -1,5 +1,6 @@
 //! A cluster's status for a person.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::objects::{Group, Health, Member, Status};
@@ -108,7 +109,7 @@ fn row(group: &Group, member: &Member) -> Vec<String> {
     let detail = match member.seen_ms {
         _ if !member.trouble.is_empty() => member.trouble.clone(),
         Some(ms) => format!("seen {} ago", human(ms)),
-        None => String::new(),
+        None => member.vector.as_ref().map_or_else(String::new, |vector| gossip(group, member, vector)),
     };
     vec![
         group.service.clone(),
@@ -122,6 +123,18 @@ fn row(group: &Group, member: &Member) -> Vec<String> {
         member.uptime_ms.map_or("-".into(), human),
         detail,
     ]
+}
+
+/// `clock [9,4,2]  log 12  gossip 0.2s`: a gossip member's clock in the order of the members' rows.
+fn gossip(group: &Group, member: &Member, vector: &BTreeMap<String, u64>) -> String {
+    let ids = group.members.iter().filter_map(|member| member.replica_id.as_ref());
+    let clock: Vec<_> = ids.map(|id| vector.get(id).copied().unwrap_or(0).to_string()).collect();
+    let age = member.gossip_age_ms.map_or_else(|| "-".to_owned(), human);
+    let stranded = match member.stranded {
+        0 => String::new(),
+        count => format!("  {count} stranded"),
+    };
+    format!("clock [{}]  log {}  gossip {age}{stranded}", clock.join(","), member.log.unwrap_or(0))
 }
 
 /// `0.2s`, `14s`, `4m12s`, `3h05m`, `2d03h`.

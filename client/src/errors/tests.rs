@@ -13,7 +13,7 @@ fn every_code_keeps_its_name_its_exit_status_and_its_advice() {
     assert_eq!(
         table,
         "internal 1\ndamaged 1\nmalformed 1\nusage 2\ninput_needed 2\ninvalid 2\ntoo_large 2\nfile 2\nclock_ahead 2\n\
-         request_id_reused 2\nname_unknown 3 again\nreplica_unknown 3 again\ngroup_unknown 3 again\nserver_unknown 3\nunknown_product 3\nmovie_unknown 3\nmovie_ambiguous 3\norder_unknown 3\ndenied 4\nneeds_yes 4\nname_held 4 again\nbad_rows 4\n\
+         request_id_reused 2\nname_unknown 3 again\nreplica_unknown 3 again\ngroup_unknown 3 again\nserver_unknown 3\nunknown_product 3\nmovie_unknown 3\nmovie_ambiguous 3\nnot_rated 3\norder_unknown 3\ndenied 4\nneeds_yes 4\nname_held 4 again\nbad_rows 4\n\
          low_stock 4 again\nbasket_empty 4\nno_details 4\ntotal_changed 4\nalready_cancelled 4\n\
          postcode_malformed 4\npostcode_unknown 4\npostcode_retired 4\npostcode_unconfirmed 4 again\nmovie_exists 4\nfull 4\n\
          disk_full 5 again\nstore_down 5 again\nno_name_server 5 again\nno_front_end 5 again\nno_primary 5 again\n\

@@ -84,7 +84,7 @@ pub struct MovieText {
 /// Lists of others.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Import {
-    /// Import MovieLens' lists of films; again: what is missing
+    /// Import MovieLens' lists of films and ratings; again: what is missing
     #[command(before_help = "Example: client import movielens ml-latest-small")]
     Movielens(Movielens),
 }
@@ -92,7 +92,7 @@ pub enum Import {
 /// MovieLens' lists.
 #[derive(Clone, Debug, Args)]
 pub struct Movielens {
-    /// Where movies.csv is, and links.csv if there
+    /// Where movies.csv is, and links.csv and ratings.csv if there
     pub dir: PathBuf,
     /// Only say what would be done
     #[arg(long)]
@@ -110,4 +110,6 @@ pub struct Movielens {
 pub enum Only {
     /// Titles, years, genres and IMDb's numbers.
     Movies,
+    /// What users think of them.
+    Ratings,
 }

@@ -64,9 +64,7 @@ fn every_example_is_a_command() {
 fn nothing_typed_is_no_command_and_what_is_not_built_is_not_there() {
     assert!(parse("").unwrap().command.is_none());
     assert!(parse("--json").unwrap().command.is_none());
-    for absent in ["rating mine", "average alien", "ns watch", "cluster set replica.1 offline"] {
-        assert_eq!(parse(absent).unwrap_err(), ErrorKind::InvalidSubcommand, "{absent}");
-    }
+    assert_eq!(parse("ns watch").unwrap_err(), ErrorKind::InvalidSubcommand);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use common::names::LogicalName;
+use common::rpc::gossip::Status;
 use common::services::just_hungry::command::{Delivery, Item};
 
 pub(super) fn delivery() -> impl TypedValueParser<Value = Delivery> {
@@ -31,7 +32,7 @@ fn named(name: &str, qty: u32) -> Result<Item, String> {
     }
 }
 
-pub(super) fn replica_name(text: &str) -> Result<LogicalName, String> {
+pub(crate) fn replica_name(text: &str) -> Result<LogicalName, String> {
     let name = if text.parse::<u32>().is_ok() { format!("replica.{text}") } else { text.to_owned() };
     name.parse().map_err(|error| format!("{error}"))
 }
@@ -66,4 +67,11 @@ pub(super) fn timeout(text: &str) -> Result<Duration, String> {
         time if time <= LONGEST => Ok(time),
         _ => Err("1h at most".into()),
     }
+}
+
+pub(super) fn status() -> impl TypedValueParser<Value = Status> {
+    const ALL: [Status; 3] = [Status::Online, Status::Offline, Status::Overloaded];
+    PossibleValuesParser::new(ALL.map(Status::as_str)).map(|word| {
+        ALL.into_iter().find(|status| status.as_str() == word).expect("each of these words is a status")
+    })
 }

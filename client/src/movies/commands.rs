@@ -3,7 +3,7 @@
 use common::directory::Names;
 use common::services::movies::command::NewMovie;
 use common::services::movies::query::{Found, How, Places};
-use common::services::movies::{FilmKey, NAME, Title, Year};
+use common::services::movies::{self, FilmKey, NAME, Title, Year};
 
 use super::{Changes, Movies, Written, number, shown};
 use crate::ask::Prompts;
@@ -58,10 +58,17 @@ impl Counter {
                 self.movies.find(&title, year, How::Reading, places).await?
             }
         };
+        self.learn([&found.movie]);
         if let Some(note) = shown::note(&found) {
             self.output.note(note);
         }
         self.output.one(&shown::found(&found), |_| shown::film_text(&found.movie))
+    }
+
+    /// Learns titles, for whoever types one of them next.
+    fn learn<'a>(&self, movies: impl IntoIterator<Item = &'a movies::Movie>) {
+        let titles = movies.into_iter().map(|movie| movie.title.clone()).collect();
+        self.prompts.learn(|known| known.titles = titles);
     }
 
     /// What a person wanted, of films that are nearly called so; the failure, when none of them.
@@ -81,6 +88,7 @@ impl Counter {
 
     async fn search(&self, text: &str, limit: u32) -> Result<(), Ended> {
         let hits = self.movies.search(text, limit).await?;
+        self.learn(hits.iter().map(|hit| &hit.movie));
         let objects: Vec<objects::Movie> = hits.iter().map(shown::hit).collect();
         self.output.list(&objects, |screen| match hits.as_slice() {
             [] => "No movie fits.".into(),
@@ -95,6 +103,7 @@ impl Counter {
             FilmKey::of(&title.title, title.year)
         });
         let movies = self.movies.list(&prefix, after, limit).await?;
+        self.learn(&movies);
         let objects: Vec<objects::Movie> = movies.iter().map(shown::of).collect();
         self.output.list(&objects, |screen| match movies.as_slice() {
             [] => "No movies.".into(),

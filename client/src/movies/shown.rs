@@ -1,6 +1,7 @@
 //! Films as they are printed: the service's answers as objects of the contract, and as text for a person.
 
 use common::services::matching::Class;
+use common::services::movies::movie::Source;
 use common::services::movies::query::{Found, Hit, Near, Omdb};
 use common::services::movies::{Movie, Year};
 
@@ -65,7 +66,7 @@ impl Written {
     }
 }
 
-/// A film as text: what it is, where to read of it, what it is about.
+/// A film as text: what it is, where to read of it, what it is about, and who says so when that is OMDb.
 pub(super) fn film_text(movie: &Movie) -> String {
     let made = movie.year.map(|year| format!("was made in ({year})"));
     let genres = (!movie.genres.is_empty()).then(|| format!("has the genres {}", movie.genres.join("|")));
@@ -76,6 +77,11 @@ pub(super) fn film_text(movie: &Movie) -> String {
     let mut lines = vec![format!("{} {told}", movie.title)];
     let more = [&movie.url, &movie.description].into_iter().filter(|text| !text.is_empty());
     lines.extend(more.map(|text| format!("  {}", text.replace('\n', "\n  "))));
+    lines.extend(match movie.source {
+        Source::Local => None,
+        Source::Omdb => Some("  (told by OMDb)".to_owned()),
+        Source::Both => Some("  (told by people here, and by OMDb)".to_owned()),
+    });
     escaped(&lines.join("\n"))
 }
 

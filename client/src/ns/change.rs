@@ -70,14 +70,11 @@ pub(super) async fn register(
     };
     let keeper = names.keep(ttl, InstanceId::random(), None);
     let registered = tokio::time::timeout(timeout, keeper.register(name.clone(), entry)).await;
-    match registered {
-        Ok(done) => drop(done.map_err(|error| refused(&name, &error))?),
-        Err(_) => {
-            let late =
-                Failure::new(Code::NoNameServer, format!("{name} was not registered within {timeout:?}"));
-            return Err(late.hint("client ns ping").into());
-        }
-    }
+    let Ok(registered) = registered else {
+        let late = Failure::new(Code::NoNameServer, format!("{name} was not registered within {timeout:?}"));
+        return Err(late.hint("client ns ping").into());
+    };
+    registered.map_err(|error| refused(&name, &error))?;
     print(output, &lookup(names, timeout, name.as_str()).await?)?;
     output.note("held until Ctrl-C");
     let mut signals = common::machine::Signals::listen()

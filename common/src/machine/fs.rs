@@ -13,6 +13,14 @@ pub fn is_directory(path: &Path) -> bool {
     path.is_dir()
 }
 
+/// The names of the files in the directory at `path`.
+///
+/// # Errors
+/// The operating system's.
+pub fn names_in(path: &Path) -> io::Result<Vec<String>> {
+    std::fs::read_dir(path)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+}
+
 /// Drops what is cached of `file`, so that what is read is what the disk has, not what failed to reach it.
 ///
 /// # Errors

@@ -6,8 +6,55 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::peer::Hello;
 use crate::clock::Timestamp;
 use crate::replication::{ConfigVersion, Digest, GossipConfig, ReplicaId, Update, VectorTimestamp};
+
+/// What is said on a connection between members.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Said {
+    /// First: who speaks on it.
+    Hello(Hello),
+    /// Then, whatever that member has to say.
+    Message(Message),
+}
+
+/// What is said back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SaidBack {
+    /// To a hello.
+    Hello(Hello),
+    /// To a message.
+    Reply(Reply),
+    /// It breaks a rule; nothing was done.
+    Refused {
+        /// For the log.
+        why: String,
+    },
+}
+
+/// Whether a member takes calls. It gossips all the same, unless it is offline.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Status {
+    /// It serves.
+    #[default]
+    Online,
+    /// It refuses calls, and gossips on.
+    Overloaded,
+    /// It refuses calls, and gossips neither way.
+    Offline,
+}
+
+impl Status {
+    /// As it is typed, and as the tag `status=` shows it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Online => "online",
+            Self::Overloaded => "overloaded",
+            Self::Offline => "offline",
+        }
+    }
+}
 
 /// From one member to another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

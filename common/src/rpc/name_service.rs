@@ -12,7 +12,7 @@ use crate::names::{
     Address, AnyName, AttemptId, Change, Cursor, Entry, Expect, Freshness, Holder, LeaseId, LogicalName,
     NameEpoch, OwnerKey, Page, Patch, Query, Record, Sharing, Stamp, Stamped, Tenure, WatchId,
 };
-use crate::replication::{ConfigError, ConfigVersion, GroupConfig, GroupName, Proposer};
+use crate::replication::{ConfigError, ConfigVersion, GossipConfig, GroupConfig, GroupName, Proposer};
 
 /// Names, leases, watches; and the configurations of groups.
 #[tarpc::service]
@@ -395,13 +395,24 @@ pub enum WatchError {
 pub enum Config {
     /// Of a passive group.
     Passive(GroupConfig),
+    /// Of a gossip group.
+    Gossip(GossipConfig),
 }
 
 impl Config {
+    /// Its cluster.
+    pub fn cluster(&self) -> ClusterId {
+        match self {
+            Self::Passive(config) => config.cluster,
+            Self::Gossip(config) => config.cluster,
+        }
+    }
+
     /// Its group.
     pub fn group(&self) -> &GroupName {
         match self {
             Self::Passive(config) => &config.group,
+            Self::Gossip(config) => &config.group,
         }
     }
 
@@ -409,6 +420,59 @@ impl Config {
     pub fn version(&self) -> ConfigVersion {
         match self {
             Self::Passive(config) => config.version,
+            Self::Gossip(config) => config.version,
+        }
+    }
+
+    /// It, if it is a passive group's.
+    pub fn passive(self) -> Option<GroupConfig> {
+        match self {
+            Self::Passive(config) => Some(config),
+            Self::Gossip(_) => None,
+        }
+    }
+
+    /// It, if it is a gossip group's.
+    pub fn gossip(self) -> Option<GossipConfig> {
+        match self {
+            Self::Gossip(config) => Some(config),
+            Self::Passive(_) => None,
+        }
+    }
+
+    /// Whether `next`, proposed by `by`, may be the first configuration of its group.
+    ///
+    /// # Errors
+    /// The first rule that it breaks.
+    pub fn allows_first(by: Proposer, next: &Self) -> Result<(), ConfigError> {
+        match next {
+            Self::Passive(next) => GroupConfig::allows_first(by, next),
+            Self::Gossip(next) => GossipConfig::allows_first(by, next),
+        }
+    }
+
+    /// Whether `next`, proposed by `by`, may follow this one. A group never becomes one of another kind.
+    ///
+    /// # Errors
+    /// The first rule that it breaks.
+    pub fn allows(&self, by: Proposer, next: &Self) -> Result<(), ConfigError> {
+        match (self, next) {
+            (Self::Passive(stands), Self::Passive(next)) => stands.allows(by, next),
+            (Self::Gossip(stands), Self::Gossip(next)) => stands.allows(by, next),
+            (Self::Passive(_), Self::Gossip(_)) | (Self::Gossip(_), Self::Passive(_)) => {
+                Err(ConfigError::Identity)
+            }
+        }
+    }
+
+    /// Whether `next`, by an operator, may stand where nothing is stored and the versions up to `seen` were shown.
+    ///
+    /// # Errors
+    /// The first rule that it breaks.
+    pub fn allows_adopted(seen: ConfigVersion, next: &Self) -> Result<(), ConfigError> {
+        match next {
+            Self::Passive(next) => GroupConfig::allows_adopted(seen, next),
+            Self::Gossip(next) => GossipConfig::allows_adopted(seen, next),
         }
     }
 }

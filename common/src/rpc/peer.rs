@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::gossip::{Said, SaidBack};
 use crate::clock::Timestamp;
 use crate::ids::ClusterId;
 use crate::names::LogicalName;
@@ -19,6 +20,8 @@ use crate::replication::{
 pub trait Peer {
     /// To the passive engine's member of `group`. The first message of a connection, per group, is a `Hello`.
     async fn passive(group: GroupName, message: Message) -> Reply;
+    /// To the gossip engine's member of `group`; of each connection, too, the first is a hello.
+    async fn gossip(group: GroupName, said: Said) -> SaidBack;
 }
 
 /// From one member of a passive group to another.
@@ -110,7 +113,7 @@ pub struct Hello {
     pub name: LogicalName,
     /// Where it listens.
     pub address: SocketAddr,
-    /// The last entry of its log.
+    /// The last entry of its log; a gossip member has no such thing.
     pub last: LogPoint,
     /// Its wall clock.
     pub wall: Timestamp,

@@ -8,10 +8,12 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::Outcome;
+use super::gossip::Status;
 use crate::clock::Timestamp;
 use crate::names::LogicalName;
 use crate::replication::{
-    ConfigVersion, Epoch, GroupConfig, GroupName, LogIndex, LogPoint, Member, RequestId, VectorTimestamp,
+    ConfigVersion, Digest, Epoch, GossipConfig, GroupConfig, GroupName, LogIndex, LogPoint, Member,
+    ReplicaId, RequestId, VectorTimestamp,
 };
 
 /// One member of each of its groups.
@@ -40,6 +42,14 @@ pub trait Replica {
     async fn prepare_adoption(service: GroupName) -> Result<MemberStatus, OperatorError>;
     /// An operator's record of this version stands at the name server: it is read, and followed. Only for an operator.
     async fn adopted(service: GroupName, version: ConfigVersion) -> Result<(), OperatorError>;
+    /// How its members of gossip groups are.
+    async fn gossip_status() -> Vec<GossipStatus>;
+    /// Sets whether its gossip members take calls, and tells what they did before. Lasts until it is set again or the
+    /// process ends. Only for an operator.
+    async fn set_status(status: Status) -> Result<Status, OperatorError>;
+    /// Has this member of a gossip group move another one, or itself, out of the group for good; returns when the
+    /// record says so. Only for an operator.
+    async fn leave(service: GroupName, id: ReplicaId) -> Result<(), OperatorError>;
 }
 
 /// Why an operator's call was refused. Nothing was done.
@@ -57,6 +67,12 @@ pub enum OperatorError {
     /// The replica is stopping.
     #[error("the replica is stopping")]
     Draining,
+    /// No such member is active in the group.
+    #[error("no active member {id}")]
+    UnknownMember {
+        /// Which.
+        id: ReplicaId,
+    },
 }
 
 /// The largest payload of a command or query: a menu of 1,000 products fits.
@@ -101,6 +117,13 @@ pub struct Answer {
 pub enum Position {
     /// The log up to and including this entry.
     Log(LogPoint),
+    /// All these updates of a gossip group.
+    Causal {
+        /// Which.
+        vector: VectorTimestamp,
+        /// The highest id among them.
+        latest: RequestId,
+    },
 }
 
 /// Why a command was not acknowledged. Each variant says what the caller may do next.
@@ -195,6 +218,18 @@ pub enum SubmitError {
         /// How many are needed.
         needed: u8,
     },
+    /// This copy was not taken in: what the caller has seen has not come here in time. Ask another replica.
+    #[error("this replica lacks what the caller has seen")]
+    Behind {
+        /// What it lacks.
+        missing: VectorTimestamp,
+    },
+    /// This copy was not taken in: a person, or the load, says so. Ask another replica.
+    #[error("overloaded")]
+    Overloaded,
+    /// This copy was not taken in: a person says so, or the replica has just started. Ask another replica.
+    #[error("offline")]
+    Offline,
 }
 
 impl SubmitError {
@@ -211,6 +246,9 @@ impl SubmitError {
             | Self::FromTheFuture { .. }
             | Self::Reused
             | Self::TooFewToAdmit { .. }
+            | Self::Behind { .. }
+            | Self::Overloaded
+            | Self::Offline
             | Self::AtTheDoor { .. } => Outcome::NoEffect,
             Self::Expired { .. }
             | Self::TooFewInSync { .. }
@@ -281,6 +319,18 @@ pub enum QueryError {
         /// For the log.
         why: String,
     },
+    /// What the caller has seen has not come here in time. Ask another replica.
+    #[error("this replica lacks what the caller has seen")]
+    Lacks {
+        /// What it lacks.
+        missing: VectorTimestamp,
+    },
+    /// A person, or the load, says so. Ask another replica.
+    #[error("overloaded")]
+    Overloaded,
+    /// A person says so, or the replica has just started. Ask another replica.
+    #[error("offline")]
+    Offline,
 }
 
 /// What a member of a passive group is at the moment.
@@ -357,4 +407,37 @@ pub struct KnownMember {
     pub address: SocketAddr,
     /// When it was last heard; `None`: not since this one's start.
     pub heard: Option<Duration>,
+}
+
+/// How one member of a gossip group is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GossipStatus {
+    /// The group.
+    pub service: GroupName,
+    /// The name it is registered under.
+    pub name: LogicalName,
+    /// Which disk, which boot.
+    pub member: Member,
+    /// Whether it takes calls, as a person wants it.
+    pub status: Status,
+    /// Who is in the group, as far as is installed there; of version 0 when nothing is.
+    pub members: GossipConfig,
+    /// All that is applied there, and on its disk.
+    pub applied: VectorTimestamp,
+    /// Of its value.
+    pub digest: Digest,
+    /// Records in its log.
+    pub log: u64,
+    /// Ids older than this are not taken in.
+    pub floor: Timestamp,
+    /// When another member was last heard; `None`: not since its start.
+    pub heard: Option<Duration>,
+    /// Why it does not take part, in words; empty when it does.
+    pub trouble: String,
+    /// Updates put aside for an operator.
+    pub stranded: u64,
+    /// Since its start.
+    pub uptime: Duration,
+    /// Whom it knows.
+    pub known: Vec<KnownMember>,
 }

@@ -181,6 +181,28 @@ pub const TABLE: &[Served] = &[
     Served::passive::<movies::Movies>(movies::NAME),
 ];
 
+/// Every service whose members take writes anywhere.
+pub const CAUSAL: &[CausalServed] = &[CausalServed::of::<ratings::Ratings>(ratings::NAME)];
+
+/// The services that a process hosts, or carries calls to.
+#[derive(Clone, Copy, Debug)]
+pub struct Services {
+    /// Those that one primary orders.
+    pub passive: &'static [Served],
+    /// Those that take writes anywhere.
+    pub causal: &'static [CausalServed],
+}
+
+/// Both tables.
+pub const SERVICES: Services = Services { passive: TABLE, causal: CAUSAL };
+
+impl Services {
+    /// All names.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        self.passive.iter().map(|served| served.name).chain(self.causal.iter().map(|served| served.name))
+    }
+}
+
 /// The most bytes of a reply, since a group remembers a million of them.
 pub const REPLY_BYTES_MAX: usize = 256;
 

@@ -1,91 +1,110 @@
-//! The pages for programs that watch over us: `GET /healthz` (the process lives) and `GET /readyz` (every group
-//! answers a read). Read only; everything else is 404.
+//! The web pages: the shop for whoever would rather click than type, and words for programs that watch over us.
+//!
+//! **What they promise.** Everything works without JavaScript: a form is a POST, its answer another page (303), so
+//! a reload sends nothing twice. Each button of a form carries the request id it was drawn with, so a double click, a
+//! repeat or a coming back is one command, and its page says which. When the shop is away a page says so in plain
+//! words, with status 503; nothing is lost by pressing the button again.
+//!
+//! **Nothing of its own.** A page asks over the [`counter`], where its commands and queries are executed by the very
+//! function that serves other programs. All that a browser is to us are two cookies ([`cookies`]).
+//!
+//! **Reading order**: [`serve`] and its limits; [`guard`], who may ask and where forms come from; `cookies`, `forms`,
+//! `page`, `site`, what all pages share; then a file per topic: `menu` (and basket), `checkout`, `orders`, `movies`, `cluster`, `about`.
 
-use std::net::IpAddr;
+mod about;
+mod assets;
+mod checkout;
+mod cluster;
+mod cookies;
+pub mod counter;
+mod forms;
+mod guard;
+mod menu;
+mod movies;
+mod orders;
+mod page;
+mod site;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::middleware::{Next, from_fn};
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use common::machine::TcpListener;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::Semaphore;
+
+use cluster::Seat;
+use counter::Counter;
+pub use guard::Hosts;
+use site::Site;
 
 /// Connections at most: pages are asked for by people and probes, not by the thousand.
-const CONNECTIONS_MAX: usize = 256;
+pub const CONNECTIONS_MAX: usize = 256;
 /// A client that takes longer to ask, or to ask again, is let go.
 const HEADER_TIME: Duration = Duration::from_secs(5);
+/// Of one request: an address, some cookies.
+const HEADER_BYTES_MAX: usize = 16 * 1024;
+/// Of one form: a basket of fifty lines, with room.
+const BODY_BYTES_MAX: usize = 64 * 1024;
 /// While no descriptor is free.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// Whether every group serves; else who does not, in one line.
-pub type Readiness = Result<(), String>;
-
-/// Asks whether we are ready: pages run apart from the calls, whose state stays on its own thread.
-pub type AskReady = mpsc::Sender<oneshot::Sender<Readiness>>;
-
-/// Who may ask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hosts {
-    /// Only who calls us by a name of this machine: no page from elsewhere, whatever its DNS says.
-    ThisMachine,
-    /// Anybody: the operator opened the address.
-    Any,
-}
-
-/// The pages.
-pub fn pages(ready: AskReady, hosts: Hosts) -> Router {
-    let pages = Router::new()
+/// The pages, which ask over `counter`.
+///
+/// `meters` writes down what is counted; without them there is no `/metrics`.
+pub fn pages(counter: Counter, hosts: Hosts, meters: Option<PrometheusHandle>) -> Router {
+    Router::new()
+        .route("/", get(menu::home))
+        .route("/cart", get(menu::front).post(menu::cart))
+        .route("/user", get(menu::front).post(menu::user))
+        .route("/checkout", get(checkout::show).post(checkout::submit))
+        .route("/checkout/postcode", get(checkout::postcode))
+        .route("/orders", get(orders::list))
+        .route("/orders/{no}", get(orders::show))
+        .route("/orders/{no}/cancel", post(orders::cancel))
+        .route("/movies", get(movies::list))
+        .route("/movies/new", get(movies::new).post(movies::add))
+        .route("/movies/{key}", get(movies::show))
+        .route("/movies/{key}/edit", get(movies::edit).post(movies::change))
+        .route("/cluster", get(cluster::show))
+        .route("/cluster/events", get(cluster::events))
+        .route("/about", get(about::about))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readyz))
-        .with_state(ready)
-        .fallback(async || (StatusCode::NOT_FOUND, "nothing here; try /healthz or /readyz\n"));
-    match hosts {
-        Hosts::Any => pages,
-        Hosts::ThisMachine => pages.layer(from_fn(this_machine_only)),
-    }
+        .merge(assets::routes())
+        .fallback(about::nothing)
+        .route("/metrics", get(metrics))
+        .with_state(Site::new(counter, meters))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(from_fn(move |request, next| guard::guard(hosts, request, next)))
 }
 
-async fn readyz(State(ready): State<AskReady>) -> Response {
-    let (answer, answered) = oneshot::channel();
-    // A full queue means that the calls before this one have no answer yet.
-    let asked = ready.try_send(answer).map_err(|_| "too many ask at once".to_owned());
-    let readiness = match asked {
-        Ok(()) => answered.await.unwrap_or_else(|_| Err("stopping".to_owned())),
-        Err(full) => Err(full),
-    };
-    match readiness {
+async fn readyz(State(site): State<Site>) -> Response {
+    match site.counter.ready().await {
         Ok(()) => "ready\n".into_response(),
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
     }
 }
 
-async fn this_machine_only(request: Request, next: Next) -> Response {
-    if names_this_machine(request.headers()) {
-        next.run(request).await
-    } else {
-        (
-            StatusCode::MISDIRECTED_REQUEST,
-            "this page is for this machine: call it by 127.0.0.1 or localhost\n",
-        )
-            .into_response()
-    }
-}
-
-fn names_this_machine(headers: &HeaderMap) -> bool {
-    let Some(host) = headers.get(header::HOST).and_then(|host| host.to_str().ok()) else { return false };
-    let host = match host.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
-        _ => host,
+/// What is counted, and how the groups are at this moment.
+async fn metrics(State(site): State<Site>) -> Response {
+    let Some(meters) = site.meters else {
+        return (StatusCode::NOT_FOUND, "nothing is counted here\n").into_response();
     };
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || address.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    if let Some(look) = site.counter.cluster().await {
+        crate::meters::seen(&look);
+    }
+    meters.run_upkeep();
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], meters.render()).into_response()
 }
 
 /// Serves `pages` for ever.
@@ -97,14 +116,21 @@ pub async fn serve(listener: TcpListener, pages: Router) {
             continue;
         };
         let Ok(permit) = Arc::clone(&room).try_acquire_owned() else { continue };
+        crate::meters::pages_are_open(CONNECTIONS_MAX - room.available_permits());
+        // A page is written whole; nothing is gained by waiting for more.
+        let _ = socket.set_nodelay(true);
         let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME);
-        let connection = http.serve_connection(TokioIo::new(socket), TowerToHyperService::new(pages.clone()));
-        tokio::spawn(async move {
-            let _permit = permit;
-            // A client that breaks off hurts nobody else.
-            let _ = connection.await;
-        });
+        http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_buf_size(HEADER_BYTES_MAX);
+        let (seat, pages) = (Seat::new(permit), TowerToHyperService::new(pages.clone()));
+        let connection = http.serve_connection(
+            TokioIo::new(socket),
+            service_fn(move |mut request| {
+                request.extensions_mut().insert(seat.clone());
+                pages.call(request)
+            }),
+        );
+        // A client that breaks off hurts nobody else.
+        tokio::spawn(async { drop(connection.await) });
     }
 }
 

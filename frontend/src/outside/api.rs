@@ -12,6 +12,7 @@ use url::Url;
 
 use super::breaker::{Breaker, Change, Failure, Leave};
 use super::web::{Broken, Page, Web};
+use crate::meters;
 
 /// How a service may be used.
 #[derive(Clone, Copy, Debug)]
@@ -82,7 +83,14 @@ impl<W: Web> Api<W> {
             return None;
         }
         let call = Call { api: self, leave: Some(self.breaker.borrow_mut().leave(begun)?) };
-        match timeout_at(self.clock.instant(until), self.get(url)).await {
+        let got = timeout_at(self.clock.instant(until), self.get(url)).await;
+        let outcome = match &got {
+            Ok(Ok(_)) => "answered",
+            Ok(Err(_)) => "broken",
+            Err(_) => "timed_out",
+        };
+        meters::web_service_asked(self.name, outcome, self.clock.now().since(begun));
+        match got {
             Ok(Ok(page)) => match read(&page) {
                 Ok(answer) => {
                     call.answered();
@@ -118,8 +126,14 @@ impl<W: Web> Api<W> {
 
     fn note(&self, change: Option<Change>, why: &str) {
         match change {
-            Some(Change::Rests) => warn!(api = self.name, error = why, "a web service rests"),
-            Some(Change::Works) => info!(api = self.name, "a web service works again"),
+            Some(Change::Rests) => {
+                meters::web_service_rests(self.name, true);
+                warn!(api = self.name, error = why, "a web service rests");
+            }
+            Some(Change::Works) => {
+                meters::web_service_rests(self.name, false);
+                info!(api = self.name, "a web service works again");
+            }
             None => {}
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use common::clock::Moment;
 
-/// As many postcodes as a city orders from, or films as anybody asks for in vain, in a megabyte or three.
+/// As many postcodes as a city orders from, in a megabyte; or titles that were asked for in vain, in a few.
 const ENTRIES_MAX: usize = 10_000;
 
 /// Findings, each kept for its time. When there are too many, the one that would go first goes.

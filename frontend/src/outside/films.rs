@@ -157,11 +157,11 @@ impl<W: Web + 'static> Films<W> {
     }
 
     /// Asks for what is needed, and has `store` store what is found; what is known of it after `time`.
-    pub async fn look_up<S: Future<Output = bool> + 'static>(
+    pub async fn look_up(
         &self,
         need: Need,
         time: Duration,
-        store: impl FnOnce(NewMovie) -> S + 'static,
+        store: impl AsyncFnOnce(NewMovie) -> bool + 'static,
     ) -> Progress {
         let now = self.clock.now();
         let Some(omdb) = &self.omdb else { return Progress::Unasked(Unasked::NoKey) };
@@ -181,11 +181,11 @@ impl<W: Web + 'static> Films<W> {
     }
 
     /// Where the progress of a question is told: of one that is under way, or else of a new one.
-    fn told<S: Future<Output = bool> + 'static>(
+    fn told(
         &self,
         omdb: &Rc<Omdb<W>>,
         need: Need,
-        store: impl FnOnce(NewMovie) -> S + 'static,
+        store: impl AsyncFnOnce(NewMovie) -> bool + 'static,
     ) -> watch::Receiver<Progress> {
         let mut under_way = self.under_way.borrow_mut();
         // Whoever tells no more is at the end.
@@ -298,7 +298,7 @@ fn best(need: &Need, entries: &[Entry]) -> Best {
 pub fn answer(need: &Need, here: Answer, told: Progress) -> Answer {
     let (part, near, several) = match told {
         Progress::Taken { record, stored } => {
-            return Answer::Found(Box::new(taken(need, here, &record, stored)));
+            return Answer::Found(Box::new(from_omdb(need, here, &record, stored)));
         }
         Progress::Absent { near } => (Part::Absent, near, vec![]),
         Progress::Several(films) => (Part::Absent, vec![], films),
@@ -326,7 +326,7 @@ pub fn answer(need: &Need, here: Answer, told: Progress) -> Answer {
 }
 
 /// A film that OMDb has told of: as it is here, or as OMDb tells it while it is not stored.
-fn taken(need: &Need, here: Answer, record: &NewMovie, stored: bool) -> Found {
+fn from_omdb(need: &Need, here: Answer, record: &NewMovie, stored: bool) -> Found {
     let class = need.class(&record.title, record.year.and_then(Year::new)).unwrap_or(need.least);
     let movie = record.read(Source::Omdb, None).expect("what breaks a rule was not taken");
     match here {

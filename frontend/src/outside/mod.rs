@@ -47,6 +47,8 @@ use films::Films;
 use postcodes::Postcodes;
 use web::Web;
 
+use crate::meters;
+
 /// What to think of a postcode that nobody could confirm, where the client left it to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
@@ -160,8 +162,13 @@ impl<W: Web> Door<W> {
 
     /// What is known of what somebody typed. Nobody is asked about what cannot be a postcode.
     async fn check(&self, visit: Visit, text: &str) -> Result<Checked, Refusal> {
-        let postcode = text.parse().map_err(|_| Refusal::postcode_malformed(text))?;
-        Ok(self.postcodes.check(postcode, visit.now, visit.time).await)
+        let postcode = text.parse().map_err(|_| {
+            meters::postcode_checked("none", "malformed");
+            Refusal::postcode_malformed(text)
+        })?;
+        let checked = self.postcodes.check(postcode, visit.now, visit.time).await;
+        meters::postcode_checked(checked.source.as_str(), checked.answer());
+        Ok(checked)
     }
 }
 

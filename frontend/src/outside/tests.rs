@@ -179,3 +179,16 @@ async fn a_refusal_of_the_one_who_was_asked_is_the_callers_answer() {
         Ok(Reply::Refused(Refusal::PostcodeUnknown { postcode, near: vec![] }))
     );
 }
+
+#[test]
+fn what_omdb_says_is_for_the_door_to_tell() {
+    let door = Door::new(offline(), Policy::Lenient, Films::new(None));
+    let films: GroupName = movies::NAME.parse().unwrap();
+    let complete = |payload: &[u8]| door.complete(&films, VISIT, payload).now_or_never().unwrap();
+    let movie = movies::command::NewMovie { title: "Solaris".to_owned(), ..Default::default() };
+    assert_eq!(complete(&encode(&movies::Command::Add { movie: movie.clone() })), Ok(Bytes::new()));
+    let malformed = encode(&movies::Reply::Refused(movies::Refusal::Malformed));
+    for payload in [encode(&movies::Command::Fill { record: movie }), Bytes::new(), b"\xff"[..].into()] {
+        assert_eq!(complete(&payload), Err(Refused(malformed.clone())));
+    }
+}

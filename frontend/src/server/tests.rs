@@ -2,9 +2,10 @@
 
 use common::clock::Timestamp;
 use common::names::Address;
-use common::replication::{ConfigVersion, Epoch, GroupConfig, LogIndex, LogPoint};
+use common::replication::{ConfigVersion, Epoch, GroupConfig, LogIndex, LogPoint, ReplicaId};
+use common::rpc::gossip::Status;
 use common::rpc::limits::REPLICA;
-use common::rpc::replica::{MemberStatus, OperatorError, Position, Replica};
+use common::rpc::replica::{GossipStatus, MemberStatus, OperatorError, Position, Replica};
 use common::rpc::transport::{Route, ServeOptions, serve};
 use common::services::just_hungry::Answer::Postcode;
 use common::services::just_hungry::Query;
@@ -100,6 +101,18 @@ impl Replica for Fake {
     async fn adopted(self, _: Context, _: GroupName, _: ConfigVersion) -> Result<(), OperatorError> {
         unreachable!("a front end is no operator")
     }
+
+    async fn gossip_status(self, _: Context) -> Vec<GossipStatus> {
+        Vec::new()
+    }
+
+    async fn set_status(self, _: Context, _: Status) -> Result<Status, OperatorError> {
+        unreachable!("a front end is no operator")
+    }
+
+    async fn leave(self, _: Context, _: GroupName, _: ReplicaId) -> Result<(), OperatorError> {
+        unreachable!("a front end is no operator")
+    }
 }
 
 /// A replica that listens; what it is asked comes out at the other end.
@@ -124,7 +137,7 @@ async fn nobody() -> Address {
 
 fn server_in(postcodes: Postcodes<World>) -> Rc<Server<World>> {
     Server::new(
-        Courier::new(Clock::start(), CLUSTER, [food()]),
+        Courier::new(Clock::start(), CLUSTER, [food()], []),
         Door::new(postcodes, Policy::Lenient, Films::new(None)),
     )
 }

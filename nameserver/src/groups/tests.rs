@@ -1,4 +1,4 @@
-use common::replication::{BootId, InSyncSet, Member, ReplicaId};
+use common::replication::{BootId, GossipConfig, GroupConfig, InSyncSet, Member, ReplicaId};
 
 use super::*;
 
@@ -31,8 +31,7 @@ fn growth(old: &GroupConfig, id: u128) -> GroupChange {
 
 fn accepted(groups: &mut Groups, change: GroupChange) -> GroupConfig {
     assert!(matches!(groups.propose(change), Ok(Proposal::Staged(_))));
-    let Config::Passive(config) = groups.install(&group());
-    config
+    groups.install(&group()).passive().expect("what was proposed is a passive group's")
 }
 
 fn refusal(groups: &mut Groups, change: GroupChange) -> GroupError {
@@ -163,4 +162,24 @@ fn strangers_group_names_do_not_fill_the_memory() {
     }
     assert_eq!(groups.rows.len(), GROUPS_MAX);
     assert_eq!(groups.read(&group(), Some(ConfigVersion(u64::MAX))), Err(GroupError::Denied));
+}
+
+#[test]
+fn a_gossip_group_is_kept_by_its_own_rules_and_never_becomes_a_passive_one() {
+    let mut groups = Groups::new(cluster(), []);
+    let by = Proposer::Member(member(1));
+    let first = GossipConfig::first(cluster(), group(), member(1).id);
+    let propose = |groups: &mut Groups, expect: Option<u64>, new: Config| {
+        groups.propose(GroupChange { expect: expect.map(ConfigVersion), new, by })
+    };
+    let staged = propose(&mut groups, None, Config::Gossip(first.clone()));
+    assert!(matches!(staged, Ok(Proposal::Staged(_))));
+    assert_eq!(groups.install(&group()), Config::Gossip(first.clone()));
+    let second = first.joined_by(member(2).id);
+    let leap = Config::Gossip(second.joined_by(member(3).id));
+    assert_eq!(propose(&mut groups, Some(1), leap), Err(ConfigError::Version.into()));
+    let passive =
+        GroupConfig { version: ConfigVersion(2), ..GroupConfig::first(cluster(), group(), member(1), 1) };
+    assert_eq!(propose(&mut groups, Some(1), Config::Passive(passive)), Err(ConfigError::Identity.into()));
+    assert!(matches!(propose(&mut groups, Some(1), Config::Gossip(second)), Ok(Proposal::Staged(_))));
 }

@@ -226,6 +226,26 @@ fn a_renewal_and_the_end_of_its_lease_never_both_succeed() {
     }
 }
 
+/// Field failure: a step of the wall clock ended leases, or kept them. Nothing that decides about time can see that clock:
+/// it is asked for a greeting, and for the first numbers of a store without a file.
+#[test]
+fn f23_wall_clock_is_ignored() {
+    for (file, text) in [
+        ("leases", include_str!("../leases.rs")),
+        ("wheel", include_str!("wheel.rs")),
+        ("registry", include_str!("../registry.rs")),
+        ("watch", include_str!("../watch.rs")),
+        ("probes", include_str!("../probes.rs")),
+        ("writer", include_str!("../writer.rs")),
+        ("groups", include_str!("../groups.rs")),
+    ] {
+        for clock in ["wall()", "SystemTime", "Timestamp"] {
+            assert!(!text.contains(clock), "{file} names {clock}");
+        }
+    }
+    assert!(include_str!("../handlers.rs").contains("wall()"), "where it is asked, the word is found");
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Grant { lease: u64, ttl: u64 },

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use common::replication::{Entry, GroupConfig, LogIndex};
+use redb::{ReadTransaction, ReadableTable as _, WriteTransaction};
 
+use super::file::{Batch, LOG, META, Readable, Unreadable, get, put, seal, unseal};
+use super::snapshot::{Kept, Shelf};
 use crate::state::LogBase;
 
 /// A batch on its way to the disk.
@@ -44,4 +47,50 @@ pub struct Stored {
     pub base: LogBase,
     /// The log.
     pub entries: Vec<Entry>,
+}
+
+impl Batch for WriteBatch {
+    fn put(&self, transaction: &WriteTransaction, shelf: &mut Shelf) -> Result<Option<Kept>, redb::Error> {
+        let mut log = transaction.open_table(LOG)?;
+        if let Some(from) = self.truncate_from {
+            log.retain_in(from.0.., |_, _| false)?;
+        }
+        let mut meta = transaction.open_table(META)?;
+        if let Some(base) = &self.base {
+            log.retain_in(..=base.point.index.0, |_, _| false)?;
+            put(&mut meta, "base", base)?;
+        }
+        for entry in &self.append {
+            let index = entry.index.0;
+            let value = seal("log", &index.to_be_bytes(), &**entry);
+            log.insert(index, &*value)?;
+        }
+        if let Some(config) = &self.config {
+            put(&mut meta, "config", config)?;
+        }
+        self.snapshot.as_ref().map(|snapshot| shelf.choose(transaction, snapshot)).transpose()
+    }
+
+    fn entries(&self) -> (usize, usize) {
+        (self.append.len(), self.append.iter().map(|entry| entry.weight()).sum())
+    }
+}
+
+impl Readable for Stored {
+    /// That a log's entries follow each other is in the entries' own chained checksums.
+    fn read(transaction: &ReadTransaction, snapshot: Option<Bytes>) -> Result<Self, Unreadable> {
+        let mut entries = Vec::new();
+        for row in transaction.open_table(LOG)?.iter()? {
+            let (index, value) = row?;
+            let index = index.value();
+            let entry: Entry = unseal("log", &index.to_be_bytes(), value.value(), || format!("log {index}"))?;
+            if entry.index != LogIndex(index) {
+                return Err(Unreadable::Damaged(format!("log {index}: holds entry {}", entry.index)));
+            }
+            entries.push(entry);
+        }
+        let meta = transaction.open_table(META)?;
+        let (config, base) = (get(&meta, "config")?, get(&meta, "base")?.unwrap_or_default());
+        Ok(Self { config, snapshot, base, entries })
+    }
 }

@@ -1,8 +1,9 @@
-//! One group's file: what a [`WriteBatch`] means in tables, and how it is read back without trusting it.
+//! One group's file, and how it is read back without trusting it.
 //!
-//! Tables: `meta` (format, cluster, replica, group, batch, config, base, snapshot, addresses), `log` (index to entry),
-//! and the chunks of a snapshot (`disk/snapshot.rs`). Each value ends with a crc32c over table, key and value: redb checks
-//! its pages only when it repairs. That a log's entries follow each other is in the entries' own chained checksums.
+//! Tables: `meta` (format, cluster, replica, group, batch, snapshot, addresses, and what the group's engine keeps
+//! there), `log`, and the chunks of a snapshot (`disk/snapshot.rs`). Each value ends with a crc32c over table, key and
+//! value: redb checks its pages only when it repairs. What an engine's batch means in these tables, and how it is read
+//! back, is in `disk/batch.rs` (passive) and `disk/gossip.rs`.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -10,10 +11,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use common::clock::{Clock, Timestamp};
 use common::ids::ClusterId;
 use common::machine::fs::{self, File};
-use common::replication::{Entry, GroupName, LogIndex, ReplicaId};
+use common::replication::{GroupName, ReplicaId};
 use redb::backends::InMemoryBackend;
 use redb::{
     Builder, Database, DatabaseError, Durability, ReadableDatabase as _, ReadableTable, Table,
@@ -22,12 +24,13 @@ use redb::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::batch::{Stored, WriteBatch};
+use super::batch::Stored;
 use super::directory::{Directory, DirectoryError};
 use super::mark::Mark;
 use super::snapshot::{self, Kept, Shelf, Step};
-const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
-const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
+
+pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+pub(super) const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
 
 /// What this program writes, and the only one that it reads.
 const FORMAT: u32 = 1;
@@ -62,13 +65,34 @@ pub(super) struct Journal {
     batch: Cell<u64>,
 }
 
+/// What goes into a group's file in one transaction.
+pub trait Batch: Send + 'static {
+    /// Puts it there; what `meta` is to remember of a snapshot in it.
+    ///
+    /// # Errors
+    /// redb's.
+    fn put(&self, transaction: &WriteTransaction, shelf: &mut Shelf) -> Result<Option<Kept>, redb::Error>;
+
+    /// How many entries it adds to the log, and their bytes.
+    fn entries(&self) -> (usize, usize);
+}
+
+/// What an engine finds in its group's file.
+pub trait Readable: Sized + Default {
+    /// Reads it; the snapshot that counts was read already.
+    ///
+    /// # Errors
+    /// When it is not what was written.
+    fn read(transaction: &redb::ReadTransaction, snapshot: Option<Bytes>) -> Result<Self, Unreadable>;
+}
+
 /// What a file holds.
 #[derive(Debug)]
-pub struct Contents {
+pub struct Contents<S = Stored> {
     /// Whose it is.
     pub identity: Identity,
     /// What the core wrote.
-    pub stored: Stored,
+    pub stored: S,
     /// Where the other members listened when last seen: a hint for a start without a name server.
     pub addresses: Vec<SocketAddr>,
 }
@@ -83,11 +107,11 @@ impl Contents {
 
 /// What stands in a group's file's place.
 #[derive(Debug)]
-pub enum Found {
+pub enum Found<S = Stored> {
     /// Nothing.
     Nothing,
     /// A member.
-    Member(GroupFile, Box<Contents>),
+    Member(GroupFile, Box<Contents<S>>),
     /// Something that must not be served, and why: it names the key.
     Damaged(String),
 }
@@ -140,7 +164,7 @@ impl Place {
     ///
     /// # Errors
     /// [`FileError`]; damage is no error but a finding.
-    pub fn open(&self) -> Result<Found, FileError> {
+    pub fn open<S: Readable>(&self) -> Result<Found<S>, FileError> {
         let path = self.path();
         let failed = |error: std::io::Error| FileError::Failed { path: path.clone(), why: error.to_string() };
         if self.directory.is_none() || !fs::exists(&path).map_err(failed)? {
@@ -178,19 +202,31 @@ impl Place {
     /// # Errors
     /// [`FileError`].
     pub fn format(&self, identity: Identity) -> Result<GroupFile, FileError> {
+        self.format_with(identity, |_| Ok(()))
+    }
+
+    /// The same, for one that holds from the beginning what `begin` puts there.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub(super) fn format_with(
+        &self,
+        identity: Identity,
+        begin: impl Fn(&WriteTransaction) -> Result<(), redb::Error>,
+    ) -> Result<GroupFile, FileError> {
         let path = self.path();
         let failed = |error: redb::Error| FileError::Failed { path: path.clone(), why: error.to_string() };
         let database = match &self.directory {
             None => {
                 let database =
                     builder().create_with_backend(InMemoryBackend::new()).map_err(|e| failed(e.into()))?;
-                stamp(&database, &self.group, identity).map_err(failed)?;
+                stamp(&database, &self.group, identity, begin).map_err(failed)?;
                 database
             }
             Some(directory) => {
                 directory.make_file(&self.name(), |file: &mut File| {
                     let database = make_database(file.try_clone()?).map_err(std::io::Error::other)?;
-                    stamp(&database, &self.group, identity).map_err(std::io::Error::other)
+                    stamp(&database, &self.group, identity, begin).map_err(std::io::Error::other)
                 })?;
                 open_database(&path).map_err(|error| failed(error.into()))?
             }
@@ -203,6 +239,17 @@ impl Place {
         let path = mark.as_ref().map(|_| path);
         let journal = Journal { database, mark, batch: Cell::new(0) };
         Ok(GroupFile { journal, shelf: Shelf::new(Kept::default()), path })
+    }
+
+    /// What `look` finds in a file that is damaged, if it can be opened at all.
+    pub(super) fn look_past_damage<T>(
+        &self,
+        look: impl FnOnce(&redb::ReadTransaction) -> Option<T>,
+    ) -> Option<T> {
+        self.directory.as_ref()?;
+        let looked =
+            catch_unwind(AssertUnwindSafe(|| look(&open_database(&self.path()).ok()?.begin_read().ok()?)));
+        looked.ok().flatten()
     }
 
     /// Puts a damaged file aside as evidence.
@@ -253,31 +300,13 @@ impl GroupFile {
     ///
     /// # Errors
     /// redb's. Whether the batch is on the disk is unknown then, and nothing may be answered any more.
-    pub(super) fn write(&mut self, batch: &WriteBatch) -> Result<(), redb::Error> {
+    pub(super) fn write(&mut self, batch: &impl Batch) -> Result<(), redb::Error> {
         let mut chosen = None;
         let Self { journal, shelf, .. } = self;
         journal.commit(|transaction| {
-            let mut log = transaction.open_table(LOG)?;
-            if let Some(from) = batch.truncate_from {
-                log.retain_in(from.0.., |_, _| false)?;
-            }
-            let mut meta = transaction.open_table(META)?;
-            if let Some(base) = &batch.base {
-                log.retain_in(..=base.point.index.0, |_, _| false)?;
-                put(&mut meta, "base", base)?;
-            }
-            for entry in &batch.append {
-                let index = entry.index.0;
-                let value = seal("log", &index.to_be_bytes(), &**entry);
-                log.insert(index, &*value)?;
-            }
-            if let Some(snapshot) = &batch.snapshot {
-                let kept = shelf.choose(transaction, snapshot)?;
-                put(&mut meta, "snapshot", &kept)?;
-                chosen = Some(kept);
-            }
-            if let Some(config) = &batch.config {
-                put(&mut meta, "config", config)?;
+            chosen = batch.put(transaction, shelf)?;
+            if let Some(kept) = &chosen {
+                put(&mut transaction.open_table(META)?, "snapshot", kept)?;
             }
             Ok(())
         })?;
@@ -316,7 +345,7 @@ impl Journal {
     pub(super) fn for_tests() -> Self {
         let database = builder().create_with_backend(InMemoryBackend::new()).expect("there is memory");
         let identity = Identity { cluster: ClusterId::UNSTATED, replica: ReplicaId::from_u128(1) };
-        stamp(&database, &"just.hungry".parse().expect("it keeps the grammar"), identity)
+        stamp(&database, &"just.hungry".parse().expect("it keeps the grammar"), identity, |_| Ok(()))
             .expect("there is memory");
         Self { database, mark: None, batch: Cell::new(0) }
     }
@@ -346,7 +375,7 @@ impl Journal {
 }
 
 /// Reads all of a file, which snapshot counts, and the number of its last batch.
-fn read(database: &Database, group: &GroupName) -> Result<(Contents, Kept, u64), Unreadable> {
+fn read<S: Readable>(database: &Database, group: &GroupName) -> Result<(Contents<S>, Kept, u64), Unreadable> {
     let transaction = database.begin_read()?;
     let meta = transaction.open_table(META)?;
     let format: u32 = get(&meta, "format")?.ok_or_else(|| missing("format"))?;
@@ -361,31 +390,15 @@ fn read(database: &Database, group: &GroupName) -> Result<(Contents, Kept, u64),
         cluster: get(&meta, "cluster")?.ok_or_else(|| missing("cluster"))?,
         replica: get(&meta, "replica")?.ok_or_else(|| missing("replica"))?,
     };
-    let mut entries = Vec::new();
-    for row in transaction.open_table(LOG)?.iter()? {
-        let (index, value) = row?;
-        let index = index.value();
-        let entry: Entry = unseal("log", &index.to_be_bytes(), value.value(), || format!("log {index}"))?;
-        if entry.index != LogIndex(index) {
-            return Err(Unreadable::Damaged(format!("log {index}: holds entry {}", entry.index)));
-        }
-        entries.push(entry);
-    }
     let kept: Kept = get(&meta, "snapshot")?.unwrap_or_default();
-    let snapshot = snapshot::read(&transaction, kept)?;
-    let stored = Stored {
-        config: get(&meta, "config")?,
-        snapshot,
-        base: get(&meta, "base")?.unwrap_or_default(),
-        entries,
-    };
+    let stored = S::read(&transaction, snapshot::read(&transaction, kept)?)?;
     let addresses = get(&meta, "addresses")?.unwrap_or_default();
     let batch = get(&meta, "batch")?.unwrap_or_default();
     Ok((Contents { identity, stored, addresses }, kept, batch))
 }
 
 /// Why a file gave no [`Contents`].
-pub(super) enum Unreadable {
+pub enum Unreadable {
     /// It does not hold what was written.
     Damaged(String),
     /// A newer program wrote it.
@@ -441,7 +454,12 @@ fn builder() -> Builder {
     builder
 }
 
-fn stamp(database: &Database, group: &GroupName, identity: Identity) -> Result<(), redb::Error> {
+fn stamp(
+    database: &Database,
+    group: &GroupName,
+    identity: Identity,
+    begin: impl Fn(&WriteTransaction) -> Result<(), redb::Error>,
+) -> Result<(), redb::Error> {
     let mut transaction = database.begin_write()?;
     transaction.set_durability(Durability::Immediate)?;
     {
@@ -453,10 +471,11 @@ fn stamp(database: &Database, group: &GroupName, identity: Identity) -> Result<(
         transaction.open_table(LOG)?;
         snapshot::make(&transaction)?;
     }
+    begin(&transaction)?;
     Ok(transaction.commit()?)
 }
 
-fn put<T: Serialize>(
+pub(super) fn put<T: Serialize>(
     meta: &mut Table<'_, &'static str, &'static [u8]>,
     key: &str,
     value: &T,
@@ -465,7 +484,7 @@ fn put<T: Serialize>(
     Ok(())
 }
 
-fn get<T: DeserializeOwned>(
+pub(super) fn get<T: DeserializeOwned>(
     meta: &impl ReadableTable<&'static str, &'static [u8]>,
     key: &str,
 ) -> Result<Option<T>, Unreadable> {
@@ -490,7 +509,7 @@ pub(super) fn seal_bytes(table: &str, key: &[u8], mut value: Vec<u8>) -> Vec<u8>
     value
 }
 
-fn seal<T: Serialize>(table: &str, key: &[u8], value: &T) -> Vec<u8> {
+pub(super) fn seal<T: Serialize>(table: &str, key: &[u8], value: &T) -> Vec<u8> {
     let config = bincode::config::standard();
     let value = bincode::serde::encode_to_vec(value, config).expect("plain data always encodes into memory");
     seal_bytes(table, key, value)
@@ -508,7 +527,7 @@ pub(super) fn unseal_bytes<'a>(
     }
 }
 
-fn unseal<T: DeserializeOwned>(
+pub(super) fn unseal<T: DeserializeOwned>(
     table: &str,
     key: &[u8],
     sealed: &[u8],
@@ -523,6 +542,6 @@ fn unseal<T: DeserializeOwned>(
 }
 
 /// A time that can stand in a file's name.
-fn file_time(at: Timestamp) -> String {
+pub(super) fn file_time(at: Timestamp) -> String {
     at.to_string().replace([':', '.'], "-")
 }

@@ -20,7 +20,7 @@ const CHUNKS_AT_ONCE: usize = 4;
 
 /// A snapshot that is whole in the file: what `meta` remembers of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Kept {
+pub struct Kept {
     /// Which one; 0: none yet.
     number: u64,
     bytes: u64,
@@ -29,7 +29,7 @@ pub(super) struct Kept {
 
 /// The snapshots of one file.
 #[derive(Debug)]
-pub(super) struct Shelf {
+pub struct Shelf {
     /// The one that counts.
     kept: Kept,
     /// The next one, on its way or whole.

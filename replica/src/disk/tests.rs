@@ -64,7 +64,7 @@ fn open(path: &Path) -> Arc<Directory> {
 }
 
 fn loaded(directory: &Arc<Directory>) -> (GroupFile, Stored) {
-    match place(directory).open().unwrap() {
+    match place(directory).open::<Stored>().unwrap() {
         Found::Member(file, contents) => {
             assert_eq!(contents.identity, IDENTITY);
             (file, contents.stored)
@@ -74,7 +74,7 @@ fn loaded(directory: &Arc<Directory>) -> (GroupFile, Stored) {
 }
 
 fn damage(directory: &Arc<Directory>) -> String {
-    match place(directory).open().unwrap() {
+    match place(directory).open::<Stored>().unwrap() {
         Found::Damaged(why) => why,
         other => panic!("not damaged: {other:?}"),
     }
@@ -247,7 +247,7 @@ fn another_groups_file_is_damage() {
     three(&directory);
     fs::rename(dir.path().join("just.hungry.redb"), dir.path().join("movies.redb")).unwrap();
     let movies = Place { group: "movies".parse().unwrap(), ..place(&directory) };
-    let found = movies.open().unwrap();
+    let found = movies.open::<Stored>().unwrap();
     assert!(matches!(found, Found::Damaged(why) if why.contains("belongs to just.hungry")));
 }
 
@@ -277,7 +277,7 @@ fn an_identity_given_up_leaves_its_file_only_if_it_may_matter() {
     three(&directory);
     place(&directory).give_up(true).unwrap();
     assert_eq!(files(dir.path()), 3);
-    assert!(matches!(place(&directory).open().unwrap(), Found::Nothing));
+    assert!(matches!(place(&directory).open::<Stored>().unwrap(), Found::Nothing));
 }
 
 #[test]
@@ -318,12 +318,12 @@ fn in_memory_the_same_is_written_and_nothing_is_left() {
     let (reports, mut inbox) = mpsc::channel(REPORTS_MAX);
     let group = group();
     let nowhere = Place { directory: None, group: group.clone() };
-    assert!(matches!(nowhere.open().unwrap(), Found::Nothing));
+    assert!(matches!(nowhere.open::<Stored>().unwrap(), Found::Nothing));
     let disk = CommitThread::start(&group, nowhere.format(IDENTITY).unwrap(), reports).unwrap();
     disk.submit(appending(&entries(None, 1, 3)), Ticket(9));
     assert_eq!(inbox.blocking_recv(), Some(Report::Durable(Ticket(9))));
     block_on(disk.close());
-    assert!(matches!(nowhere.open().unwrap(), Found::Nothing));
+    assert!(matches!(nowhere.open::<Stored>().unwrap(), Found::Nothing));
 }
 
 #[test]
@@ -333,7 +333,7 @@ fn addresses_seen_are_read_back() {
     three(&directory);
     let seen = vec!["127.0.0.1:41003".parse().unwrap(), "[::1]:7".parse().unwrap()];
     loaded(&directory).0.note(&seen).unwrap();
-    let Found::Member(_, contents) = place(&directory).open().unwrap() else { panic!() };
+    let Found::Member(_, contents) = place(&directory).open::<Stored>().unwrap() else { panic!() };
     assert_eq!(contents.addresses, seen);
 }
 

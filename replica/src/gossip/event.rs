@@ -8,6 +8,7 @@ use bytes::Bytes;
 use common::clock::{Moment, Timestamp};
 use common::ids::ClusterId;
 use common::replication::{GossipConfig, GroupName, ReplicaId, RequestId, Update, VectorTimestamp};
+pub use common::rpc::gossip::Status;
 use common::rpc::gossip::{Message, Reply};
 use common::services::CausalServed;
 
@@ -216,18 +217,6 @@ pub enum Refused {
     },
 }
 
-/// What a person wants of a member.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Status {
-    /// It serves.
-    #[default]
-    Online,
-    /// It refuses calls, and gossips on.
-    Overloaded,
-    /// It refuses calls, and gossips neither way.
-    Offline,
-}
-
 /// An update and its place in the log.
 pub type Numbered = (u64, Arc<Update>);
 
@@ -322,8 +311,12 @@ pub struct Limits {
     pub checkpoint_every: Duration,
     /// Bytes of updates in one message or one batch: small beside a frame, large beside a group commit.
     pub batch_bytes: usize,
-    /// One in so many calls is refused, for teaching; 0: none.
-    pub overload_one_in: u32,
+    /// A member that keeps so many records from going is moved out …
+    pub held_back_records: usize,
+    /// … or so many bytes of them.
+    pub held_back_bytes: usize,
+    /// Of a million calls, so many are refused, for teaching.
+    pub overload_rate: u32,
 }
 
 impl Default for Limits {
@@ -335,7 +328,9 @@ impl Default for Limits {
             checkpoint_after: 10_000,
             checkpoint_every: Duration::from_mins(1),
             batch_bytes: 512 * 1024,
-            overload_one_in: 0,
+            held_back_records: 1_000_000,
+            held_back_bytes: 256 * 1024 * 1024,
+            overload_rate: 0,
         }
     }
 }

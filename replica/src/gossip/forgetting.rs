@@ -7,7 +7,7 @@
 //! all up to `applied[me]` may rely on it. Below the least of all active members' floors, nothing can come.
 
 use common::clock::Timestamp;
-use common::replication::{ReplicaId, Update};
+use common::replication::ReplicaId;
 
 use super::copy::Checkpoint;
 use super::{Core, Fault};
@@ -92,16 +92,17 @@ impl Core {
         }
         let upto = if self.planted(Fault::TruncateUncheckpointed) { u64::MAX } else { checkpointed };
         let early = self.planted(Fault::TruncateEarly);
-        let (gone, truncated) =
-            self.log.removable(|place, record| place <= upto && (early || self.is_everywhere(record)));
+        let (gone, truncated) = self.log.removable(|place, origin, counter| {
+            place <= upto && (early || self.is_everywhere(origin, counter))
+        });
         if !gone.is_empty() {
             self.unsaved.gone = Some((gone, truncated));
         }
     }
 
     /// Whether every active member has this record. All have those of retired ones.
-    fn is_everywhere(&self, record: &Update) -> bool {
-        let has = |other: ReplicaId| self.table.has(other, record.origin, record.counter);
-        self.members.retired.contains_key(&record.origin) || self.members.others(self.me()).all(has)
+    fn is_everywhere(&self, origin: ReplicaId, counter: u64) -> bool {
+        let has = |other: ReplicaId| self.table.has(other, origin, counter);
+        self.members.retired.contains_key(&origin) || self.members.others(self.me()).all(has)
     }
 }

@@ -127,12 +127,12 @@ impl Core {
 
     /// Whether calls are taken in at all.
     fn door(&mut self) -> Result<(), Refused> {
-        let one_in = u64::from(self.setup.limits.overload_one_in);
+        let rate = u64::from(self.setup.limits.overload_rate);
         match (&self.standing, self.status) {
             _ if self.stopping.is_some() => Err(Refused::Draining),
             (Standing::Serving, Status::Overloaded) => Err(Refused::Overloaded),
             (Standing::Serving, Status::Online) if self.pressed => Err(Refused::Overloaded),
-            (Standing::Serving, Status::Online) if one_in > 0 && self.chance.below(one_in) == 0 => {
+            (Standing::Serving, Status::Online) if rate > 0 && self.chance.below(1_000_000) < rate => {
                 Err(Refused::Overloaded)
             }
             (Standing::Serving, Status::Online) if self.calls.len() >= WAITING_MAX => Err(Refused::Busy),

@@ -241,12 +241,34 @@ impl Core {
             return;
         }
         let by = Proposer::Member(Member { id: self.me(), boot: BootId::NOBODY });
+        if let Some(silent) = self.holds_back() {
+            self.alarm(format!("{silent} keeps too many updates from being forgotten: it is moved out"));
+            self.membership.wish_out(silent);
+        }
         let wanted = [self.wants_in(), self.wants_out(), self.retirable()];
         let mut allowed = wanted.into_iter().flatten().filter(|next| self.members.allows(by, next).is_ok());
         if let Some(next) = allowed.next() {
             self.membership.proposed_at = Some(self.now.at);
             self.effects.push(Effect::Cas { next });
         }
+    }
+
+    /// A member for which far too much is kept, while more than half of the active ones follow: a minority that is cut
+    /// off moves nobody out.
+    fn holds_back(&self) -> Option<ReplicaId> {
+        /// Who follows has this much of the log.
+        const FOLLOWED_PERCENT: usize = 75;
+        let limits = &self.setup.limits;
+        if self.log.len() < limits.held_back_records && self.log.bytes() < limits.held_back_bytes {
+            return None;
+        }
+        let (first, late) = (self.log.at_percent(0)?, self.log.at_percent(FOLLOWED_PERCENT)?);
+        let has = |id: &ReplicaId, record: &common::replication::Update| {
+            self.table.has(*id, record.origin, record.counter)
+        };
+        let following = 1 + self.members.others(self.me()).filter(|id| has(id, late)).count();
+        let silent = self.members.others(self.me()).find(|id| !has(id, first))?;
+        (following * 2 > self.members.active.len()).then_some(silent)
     }
 
     fn wants_in(&self) -> Option<GossipConfig> {

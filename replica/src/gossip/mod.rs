@@ -41,6 +41,7 @@
 
 mod chance;
 mod copy;
+pub mod driver;
 mod event;
 mod forgetting;
 mod manager;
@@ -344,6 +345,19 @@ impl Core {
         (self.log.len(), self.requests.len())
     }
 
+    /// What another identity of this place must be left, if this one is given up.
+    pub fn old_log(&self) -> Option<OldLog> {
+        match &self.standing {
+            // It never came to log again what it was left itself.
+            Standing::Blank(newcomer) => newcomer.old().cloned(),
+            _ if self.members.version.0 == 0 => None,
+            _ => {
+                let log = self.log.iter().map(|(_, record)| record.clone()).collect();
+                Some(OldLog { was: self.me(), log })
+            }
+        }
+    }
+
     /// Whether it serves, if a person lets it.
     pub fn serves(&self) -> bool {
         matches!(self.standing, Standing::Serving)
@@ -357,7 +371,7 @@ impl Core {
             Standing::CatchingUp { .. } => "catching up",
             Standing::Serving if self.disk_full => "the disk is full",
             Standing::Serving if self.membership.is_estranged() => {
-                "the name server does not know the group: client cluster adopt GROUP"
+                "the name server has lost the group's record, or has an old one: client cluster adopt GROUP"
             }
             Standing::Serving => "",
             Standing::Stuck => {
@@ -404,6 +418,7 @@ impl Core {
         };
         let given = saved && (!self.gossips() || self.peers.keys().all(has_all));
         if given || self.now.at.since(since) >= DRAIN_WITHIN {
+            self.refuse_all();
             self.end(Effect::Stopped);
         }
     }

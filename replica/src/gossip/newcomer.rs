@@ -49,6 +49,10 @@ impl Newcomer {
         }
     }
 
+    pub(super) fn old(&self) -> Option<&OldLog> {
+        self.old.as_ref()
+    }
+
     fn was(&self) -> Option<ReplicaId> {
         self.old.as_ref().map(|old| old.was)
     }

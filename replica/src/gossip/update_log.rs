@@ -1,7 +1,7 @@
 //! The updates that some active member may still lack, in the order in which they were applied here. That is a causal
 //! order, so a peer that takes them in it need hold nothing back.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use common::replication::{GossipConfig, ReplicaId, Update, VectorTimestamp};
@@ -12,12 +12,17 @@ use super::Numbered;
 #[derive(Clone, Debug, Default)]
 pub(super) struct UpdateLog {
     records: VecDeque<Numbered>,
+    /// Of each origin: the counters and places of its records, both rising. A peer lacks the end of each.
+    origins: BTreeMap<ReplicaId, VecDeque<(u64, u64)>>,
+    bytes: usize,
     truncated: VectorTimestamp,
 }
 
 impl UpdateLog {
     pub(super) fn new(records: impl IntoIterator<Item = Numbered>, truncated: VectorTimestamp) -> Self {
-        Self { records: records.into_iter().collect(), truncated }
+        let mut log = Self { truncated, ..Self::default() };
+        records.into_iter().for_each(|(number, record)| log.push(number, record));
+        log
     }
 
     pub(super) fn truncated(&self) -> &VectorTimestamp {
@@ -26,6 +31,16 @@ impl UpdateLog {
 
     pub(super) fn len(&self) -> usize {
         self.records.len()
+    }
+
+    /// About how much room it takes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The record at so many parts of a hundred of it.
+    pub(super) fn at_percent(&self, percent: usize) -> Option<&Update> {
+        self.records.get(self.records.len() * percent / 100).map(|(_, record)| &**record)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Numbered> {
@@ -40,6 +55,8 @@ impl UpdateLog {
     /// Adds an update that was just applied.
     pub(super) fn push(&mut self, number: u64, record: Arc<Update>) {
         assert!(self.last().is_none_or(|last| last < number), "place {number} after {:?}", self.last());
+        self.bytes += record.weight();
+        self.origins.entry(record.origin).or_default().push_back((record.counter, number));
         self.records.push_back((number, record));
     }
 
@@ -48,8 +65,13 @@ impl UpdateLog {
         if counter <= self.truncated.get(origin) {
             return None;
         }
-        let mut records = self.records.iter().map(|(_, record)| record);
-        records.find(|record| record.origin == origin && record.counter == counter)
+        let places = self.origins.get(&origin)?;
+        let at = places.binary_search_by_key(&counter, |(counter, _)| *counter).ok()?;
+        self.records.get(self.index_of(places[at].1)).map(|(_, record)| record)
+    }
+
+    fn index_of(&self, place: u64) -> usize {
+        self.records.partition_point(|(number, _)| *number < place)
     }
 
     /// The first of the updates that one who has `have` lacks, as many as fit into so many bytes, and one at least.
@@ -64,7 +86,13 @@ impl UpdateLog {
         let lacks = |record: &&Arc<Update>| {
             record.counter > have.get(record.origin) && !members.retired.contains_key(&record.origin)
         };
-        let lacking = self.records.iter().map(|(_, record)| record).filter(lacks);
+        // Of each origin it lacks the end: nothing before the first of those ends need be looked at.
+        let first = |(origin, places): (&ReplicaId, &VecDeque<(u64, u64)>)| {
+            let at = places.partition_point(|(counter, _)| *counter <= have.get(*origin));
+            places.get(at).map(|(_, place)| *place)
+        };
+        let begin = self.origins.iter().filter_map(first).min().unwrap_or(u64::MAX);
+        let lacking = self.records.range(self.index_of(begin)..).map(|(_, record)| record).filter(lacks);
         let fitting = lacking.take_while(|record| {
             let first = bytes == 0;
             bytes += record.weight();
@@ -73,23 +101,40 @@ impl UpdateLog {
         fitting.cloned().collect()
     }
 
-    /// Which records may go: `(places, truncated afterwards)`.
-    pub(super) fn removable(&self, may_go: impl Fn(u64, &Update) -> bool) -> (Vec<u64>, VectorTimestamp) {
+    /// Which records may go: `(places, truncated afterwards)`. Of an origin none may go before an earlier one.
+    pub(super) fn removable(
+        &self,
+        may_go: impl Fn(u64, ReplicaId, u64) -> bool,
+    ) -> (Vec<u64>, VectorTimestamp) {
         let mut truncated = self.truncated.clone();
         let mut gone = Vec::new();
-        for (number, record) in &self.records {
-            if may_go(*number, record) {
-                truncated.raise(record.origin, record.counter);
-                gone.push(*number);
+        for (&origin, places) in &self.origins {
+            for &(counter, place) in
+                places.iter().take_while(|(counter, place)| may_go(*place, origin, *counter))
+            {
+                truncated.raise(origin, counter);
+                gone.push(place);
             }
         }
+        gone.sort_unstable();
         (gone, truncated)
     }
 
     /// Removes these places, which are rising.
     pub(super) fn remove(&mut self, gone: &[u64], truncated: &VectorTimestamp, members: &GossipConfig) {
+        for places in self.origins.values_mut() {
+            while places.front().is_some_and(|(_, place)| gone.binary_search(place).is_ok()) {
+                places.pop_front();
+            }
+        }
+        self.origins.retain(|_, places| !places.is_empty());
         let mut gone = gone.iter().peekable();
-        self.records.retain(|(number, _)| gone.next_if_eq(&number).is_none());
+        let bytes = &mut self.bytes;
+        self.records.retain(|(number, record)| {
+            let stays = gone.next_if_eq(&number).is_none();
+            *bytes -= if stays { 0 } else { record.weight() };
+            stays
+        });
         self.truncated = truncated.under(members);
     }
 

@@ -1,7 +1,6 @@
 //! The shell round one core: everything that happens goes in, in one task, and what must happen is carried out in
 //! order. It decides nothing.
 
-mod known;
 pub mod mailbox;
 mod record;
 #[cfg(test)]
@@ -27,12 +26,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep_until, timeout};
 use tracing::{error, info, warn};
 
-use self::known::Known;
 use self::mailbox::{Call, Letter, Mailbox};
 use self::workshop::Workshop;
 use super::{Core, Effect, Event, Now, SendTicket, Setup, Stored, Waiter, Worked};
 use crate::disk::file::{GroupFile, Identity, Place};
 use crate::disk::{CommitThread, Disk as _, EXIT_DISK_FAILED, REPORTS_MAX, Report};
+use crate::known::Known;
 use crate::links::Links;
 
 /// Events taken in before effects are carried out: enough to empty a busy mailbox, few enough that no answer waits

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use cluster_tests::measure::{failing, finding, growing, load_of_machine, pyro, working};
+use cluster_tests::measure::{failing, finding, growing, load_of_machine, pyro, rating, working};
 
 const USAGE: &str = "\
 measure failover TIMES                    kill -9 of the primary under load: how long nobody is acknowledged
@@ -11,6 +11,8 @@ measure handover TIMES                    SIGTERM to the primary under load
 measure dead-backup TIMES                 kill -9 and SIGSTOP of a backup under load
 measure throughput SECONDS CLIENTS …      orders per second, processor time per order, memory; redb alone
 measure redb BATCH BYTES SECONDS          redb's own group commit: so many entries of so many bytes
+measure ratings SECONDS RATERS …           ratings per second; how soon each is everywhere
+measure unread RATINGS                    a read at a replica that has to fetch so many ratings first
 measure join ORDERS                       an empty replica joins a group that holds so many
 measure behind ENTRIES [ORDERS]           a replica comes back that missed so many
 measure snapshot-stall ORDERS             snapshots taken while a group grows so far, then one sent and installed
@@ -35,6 +37,11 @@ fn main() -> Result<()> {
             let clients: Vec<usize> = clients.iter().map(|&count| count as usize).collect();
             working::throughput(seconds(*time), &clients)?;
         }
+        ("ratings", [time, raters @ ..]) if !raters.is_empty() => {
+            let raters: Vec<usize> = raters.iter().map(|&count| count as usize).collect();
+            rating::throughput(seconds(*time), &raters)?;
+        }
+        ("unread", &[ratings]) => rating::unread(ratings as usize)?,
         ("redb", &[batch, bytes, time]) => working::redb_alone(batch.into(), bytes.into(), seconds(time))?,
         ("join", &[orders]) => growing::join(orders.into())?,
         ("behind", &[entries]) => growing::behind(entries.into(), 0)?,

@@ -145,7 +145,7 @@ impl Caller {
             .await
         {
             Ok(Ok(done)) => {
-                let Position::Log(at) = done.position;
+                let Position::Log(at) = done.position else { panic!("a passive group has a log") };
                 Outcome::Answered(at, None)
             }
             Ok(Err(error)) if error.outcome() == rpc::Outcome::NoEffect => Outcome::Refused,
@@ -165,7 +165,7 @@ impl Caller {
         );
         match asked.await {
             Ok(Ok(answer)) => {
-                let Position::Log(at) = answer.position;
+                let Position::Log(at) = answer.position else { panic!("a passive group has a log") };
                 match decode(&answer.answer) {
                     Ok(Answer::Motd(text)) => Outcome::Answered(at, Some(text)),
                     _ => Outcome::Unknown,

@@ -16,6 +16,7 @@ use common::replication::{
 };
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
+use replica::disk::batch::Stored;
 use replica::disk::directory::Directory;
 use replica::disk::file::{Found, Identity, Place};
 use replica::disk::{CommitThread, Disk as _, REPORTS_MAX};
@@ -170,7 +171,7 @@ impl Patient {
     /// What breaks the oracle.
     pub fn open(&self, bytes: &[u8]) -> Result<Outcome> {
         fs::write(&self.path, bytes)?;
-        match self.place.open().context("the disk is well, only the file is not")? {
+        match self.place.open::<Stored>().context("the disk is well, only the file is not")? {
             Found::Nothing => bail!("a file that is there was not seen"),
             Found::Damaged(_) => Ok(Outcome::Refused),
             Found::Member(_, contents) => {

@@ -41,7 +41,8 @@ impl Network {
             ip(&format!("-n {name} link set eth0 up"))?;
             let deaf = "add table inet cut; add set inet cut from { type ipv4_addr; }; \
                         add chain inet cut in { type filter hook input priority 0; }; \
-                        add rule inet cut in ip saddr @from drop";
+                        add rule inet cut in ip saddr @from drop; \
+                        add chain inet cut lossy { type filter hook input priority 1; }";
             nft(name, deaf)?;
             hosts.insert(name.to_owned(), address);
         }
@@ -79,12 +80,23 @@ impl Network {
         })
     }
 
-    /// Everybody hears everybody again.
+    /// Loses so many of a hundred packets, wherever they come from.
+    ///
+    /// # Errors
+    /// When the machine does not allow it.
+    pub fn lose(&self, percent: u8) -> Result<()> {
+        let rule = format!("add rule inet cut lossy numgen random mod 100 < {percent} drop");
+        self.hosts.keys().try_for_each(|name| nft(name, &rule))
+    }
+
+    /// Everybody hears everybody again, and everything.
     ///
     /// # Errors
     /// When the machine does not allow it.
     pub fn heal(&self) -> Result<()> {
-        self.hosts.keys().try_for_each(|name| nft(name, "flush set inet cut from"))
+        self.hosts
+            .keys()
+            .try_for_each(|name| nft(name, "flush set inet cut from; flush chain inet cut lossy"))
     }
 }
 

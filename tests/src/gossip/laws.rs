@@ -211,6 +211,10 @@ impl World {
 
     /// What a person is told is a breach here, but for what an old disk looks like.
     pub(super) fn judge_alarm(&mut self, n: usize, why: &str) {
+        // A person should know; nothing is wrong.
+        if why.contains("keeps too many updates") {
+            return;
+        }
         let old = why.contains("old") || why.contains("G7") || why.contains("G12");
         if old && self.rolled_back {
             self.undone |= !why.contains("old disk");

@@ -123,7 +123,8 @@ impl Plan {
                 checkpoint_after: c.pick(&[1, 2, 4, 16]),
                 checkpoint_every: Duration::from_millis(c.pick(&[20, 200, 2_000])),
                 batch_bytes: c.pick(&[1, 300, 1_000, 512 * 1024]),
-                overload_one_in: c.pick(&[0, 0, 0, 5]),
+                overload_rate: c.pick(&[0, 0, 0, 200_000]),
+                ..Limits::default()
             },
             updates: c.between(20, 160),
             clients_off: std::array::from_fn(|_| off(c)),

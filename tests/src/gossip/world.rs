@@ -108,6 +108,14 @@ pub struct World {
     pub(super) broken: Option<String>,
     pub(super) calm: bool,
     together: bool,
+    /// What each disk is called: `r2'` is the second one of `r2`.
+    #[cfg(test)]
+    pub(super) labels: BTreeMap<ReplicaId, String>,
+    /// What a scenario tells, and whether a line is a mere round; only where one is played.
+    #[cfg(test)]
+    pub(super) script: Vec<(bool, String)>,
+    #[cfg(test)]
+    pub(super) scripted: bool,
     /// What is told of it, if anything is.
     pub story: Story,
     /// What has been counted.
@@ -181,7 +189,15 @@ impl World {
             convicted: false,
             writes: 0,
         };
+        #[cfg(test)]
+        let labels = (0..plan.size).map(|n| (node(n).id, format!("r{n}"))).collect();
         let mut world = Self {
+            #[cfg(test)]
+            labels,
+            #[cfg(test)]
+            script: Vec::new(),
+            #[cfg(test)]
+            scripted: false,
             nodes: (0..plan.size).map(node).collect(),
             network: Network::default(),
             record: None,
@@ -355,6 +371,10 @@ impl World {
 
     fn carry_out(&mut self, n: usize, effect: Effect) {
         self.story.note(|| format!("r{n}: {effect:?}"));
+        #[cfg(test)]
+        if self.scripted {
+            self.script.extend(self.in_words(n, &effect));
+        }
         let life = self.nodes[n].life;
         match effect {
             Effect::Send { to, ticket, message, .. } => match self.place_of(to) {
@@ -409,8 +429,14 @@ impl World {
     /// Another identity on another disk.
     fn new_disk(&mut self, n: usize, disk: Disk) {
         self.identities += 1;
+        let id = ReplicaId::from_u128(self.identities << ID_SHIFT);
+        #[cfg(test)]
+        {
+            let before = self.labels.get(&self.nodes[n].id).cloned().unwrap_or_default();
+            self.labels.insert(id, format!("{before}'"));
+        }
         let node = &mut self.nodes[n];
-        node.id = ReplicaId::from_u128(self.identities << ID_SHIFT);
+        node.id = id;
         node.disk = disk;
         node.past.clear();
         node.held = VectorTimestamp::default();
@@ -630,7 +656,7 @@ fn waiter_of(from: usize, life: Life, ticket: SendTicket) -> Waiter {
     Waiter((from as u64) << 60 | u64::from(life) << 36 | ticket.0)
 }
 
-fn asker(waiter: Waiter) -> (usize, Life, SendTicket) {
+pub(super) fn asker(waiter: Waiter) -> (usize, Life, SendTicket) {
     let life = (waiter.0 >> 36) & 0x00ff_ffff;
     let from = usize::try_from(waiter.0 >> 60).unwrap_or(usize::MAX);
     (from, Life::try_from(life).unwrap_or(Life::MAX), SendTicket(waiter.0 & NOBODY_WAITS.0))

@@ -16,7 +16,7 @@
 //! - [`linear`]: the search of J. Wing and C. Gong, *Testing and Verifying Concurrent Objects*, JPDC 1993, with the
 //!   memory of G. Lowe, *Testing for Linearizability*, 2017; believes no places, and judges one key at a time.
 //!
-//! [`orders::judge`] asks all of them. Each judge is compared with brute force on small random histories, and shown one
+//! [`orders::judge`] asks all of them. [`sessions`] judges what takes writes anywhere: what each person must see. Each judge is compared with brute force on small random histories, and shown one
 //! planted anomaly of each kind.
 //!
 //! Reading order: `line`, `orders` (what the lines of `just.hungry` mean), `books`, `witness`, `linear`.
@@ -29,6 +29,7 @@ mod made;
 pub mod orders;
 #[cfg(test)]
 mod planted;
+pub mod sessions;
 pub mod witness;
 
 use std::fmt;

@@ -265,7 +265,7 @@ impl Line {
             };
             last = match answer {
                 Ok(Ok(done)) => {
-                    let Position::Log(at) = done.position;
+                    let Position::Log(at) = done.position else { panic!("a passive group has a log") };
                     return Ok(at.epoch);
                 }
                 Ok(Err(error @ (SubmitError::Reused | SubmitError::Expired { .. }))) => bail!("{error}"),

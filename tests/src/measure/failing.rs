@@ -15,7 +15,7 @@ use crate::cluster::{Cluster, Options};
 const CUSTOMERS: usize = 16;
 const PAUSE: Duration = Duration::from_millis(40);
 /// What happens is looked at for so long, before and afterwards: by then whoever suspects anybody has acted.
-const WATCHED: Duration = Duration::from_secs(2);
+const WATCHED: Duration = Duration::from_secs(1);
 
 /// What happens to a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,10 +75,10 @@ pub fn dead_backup(times: u32) -> Result<()> {
         let Struck { placed, at } = strike(times, blow, Victim::Backup)?;
         let silences = at.iter().map(|&at| silence(&placed, at, at + WATCHED));
         figure(
-            format!("{what} of a backup, {times} times: longest silence in the 2 s after"),
+            format!("{what} of a backup, {times} times: longest silence in the second after"),
             Spread::of(silences),
         );
-        figure("    in the 2 s before", calm(&placed, &at));
+        figure("    in the second before", calm(&placed, &at));
     }
     Ok(())
 }

@@ -275,7 +275,7 @@ impl World {
         if said != Some(ran.reply) {
             return self.breach(format!("I10: r{n} answers {request} otherwise than it ran"));
         }
-        let Position::Log(at) = done.position;
+        let Position::Log(at) = done.position else { panic!("a passive group has a log") };
         if at.index < ran.at || at.index > self.witness.last() {
             return self.breach(format!("I12: r{n} answers {request} of {} at {at}", ran.at));
         }

@@ -209,7 +209,7 @@ impl Customer {
                 match call.await {
                     Ok(Ok(done)) => {
                         let reply: Reply = decode(&done.reply).expect("a reply of ours");
-                        let Position::Log(at) = done.position;
+                        let Position::Log(at) = done.position else { panic!("a passive group has a log") };
                         line.answered(nanoseconds(), at, &reply);
                         self.shop.answered.set(self.shop.answered.get() + 1);
                         self.shop.last_answer.set(now());
@@ -275,7 +275,7 @@ impl Customer {
                 match call.await {
                     Ok(Ok(answer)) => {
                         let said: Answer = decode(&answer.answer).expect("an answer of ours");
-                        let Position::Log(at) = answer.position;
+                        let Position::Log(at) = answer.position else { panic!("a passive group has a log") };
                         line.answered(nanoseconds(), at, &said);
                         self.shop.answered.set(self.shop.answered.get() + 1);
                         break 'calling;

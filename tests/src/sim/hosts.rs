@@ -8,9 +8,12 @@ use std::time::Duration;
 
 use clap::Parser as _;
 use common::machine::simulated::{Machine, trace};
-use common::services::TABLE;
+use common::services::{Services, TABLE};
 use tokio_util::sync::CancellationToken;
 use turmoil::Sim;
+
+/// What the replicas host: here it is the engine with a primary that is put to the test.
+const SERVICES: Services = Services { passive: TABLE, causal: &[] };
 
 /// Where the name server listens.
 pub const NAME_SERVER_PORT: u16 = 9090;
@@ -127,7 +130,7 @@ async fn replica(number: u8, machine: &Machine, plan: &Plan) -> Ended {
         plan.ttl,
         "--insecure-bind",
     ])?;
-    Ok(replica::run(config, TABLE).await?)
+    Ok(replica::run(config, SERVICES).await?)
 }
 
 async fn front_end(machine: &Machine, plan: &Plan) -> Ended {
@@ -146,5 +149,5 @@ async fn front_end(machine: &Machine, plan: &Plan) -> Ended {
         plan.ttl,
         "--insecure-bind",
     ])?;
-    Ok(frontend::process::run(config.checked()?, TABLE).await?)
+    Ok(frontend::process::run(config.checked()?, SERVICES).await?)
 }

@@ -66,12 +66,13 @@ fn asked(no: u128, answer: Option<MemberStatus>) -> Asked {
         draining: false,
         ids: BTreeMap::from([(name(), ReplicaId::from_u128(no))]),
         answer: answer.map(|answer| vec![answer]),
+        gossip: None,
     }
 }
 
 fn seen(config: &GroupConfig, replicas: Vec<Asked>) -> Seen {
     let front_ends = vec![FrontEnd { address: "127.0.0.1:41020".into(), http: None }];
-    Seen { groups: vec![(name(), Some(config.clone()))], front_ends, replicas }
+    Seen { groups: vec![(name(), Some(config.clone()))], front_ends, replicas, ..Seen::default() }
 }
 
 /// Three replicas, all in sync; replica.2 has still to apply two entries.

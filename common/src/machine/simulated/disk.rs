@@ -181,6 +181,11 @@ impl Disk {
         self.inner().names.contains_key(name)
     }
 
+    /// The names of all files.
+    pub fn names(&self) -> Vec<String> {
+        self.inner().names.keys().cloned().collect()
+    }
+
     /// The file of this name.
     pub fn open(&self, name: &str) -> Option<OpenFile> {
         let file = *self.inner().names.get(name)?;

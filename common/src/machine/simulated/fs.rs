@@ -271,6 +271,16 @@ pub fn is_directory(_: &Path) -> bool {
     true
 }
 
+/// The names of the files in the directory at `path`.
+///
+/// # Errors
+/// None.
+pub fn names_in(path: &Path) -> io::Result<Vec<String>> {
+    let within = format!("{}/", name(path));
+    let names = here().disk.names();
+    Ok(names.iter().filter_map(|file| Some(file.strip_prefix(&within)?.to_owned())).collect())
+}
+
 /// Drops what is cached of `file`.
 ///
 /// # Errors

@@ -26,6 +26,23 @@ pub fn midnight_after(time: Timestamp, days: i64) -> Timestamp {
     midnight().unwrap_or(time)
 }
 
+/// A time as it is said in London at `now`: `23:59 today`, `12:04 on 2026-01-01`.
+pub fn in_words(time: Timestamp, now: Timestamp) -> String {
+    let zoned = |time: Timestamp| {
+        let instant = jiff::Timestamp::from_millisecond(i64::try_from(time.millis()).ok()?).ok()?;
+        Some(instant.to_zoned(zone()))
+    };
+    let (Some(then), Some(now)) = (zoned(time), zoned(now)) else { return time.to_string() };
+    let clock = then.strftime("%H:%M");
+    let day = then.date();
+    match () {
+        () if day == now.date() => format!("{clock} today"),
+        () if Some(day) == now.date().tomorrow().ok() => format!("{clock} tomorrow"),
+        () if Some(day) == now.date().yesterday().ok() => format!("{clock} yesterday"),
+        () => format!("{clock} on {day}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::checked::Checked;
 use super::command::{Delivery, Lines, Stock, Verdict};
+use super::london;
 use super::refusal::Refusal;
 use crate::clock::Timestamp;
 use crate::replication::RequestId;
@@ -222,6 +223,21 @@ pub struct Order {
     pub total: Pence,
     /// Where to, and what was known of that postcode.
     pub verdict: Verdict,
+}
+
+impl Order {
+    /// When it is there at the latest, as it is said in London at `now`: `Same day, by 23:59 today`.
+    pub fn deliver_by_in_words(&self, now: Timestamp) -> String {
+        match self.delivery {
+            Delivery::TwoHours => format!("Within 2 hours, by {}", london::in_words(self.deliver_by, now)),
+            speed => {
+                // Midnight belongs to the day that ends with it.
+                let last = Timestamp::from_millis(self.deliver_by.millis().saturating_sub(60_000));
+                let word = if speed == Delivery::SameDay { "Same day" } else { "Next day" };
+                format!("{word}, by {}", london::in_words(last, now))
+            }
+        }
+    }
 }
 
 /// Whose an order is.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::refusal::{Field, Refusal, Why};
-use crate::services::matching::fold;
+use crate::services::matching::key;
 use crate::services::text::BadText;
 
 /// A film's key among the movies: its folded title, and its year where that is known.
@@ -22,7 +22,7 @@ impl FilmKey {
 
     /// The key of a film of this title.
     pub fn new(title: &str, year: Option<u16>) -> Self {
-        Self { title: fold(title).into(), year }
+        Self { title: key(title).into(), year }
     }
 
     /// The folded title.
@@ -40,7 +40,7 @@ impl FilmKey {
         let why = match () {
             () if self.title.is_empty() => Why::Text(BadText::Blank),
             () if self.title.len() > Self::TITLE_BYTES_MAX => Why::Text(BadText::TooLong { max: 200 }),
-            () if fold(&self.title) != *self.title => Why::Folded,
+            () if key(&self.title) != *self.title => Why::Folded,
             () => return Ok(self),
         };
         Err(Refusal::Invalid { field: Field::Film, why })

@@ -26,6 +26,7 @@ const KNOWN: &[(&str, &str, &str, &str)] = &[
     ("The Lord of the Rings: The Return of the King", "2003", "tt0167260", "Third."),
     ("Solaris", "1972", "tt0069293", "An ocean."),
     ("Solaris", "2002", "tt0307479", "Again."),
+    ("Groundhog Night", "2020", "tt9999999", "Another day."),
 ];
 
 fn film((title, year, id, plot): &(&str, &str, &str, &str)) -> String {
@@ -56,6 +57,12 @@ fn omdb(url: &Url) -> Says {
     Says::Page(200, if found.is_empty() { absent() } else { found.swap_remove(0) })
 }
 
+const APPLIED: Applied = Applied {
+    at: LogPoint { epoch: Epoch(1), index: LogIndex(1) },
+    time: Timestamp::from_millis(0),
+    request: RequestId::LEAST,
+};
+
 /// The database, OMDb, and the door between them.
 struct House {
     movies: Rc<RefCell<Movies>>,
@@ -81,20 +88,25 @@ impl House {
         }
     }
 
+    /// Adds a film of which nothing but the name is known.
+    fn add(&self, title: &str) {
+        let movie = NewMovie { title: title.into(), ..NewMovie::default() };
+        let done = self.movies.borrow_mut().apply(APPLIED, Facts::default(), Command::Add { movie });
+        assert!(matches!(done, Reply::Done(_)), "{done:?}");
+    }
+
     /// As a front end finds a film.
     async fn find(&self, text: &str, how: How, time: Duration) -> Answer {
         let query = Query::Find { text: text.into(), year: None, how, places: Places::OmdbToo };
         let here = self.movies.borrow().query(query.clone());
         let Some(need) = Need::of(&query, &here) else { return here };
         let (movies, stored, storing) = (Rc::clone(&self.movies), Rc::clone(&self.stored), self.storing);
-        let store = move |record| async move {
+        let store = async move |record| {
             let Some(time) = storing else { return false };
             tokio::time::sleep(time).await;
             stored.set(stored.get() + 1);
-            let at = LogPoint { epoch: Epoch(1), index: LogIndex(1) };
-            let applied = Applied { at, time: Timestamp::default(), request: RequestId::LEAST };
             let facts = Facts { sender: Sender::Door };
-            let reply = movies.borrow_mut().apply(applied, facts, Command::Fill { record });
+            let reply = movies.borrow_mut().apply(APPLIED, facts, Command::Fill { record });
             matches!(reply, Reply::Done(_))
         };
         let told = self.films.look_up(need.clone(), time, store).await;
@@ -164,6 +176,7 @@ async fn fault_the_ring_is_the_ring_and_each_find_asks_what_it_must() {
             "The Lord of the Rings: The Fellowship of the Ring (2001) start absent",
             &["t=the+lord+of+the+rings", "s=the+lord+of+the+rings"],
         ),
+        ("groundhog", "Groundhog Day (1993) start absent", &["t=groundhog", "s=groundhog"]),
         ("xyzzy", "movie_unknown", &["t=xyzzy", "s=xyzzy"]),
         // Text is one value, whatever is in it.
         (
@@ -199,6 +212,26 @@ async fn a_film_that_was_fetched_is_here_and_is_not_asked_for_again() {
         assert!(held[0].as_ref().is_some_and(movies::query::Held::is_complete));
     })
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_film_is_completed_under_the_name_that_it_has_here() {
+    let house = House::new(omdb);
+    house.add("Lord of the Rings: The Two Towers");
+    let expected = "Lord of the Rings: The Two Towers (0) exact asked";
+    assert_eq!(local(house.told("lord of the rings: the two towers")).await.0, expected);
+    let all = Query::List { prefix: String::new(), after: None, limit: 0 };
+    let Answer::List(films) = house.movies.borrow().query(all) else { panic!("it is a list") };
+    assert_eq!(films.entries.len(), 21, "and there is no second one");
+}
+
+#[test]
+fn the_nearest_are_ours_and_theirs_each_once_and_ours_first_where_both_fit_as_well() {
+    let near = |title: &str, class| Near { title: title.into(), year: None, class };
+    let ours = vec![near("A", Class::Words), near("B", Class::Letters)];
+    let theirs = vec![near("C", Class::Phrase), near("a", Class::Words), near("D", Class::Words)];
+    let both: Vec<_> = nearest(ours, theirs).into_iter().map(|film| film.title).collect();
+    assert_eq!(both, ["C", "A", "D", "B"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -50,7 +50,7 @@ fn group(n: u64) -> Write {
     let config = GroupConfig::first(ClusterId::from_bytes([1; 16]), group.clone(), member, 1);
     Write::Group(GroupRow {
         group,
-        standing: Some((config, Proposer::Member(member))),
+        standing: Some((common::rpc::name_service::Config::Passive(config), Proposer::Member(member))),
         seen: ConfigVersion(n),
     })
 }

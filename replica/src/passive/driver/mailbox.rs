@@ -1,16 +1,16 @@
 //! How the rest of the process speaks to a group's driver: post, and wait for the answer. A handler may be dropped
 //! while it waits; what it posted goes on.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use common::clock::Moment;
-use common::names::LogicalName;
 use common::replication::{ConfigVersion, Epoch, GroupName, Member, ReplicaId, RequestId};
 use common::rpc::peer::{Hello, Message, Reply, ReplyBody};
 use common::rpc::replica::{Answer, Consistency, Done, MemberStatus, QueryError, SubmitError};
 use tokio::sync::{mpsc, oneshot};
+
+use crate::hosted::Listed;
 
 /// Clients' calls that wait for the driver; beyond, they are told to come back. At the speed of a slow disk this is
 /// some tens of milliseconds of work.
@@ -51,17 +51,6 @@ pub(crate) enum Letter {
     Adopted(ConfigVersion),
     Stop(oneshot::Sender<()>),
     Close(oneshot::Sender<()>),
-}
-
-/// A member, as the name server lists it.
-#[derive(Clone, Debug)]
-pub struct Listed {
-    /// Which disk, which boot.
-    pub member: Member,
-    /// The name it is registered under.
-    pub name: LogicalName,
-    /// Where it listens.
-    pub address: SocketAddr,
 }
 
 /// The way to a group's driver.

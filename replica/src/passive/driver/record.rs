@@ -34,7 +34,7 @@ pub(super) async fn turned(regressed: &mut watch::Receiver<bool>) {
 /// Asks which record stands.
 pub(super) async fn read(names: &Names, group: GroupName, known: Option<ConfigVersion>) -> Event {
     match names.read_group(group, known, WITHIN).await {
-        Ok(record) => Event::Record(record.map(passive)),
+        Ok(record) => Event::Record(record.and_then(Config::passive)),
         Err(NameError::Answer(error)) => told(error),
         Err(NameError::Call(error)) => {
             tracing::debug!(%error, "the name server did not say which record stands");
@@ -49,7 +49,7 @@ pub(super) async fn propose(names: &Names, me: Member, next: GroupConfig) -> Eve
     let group = next.group.clone();
     let change = GroupChange { expect, new: Config::Passive(next), by: Proposer::Member(me) };
     match names.change_group(change, WITHIN).await {
-        Ok(record) => Event::Record(Some(passive(record))),
+        Ok(record) => Event::Record(record.passive()),
         Err(NameError::Answer(error @ (GroupError::Refused(_) | GroupError::Denied))) => {
             tracing::error!(%group, %error, "the name server refuses a change by its rules");
             // What stands now says whether it still matters.
@@ -66,7 +66,7 @@ pub(super) async fn propose(names: &Names, me: Member, next: GroupConfig) -> Eve
 /// What an error about the group's record tells.
 fn told(error: GroupError) -> Event {
     match error {
-        GroupError::Conflict { current } => Event::Record(current.map(passive)),
+        GroupError::Conflict { current } => Event::Record(current.and_then(Config::passive)),
         GroupError::Regressed { .. } | GroupError::WrongCluster { .. } => {
             tracing::error!(%error, "the name server's record is not the one that this disk belongs to");
             Event::RecordRegressed
@@ -80,9 +80,4 @@ fn told(error: GroupError) -> Event {
             Event::NoRecord
         }
     }
-}
-
-fn passive(config: Config) -> GroupConfig {
-    let Config::Passive(config) = config;
-    config
 }

@@ -7,8 +7,9 @@ use common::services::TABLE;
 use tokio::task::LocalSet;
 
 use super::super::{BATCH_BYTES, Planted, SnapshotAfter};
-use super::mailbox::{Group, Listed};
+use super::mailbox::Group;
 use super::*;
+use crate::hosted::Listed;
 
 /// A replica on an empty disk in memory, whose name server never answers.
 fn alone() -> (Group, Driver) {

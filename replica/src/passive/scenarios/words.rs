@@ -148,7 +148,7 @@ fn number(bytes: &[u8]) -> u64 {
 }
 
 fn place(position: &Position) -> String {
-    let Position::Log(at) = position;
+    let Position::Log(at) = position else { panic!("a passive group has a log") };
     at.to_string()
 }
 

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod field_failures;
+
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -45,6 +47,15 @@ impl Server {
         Self { child, out, ready: ready.trim_end().to_owned() }
     }
 
+    /// At an address where one was before.
+    fn again_at(address: &str, arguments: &[&str]) -> Self {
+        Self::start(&[&["--listen", address], arguments].concat())
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
     fn with_file(file: &Path) -> Self {
         Self::start(&["--store", file.to_str().unwrap()])
     }
@@ -84,7 +95,10 @@ impl Drop for Server {
 
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nameserver"));
-    command.args(["--listen", "127.0.0.1:0"]).args(arguments).env_remove("NS_LISTEN").env_remove("RUST_LOG");
+    if !arguments.contains(&"--listen") {
+        command.args(["--listen", "127.0.0.1:0"]);
+    }
+    command.args(arguments).env_remove("NS_LISTEN").env_remove("RUST_LOG");
     command
 }
 
