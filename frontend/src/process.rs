@@ -22,7 +22,7 @@ use common::rpc::limits::FRONTEND;
 use common::rpc::name_service::{self, RegisterError};
 use common::rpc::replica::{QueryError, SubmitError};
 use common::rpc::transport::{Route, ServeOptions, serve, within};
-use common::services::{Served, Services};
+use common::services::Services;
 use common::telemetry;
 use futures::FutureExt as _;
 use tokio::sync::{oneshot, watch};

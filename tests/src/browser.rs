@@ -203,12 +203,13 @@ impl Page {
         pieces.filter_map(|piece| piece.split("</form>").next()).map(Form::read).collect()
     }
 
-    /// What a reader sees: no tags, blanks as one.
+    /// What a reader sees: a blank for each tag, blanks as one.
     pub fn text(&self) -> String {
         let main = self.body.split("<main").nth(1).unwrap_or(&self.body);
         let mut text = String::new();
         for piece in main.split('<') {
             text += piece.split_once('>').map_or(piece, |(_, shown)| shown);
+            text.push(' ');
         }
         plain(&text.split_whitespace().collect::<Vec<_>>().join(" "))
     }

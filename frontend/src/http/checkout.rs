@@ -170,9 +170,10 @@ async fn review(
     said: Option<Notice>,
 ) -> Result<Response, Problem> {
     let Extras { delivery, tip } = *extras;
+    let chosen = || Form::of([("delivery", delivery.to_string()), ("tip", typed(tip))]);
     let details = site.details(visitor.user()).await.map_err(Problem::of(visitor))?;
     let Some(verdict) = details.verdict.clone() else {
-        return first_step(site, visitor, &Form::default(), said.into_iter().collect()).await;
+        return first_step(site, visitor, &chosen(), said.into_iter().collect()).await;
     };
     let status = if said.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     match site.quote(visitor.user(), delivery, tip).await {
@@ -182,7 +183,7 @@ async fn review(
         }
         Err(No::Refused(refusal)) => {
             let errors = said.into_iter().chain([notice(&refusal)]).collect();
-            first_step(site, visitor, &Form::default(), errors).await
+            first_step(site, visitor, &chosen(), errors).await
         }
         Err(No::Failed(failed)) => Err(Problem::of(visitor)(failed)),
     }

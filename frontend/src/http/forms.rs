@@ -30,6 +30,11 @@ impl Form {
         Self(form_urlencoded::parse(encoded).map(|(name, value)| (text(&name), text(&value))).collect())
     }
 
+    /// A form with these fields.
+    pub(super) fn of<const N: usize>(fields: [(&str, String); N]) -> Self {
+        Self(fields.map(|(name, value)| (name.to_owned(), value)).into())
+    }
+
     /// The first field of this name; empty when there is none.
     pub(super) fn get(&self, name: &str) -> &str {
         self.0.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
