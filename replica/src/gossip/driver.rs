@@ -165,6 +165,8 @@ enum Woken {
     Told(Event),
     Letter(Letter),
     Record(GossipConfig),
+    /// The name server's record has become older than ours, or is so no more.
+    Regressed,
     Call(Call),
     Timer,
 }
@@ -224,6 +226,7 @@ impl Driver {
     pub async fn run(mut self) {
         let mut records = self.names.group(self.setup.group.clone());
         records.mark_changed();
+        let mut regressed = self.names.group_regressed(self.setup.group.clone());
         let timer = sleep_until(self.clock.instant(self.started));
         tokio::pin!(timer);
         loop {
@@ -233,6 +236,7 @@ impl Driver {
                 Some(told) = self.questions.next(), if !self.questions.is_empty() => Woken::Told(told),
                 Some(letter) = self.mailbox.letters.recv() => Woken::Letter(letter),
                 config = record::newer(&mut records) => Woken::Record(config),
+                () = record::turned(&mut regressed) => Woken::Regressed,
                 Some(call) = self.mailbox.calls.recv() => Woken::Call(call),
                 () = &mut timer => Woken::Timer,
             };
@@ -315,6 +319,8 @@ impl Driver {
             }
             Woken::Told(event) => self.step(now, event),
             Woken::Letter(letter) => self.open(now, letter),
+            // Whichever it is, the record is read, and the core is told.
+            Woken::Regressed => self.read_members(),
             Woken::Record(config) => self.step(now, Event::Members(Some(config))),
             Woken::Call(call) => self.call(now, call),
             Woken::Timer => self.step(now, Event::Tick),
@@ -460,11 +466,7 @@ impl Driver {
                 Effect::Persist(batch, ticket) => {
                     self.disk.as_ref().expect("open until closed").submit(batch, ticket);
                 }
-                Effect::ReadMembers => {
-                    let (names, group) = (self.names.clone(), self.setup.group.clone());
-                    let known = Some(self.core.members().version).filter(|version| version.0 > 0);
-                    self.question(async move { record::read(&names, group, known).await });
-                }
+                Effect::ReadMembers => self.read_members(),
                 Effect::Cas { next } => {
                     let (names, by) = (self.names.clone(), self.member());
                     self.question(async move { record::propose(&names, by, next).await });
@@ -510,6 +512,12 @@ impl Driver {
             Some(heard) => self.asked.push(std::future::ready(heard).boxed_local()),
             None => self.asked.push(heard),
         }
+    }
+
+    fn read_members(&mut self) {
+        let (names, group) = (self.names.clone(), self.setup.group.clone());
+        let known = Some(self.core.members().version).filter(|version| version.0 > 0);
+        self.question(async move { record::read(&names, group, known).await });
     }
 
     fn question(&mut self, question: impl Future<Output = Event> + 'static) {

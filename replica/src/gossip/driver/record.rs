@@ -25,6 +25,13 @@ pub(super) async fn newer(records: &mut watch::Receiver<Option<Config>>) -> Goss
     }
 }
 
+/// Waits until the name server's record has become older than ours, or is so no more; for ever when nobody can tell.
+pub(super) async fn turned(regressed: &mut watch::Receiver<bool>) {
+    if regressed.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
 /// Asks which record stands.
 pub(super) async fn read(names: &Names, group: GroupName, known: Option<ConfigVersion>) -> Event {
     match names.read_group(group, known, WITHIN).await {
