@@ -53,7 +53,7 @@ pub struct Flags {
     /// Answer Pyro programs that look for a name server by broadcast; usually at port 9091
     #[arg(long, value_name = "ADDR")]
     pub discovery: Option<SocketAddr>,
-    /// A secret that Pyro 4 programs must share, in a file; the rest is in PYRO_HMAC_KEY
+    /// A secret that Pyro 4 programs must share, in a file
     #[arg(long, value_name = "FILE")]
     pub pyro4_hmac_key_file: Option<PathBuf>,
     /// The secret itself, as Pyro 4 has it

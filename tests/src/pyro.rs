@@ -211,7 +211,7 @@ fn make() -> Result<PathBuf> {
     lock.lock()?;
     let (environment, made) = (folder.join("environment"), folder.join("made"));
     let python = environment.join("bin/python");
-    let wanted = PACKAGES.join(" ");
+    let wanted = format!("{} and the source of the first", PACKAGES.join(" "));
     if fs::read_to_string(&made).is_ok_and(|made| made == wanted) && python.exists() {
         return Ok(python);
     }

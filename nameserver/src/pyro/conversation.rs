@@ -43,7 +43,7 @@ pub enum Turn {
         /// Bytes of the message.
         used: usize,
         /// What.
-        request: Request,
+        request: Box<Request>,
     },
 }
 
@@ -179,7 +179,7 @@ impl Conversation {
         match calls(&head, format, payload) {
             Ok(calls) => Turn::Asked {
                 used,
-                request: Request { answer, calls, oneway, correlation: head.correlation },
+                request: Box::new(Request { answer, calls, oneway, correlation: head.correlation }),
             },
             // The one fault of a call after which its sender may be out of step.
             Err(why) if matches!(&why, Refusal { class: Class::Protocol, text } if text.starts_with("message too")) => {

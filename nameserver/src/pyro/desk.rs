@@ -111,7 +111,7 @@ impl Desk {
             tracing::warn!(peer = %self.caller, "a Pyro program registers the name server's own name: not done");
             return Ok(());
         }
-        let key = self.key(name)?;
+        let key = key(name)?;
         let entry = Entry {
             sharing: Sharing::Exclusive,
             target: Target::Pyro { uri },
@@ -181,7 +181,7 @@ impl Desk {
     ) -> Result<usize, Refusal> {
         self.may_change()?;
         if let Some(name) = name
-            && self.key(name).is_ok_and(|key| self.house.shared.shelf.get(&key).is_some())
+            && key(name).is_ok_and(|key| self.house.shared.shelf.get(&key).is_some())
         {
             let (key, epochs) = self.permanent(name)?;
             return Ok(self.unregister(epochs.into_iter().map(|epoch| (key.clone(), epoch))).await?.min(1));
@@ -282,7 +282,7 @@ impl Desk {
                         found.insert(name, records);
                     }
                     if matches!(filter, Filter::Matching(_)) && clock.now().since(began) > MATCHING_SLICE {
-                        spent = spent + clock.now().since(began);
+                        spent += clock.now().since(began);
                         if spent > MATCHING_MAX {
                             return Err(Refusal::naming("invalid regex: too expensive"));
                         }
@@ -324,13 +324,6 @@ impl Desk {
         Ok((key, records.iter().map(|record| record.epoch).collect()))
     }
 
-    fn key(&self, name: &str) -> Result<AnyName, Refusal> {
-        name.parse().map_err(|why| match why {
-            BadName::Length { .. } => Refusal::naming(why.to_string()),
-            BadName::Character { .. } => Refusal::naming("a name holds no NUL"),
-        })
-    }
-
     fn may_change(&self) -> Result<(), Refusal> {
         match self.house.mode {
             PyroMode::On => Ok(()),
@@ -339,6 +332,13 @@ impl Desk {
             }
         }
     }
+}
+
+fn key(name: &str) -> Result<AnyName, Refusal> {
+    name.parse().map_err(|why| match why {
+        BadName::Length { .. } => Refusal::naming(why.to_string()),
+        BadName::Character { .. } => Refusal::naming("a name holds no NUL"),
+    })
 }
 
 fn number(count: usize) -> Value<'static> {

@@ -328,17 +328,16 @@ impl<'a> Annotations<'a> {
                 return Err(BadFrame::Chunks);
             }
             rest = after;
-            match (&name, dialect) {
-                (b"HMAC", Dialect::Four) => found.code = Some(data),
-                _ => {
-                    if name == *b"CORR" && dialect == Dialect::Four {
-                        found.correlation = data.try_into().ok();
-                    }
-                    // Of two with one name the later one counts, as in Pyro.
-                    found.others.retain(|(other, _)| *other != name);
-                    found.others.push((name, data));
-                }
+            if name == *b"HMAC" && dialect == Dialect::Four {
+                found.code = Some(data);
+                continue;
             }
+            if name == *b"CORR" && dialect == Dialect::Four {
+                found.correlation = data.try_into().ok();
+            }
+            // Of two with one name the later one counts, as in Pyro.
+            found.others.retain(|(other, _)| *other != name);
+            found.others.push((name, data));
         }
         found.others.sort_unstable_by_key(|(name, _)| *name);
         Ok(found)

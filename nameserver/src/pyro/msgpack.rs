@@ -1,4 +1,4 @@
-//! MessagePack, as Python's `msgpack` writes and reads it, with Pyro's extension types.
+//! `MessagePack`, as Python's `msgpack` writes and reads it, with Pyro's extension types.
 //!
 //! The reader is our own few lines over `rmp`'s markers: `rmpv` bounds depth, but not how many elements four megabytes
 //! may unfold into.
@@ -295,7 +295,7 @@ mod tests {
         assert_eq!(read(&[b"\x91".repeat(65), vec![1]].concat()), Err(Unreadable::too_deep()));
         let many = [b"\xdd\0\x10\0\0".to_vec(), vec![0; 1 << 20]].concat();
         assert_eq!(read(&many), Err(Unreadable::too_many()));
-        assert!(ELEMENTS_MAX < 1 << 20);
+        const { assert!(ELEMENTS_MAX < 1 << 20) };
     }
 
     #[test]

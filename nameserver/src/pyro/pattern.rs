@@ -41,12 +41,13 @@ impl Pattern {
     }
 }
 
-fn build(text: &str) -> Result<Regex, Error> {
+fn build(text: &str) -> Result<Regex, Box<Error>> {
     RegexBuilder::new(text)
         .backtrack_limit(STEPS_MAX)
         .delegate_size_limit(COMPILED_MAX)
         .delegate_dfa_size_limit(COMPILED_MAX)
         .build()
+        .map_err(Box::new)
 }
 
 fn why(text: &str, error: &Error) -> String {

@@ -160,7 +160,7 @@ impl<S: Socket> Session<'_, S> {
                 Turn::Said { used, answer } => (used, answer),
                 Turn::Asked { used, request } => {
                     let Some(desk) = desk else { return Ok(()) };
-                    (used, carry_out(desk, request).await)
+                    (used, carry_out(desk, *request).await)
                 }
             };
             self.take(used, desk);

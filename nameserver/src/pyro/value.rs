@@ -6,7 +6,7 @@ use std::borrow::Cow;
 pub const DEPTH_MAX: usize = 64;
 /// Values in one message, each scalar, container and key counted.
 pub const ELEMENTS_MAX: usize = 250_000;
-/// Digits of a whole number, as in CPython: reading one costs the square of its length.
+/// Digits of a whole number, as in Python: reading one costs the square of its length.
 pub const DIGITS_MAX: usize = 4_300;
 
 /// What Python programs send and are sent. Texts without escapes are borrowed from the message.

@@ -8,7 +8,7 @@ import warnings
 warnings.simplefilter("ignore")
 # What our reader leaves out, by what it says then.
 LEFT_OUT = ("complex numbers", "named characters", "surrogates", "nested more than", "a whole number has", "at most 128 bits",
-            "0-bytes", "malformed node")
+            "0-bytes", "malformed node", "more than one value")
 
 
 def pythons(text):

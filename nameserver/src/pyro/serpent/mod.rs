@@ -14,8 +14,8 @@
 //! ```
 //! White space, line breaks and `#` comments may stand between any two tokens; a trailing comma is allowed; an unknown
 //! escape keeps its backslash; neighbouring texts join. `()` is the empty tuple, `(v)` is `v` in brackets, `{}` the
-//! empty map. Left out on purpose: complex numbers, named characters (`\N{…}`), `set()`: no writer of serpent makes
-//! them but for the first, and nothing here takes a complex number.
+//! empty map. Left out on purpose: complex numbers, named characters (`\N{…}`), `set()`, tuples
+//! without brackets: no writer of serpent makes them but for the first, and nothing here takes a complex number.
 //!
 //! The reader goes over the bytes once, without recursion: open brackets are a stack of at most [`super::value::DEPTH_MAX`].
 

@@ -83,10 +83,7 @@ const fn closing(bracket: u8) -> u8 {
 impl<'a> Reader<'a> {
     fn message(mut self) -> Result<Value<'a>, Unreadable> {
         loop {
-            let mut value = match self.begin()? {
-                Some(value) => value,
-                None => continue,
-            };
+            let Some(mut value) = self.begin()? else { continue };
             // What follows a value: a comma, a colon, closing brackets, or the end.
             loop {
                 self.blank();
