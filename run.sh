@@ -327,7 +327,7 @@ up() {
     "$bin/client" -n "$servers" -q cluster wait --replicas "$replicas" --timeout 30s
     touch "$run/served"
     printf '\nserving; name server %s, logs and data in .run/\n' "$servers"
-    sed -n 's|.* http=\(http[^ ]*\).*|how it is, for programs: \1/readyz|p' "$run/frontend.1.ready_line"
+    sed -n "s|.* http=\(http[^ ]*\).*|in a browser: \1/   for programs: \1/readyz, \1/metrics|p" "$run/frontend.1.ready_line"
     printf '  %s\n' './run.sh client menu' './run.sh kill replica.1' './run.sh down'
     open_client
 }

@@ -119,8 +119,10 @@ impl Courier {
 
     /// Every address at which a replica may be.
     pub fn addresses(&self) -> Vec<Address> {
-        let all = self.groups.values().map(|group| group.borrow().addresses().cloned().collect::<Vec<_>>());
-        let mut all: Vec<_> = all.flatten().collect();
+        let groups =
+            self.groups.values().map(|group| group.borrow().addresses().cloned().collect::<Vec<_>>());
+        let causal = self.causal.values().map(|members| members.borrow().addresses().cloned().collect());
+        let mut all: Vec<_> = groups.chain(causal).flatten().collect();
         all.sort();
         all.dedup();
         all
@@ -131,7 +133,12 @@ impl Courier {
         self.pool.client(address)
     }
 
-    /// Every group, with its newest record.
+    /// The groups that gossip.
+    pub fn causal(&self) -> impl Iterator<Item = &GroupName> {
+        self.causal.keys()
+    }
+
+    /// Every group with a primary, with its newest record.
     pub fn known(&self) -> Vec<(GroupName, Option<GroupConfig>)> {
         self.groups.iter().map(|(name, group)| (name.clone(), group.borrow().config().cloned())).collect()
     }

@@ -7,8 +7,9 @@ use std::time::Duration;
 use common::clock::{Clock, Timestamp};
 use common::names::Address;
 use common::replication::{GroupConfig, GroupName, ReplicaId};
+use common::rpc::gossip::Status;
 use common::rpc::limits::REPLICA;
-use common::rpc::replica::{MemberStatus, Role};
+use common::rpc::replica::{GossipStatus, MemberStatus, Role};
 use common::rpc::transport::within;
 use futures::future::join_all;
 
@@ -20,8 +21,10 @@ const PATIENCE: Duration = Duration::from_millis(800);
 /// How everything is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Look {
-    /// By name.
+    /// Those with a primary, by name.
     pub groups: Vec<GroupLook>,
+    /// Those that gossip, by name.
+    pub gossip: Vec<GossipLook>,
     /// When it was looked.
     pub at: Timestamp,
 }
@@ -39,6 +42,31 @@ pub struct GroupLook {
     pub members: Vec<MemberLook>,
     /// The last change of its primary, as this front end learnt of it.
     pub fail_over: Option<FailOver>,
+}
+
+/// How one group that gossips is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GossipLook {
+    /// Its service.
+    pub service: GroupName,
+    /// In a word.
+    pub health: Health,
+    /// Those who answer, by name, and where.
+    pub members: Vec<(String, GossipStatus)>,
+    /// Those who should.
+    pub missing: Vec<ReplicaId>,
+}
+
+/// Members hear each other several times a second; one that heard nobody for so long is cut off.
+const HEARD_WITHIN: Duration = Duration::from_secs(2);
+
+impl GossipLook {
+    /// Whether nothing is missing of a member.
+    pub fn is_good(&self, member: &GossipStatus) -> bool {
+        let alone = member.members.active.len() == 1;
+        let hears = alone || member.heard.is_some_and(|heard| heard <= HEARD_WITHIN);
+        member.status == Status::Online && member.trouble.is_empty() && hears
+    }
 }
 
 /// How one member is.
@@ -83,7 +111,8 @@ impl Health {
 impl Look {
     /// Of its groups, the worst.
     pub fn health(&self) -> Health {
-        self.groups.iter().map(|group| group.health).max().unwrap_or(Health::Unavailable)
+        let all = self.groups.iter().map(|group| group.health);
+        all.chain(self.gossip.iter().map(|group| group.health)).max().unwrap_or(Health::Unavailable)
     }
 }
 
@@ -119,12 +148,42 @@ pub async fn look(courier: &Courier) -> Look {
         let answer = courier.replica(address).status(within(REPLICA, PATIENCE)).await;
         (address.to_string(), answer.unwrap_or_default())
     });
-    let said = join_all(answers).await;
+    let gossip = asked.iter().map(async |address| {
+        let answer = courier.replica(address).gossip_status(within(REPLICA, PATIENCE)).await;
+        (address.to_string(), answer.unwrap_or_default())
+    });
+    let (said, gossip) = tokio::join!(join_all(answers), join_all(gossip));
     let groups = courier.known().into_iter().map(|(service, config)| {
         let fail_over = courier.last_fail_over(&service);
         GroupLook { fail_over, ..assess(&service, config.as_ref(), &said) }
     });
-    Look { groups: groups.collect(), at: Clock::wall() }
+    let gossip = courier.causal().map(|service| assess_gossip(service, &gossip));
+    Look { groups: groups.collect(), gossip: gossip.collect(), at: Clock::wall() }
+}
+
+/// How a group that gossips is, by what the replicas at these addresses said.
+fn assess_gossip(service: &GroupName, said: &[(String, Vec<GossipStatus>)]) -> GossipLook {
+    let mut members: Vec<(String, GossipStatus)> = said
+        .iter()
+        .flat_map(|(address, members)| members.iter().map(move |member| (address.clone(), member.clone())))
+        .filter(|(_, member)| member.service == *service)
+        .collect();
+    members.sort_by(|(_, a), (_, b)| {
+        let key = |member: &GossipStatus| (member.name.as_str().len(), member.name.to_string());
+        key(a).cmp(&key(b))
+    });
+    let newest = members.iter().map(|(_, member)| &member.members).max_by_key(|config| config.version);
+    let there = |id: &ReplicaId| members.iter().any(|(_, member)| member.member.id == *id);
+    let missing: Vec<_> =
+        newest.iter().flat_map(|config| config.active.iter().copied()).filter(|id| !there(id)).collect();
+    let mut look = GossipLook { service: service.clone(), health: Health::Unavailable, members, missing };
+    let good = look.members.iter().filter(|(_, member)| look.is_good(member)).count();
+    look.health = match () {
+        () if !look.members.iter().any(|(_, member)| member.status == Status::Online) => Health::Unavailable,
+        () if good == look.members.len() && look.missing.is_empty() => Health::Healthy,
+        () => Health::Degraded,
+    };
+    look
 }
 
 /// How a group is, by what the replicas at these addresses said; `known` is the record that we know.

@@ -16,7 +16,7 @@ use common::names::{
     BadAddress, ContractName, Entry, LogicalName, ObjectName, Patch, Query, Readiness, Sharing, Tags, Target,
     Weight,
 };
-use common::replication::{GroupName, VectorTimestamp};
+use common::replication::GroupName;
 use common::rpc::frontend::Frontend as _;
 use common::rpc::limits::FRONTEND;
 use common::rpc::name_service::{self, RegisterError};
@@ -366,12 +366,12 @@ fn answer_pages(known: &Known) -> Counter {
 
 /// Has one ask done, just as another program's call is.
 async fn answer_page(desk: Desk<Http>, ask: Ask) {
-    let (context, prev) = (within(FRONTEND, PAGE_TIME), VectorTimestamp::default());
+    let context = within(FRONTEND, PAGE_TIME);
     match ask {
-        Ask::Execute { service, request, payload, answer } => {
+        Ask::Execute { service, request, prev, payload, answer } => {
             let _ = answer.send(desk.execute(context, service, request, prev, payload).await);
         }
-        Ask::Query { service, consistency, payload, answer } => {
+        Ask::Query { service, prev, consistency, payload, answer } => {
             let _ = answer.send(desk.query(context, service, prev, consistency, payload).await);
         }
         Ask::Ready(_) | Ask::Cluster(_) => unreachable!("these are no calls"),

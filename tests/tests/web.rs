@@ -265,3 +265,57 @@ fn a_basket_is_changed_line_by_line_and_emptied() -> Result<()> {
     ensure!(review.status == 200, "no details yet: {}", review.text());
     Ok(())
 }
+
+#[test]
+fn a_rating_is_seen_at_once_through_any_front_end_and_taken_back() -> Result<()> {
+    let cluster = cluster(Options { front_ends: 2, ..Options::default() })?;
+    let mut ann = browser(&cluster);
+    become_user(&mut ann, "ann")?;
+    let path = "/movies/toy-story-1995";
+    let film = ann.get(path)?;
+    assert!(film.text().contains("No ratings yet."), "{}", film.text());
+    let form = film.form(&format!("{path}/rating"))?;
+    let wrong = ann.press(&form.clone().with("stars", "6"), ("", ""))?;
+    assert_eq!(wrong.status, 422);
+    assert!(wrong.text().contains("Stars: a number from 0 to 5"), "{}", wrong.text());
+    for (stars, mean) in [("4", "4.00 of 5, from 1 rating"), ("2.5", "2.50 of 5, from 1 rating")] {
+        let rated = ann.press(&form.clone().with("stars", stars), ("", ""))?;
+        assert!(rated.text().contains("Your rating is kept."), "{}", rated.text());
+        assert!(rated.text().contains(mean), "{}", rated.text());
+    }
+    let elsewhere = ann.moved_to(cluster.front_ends[1].told("http")).get(path)?;
+    assert!(elsewhere.text().contains("2.50 of 5"), "{}", elsewhere.text());
+    assert_eq!(elsewhere.form(&format!("{path}/rating"))?.field("stars"), Some("2.5"));
+
+    let (form, (name, value)) = ann.get(path)?.button("delete", "1")?;
+    let gone = ann.press(&form, (&name, &value))?;
+    assert!(gone.text().contains("Your rating is taken back.") && gone.text().contains("No ratings yet."));
+    Ok(())
+}
+
+#[test]
+fn what_is_typed_into_any_field_comes_back_as_text() -> Result<()> {
+    let cluster = small()?;
+    let mut ann = browser(&cluster);
+    let tag = "<script>alert(1)</script>\"'&";
+    become_user(&mut ann, tag)?;
+    add(&mut ann, "Kale")?;
+    let typed = ["first", "last", "address", "phone", "postcode", "tip"];
+    let form = ann.get("/checkout")?.form("/checkout")?;
+    let form = typed.iter().fold(form, |form, name| form.with(name, tag));
+    let mut pages = vec![ann.press(&form, ("", ""))?, ann.get("/")?, ann.get("/orders")?];
+    let film = ann.get("/movies/new")?.form("/movies/new")?;
+    let film = ["title", "description", "genres"].iter().fold(film, |form, name| form.with(name, tag));
+    pages.push(ann.press(&film, ("", ""))?);
+    pages.push(ann.get("/movies")?);
+    let encoded = cluster_tests::browser::encoded(tag);
+    for path in ["/movies?q=", "/movies/new?title=", "/movies/", "/checkout?tip=", "/orders/"] {
+        pages.push(ann.get(&format!("{path}{encoded}"))?);
+    }
+    for page in pages {
+        ensure!(!page.body.contains("<script>"), "{}: {}", page.path, page.body);
+        let policy = page.header("content-security-policy").context("each page has a policy")?;
+        ensure!(policy.starts_with("default-src 'self';") && !policy.contains("unsafe"), "{policy}");
+    }
+    Ok(())
+}

@@ -13,6 +13,7 @@ use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use common::clock::{Clock, Timestamp};
+use common::rpc::replica::GossipStatus;
 use common::services::just_hungry::london;
 use futures::stream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -74,6 +75,26 @@ fn detail(member: &MemberLook) -> String {
         (None, Some(seen)) => format!("seen {} ago", short(seen)),
         (None, None) => "never seen".to_owned(),
     }
+}
+
+/// A member's vector: how many updates of each member it has.
+fn vector(member: &GossipStatus) -> String {
+    let counts: Vec<_> = member.members.active.iter().map(|&id| member.applied.get(id).to_string()).collect();
+    format!("[{}]", counts.join(","))
+}
+
+/// Whether a member hears others: a number would be another page each time.
+fn heard(member: &GossipStatus) -> String {
+    match member.heard {
+        None => "nobody yet".to_owned(),
+        Some(heard) if heard.as_secs() < 2 => "just now".to_owned(),
+        Some(heard) => format!("{} ago", short(heard)),
+    }
+}
+
+/// The beginning of a digest: enough to see that two are equal.
+fn digest(member: &GossipStatus) -> String {
+    member.digest.to_string().chars().take(8).collect()
 }
 
 /// What would end an outage.
@@ -170,7 +191,8 @@ impl Live {
                     return;
                 }
             }
-            let fair = Duration::from_secs(1) * u32::try_from(watching).unwrap_or(u32::MAX) / EVENTS_PER_SECOND;
+            let fair =
+                Duration::from_secs(1) * u32::try_from(watching).unwrap_or(u32::MAX) / EVENTS_PER_SECOND;
             sleep(fair.max(LOOK_EVERY)).await;
         }
     }

@@ -1,4 +1,4 @@
-//! Who a browser is: two cookies, no state of ours. `user` is the user code, which keeps people apart and is no
+//! Who a browser is: cookies, no state of ours. `user` is the user code, which keeps people apart and is no
 //! authentication; `visit` is a random word that each form repeats, which no page from elsewhere can read.
 
 use std::sync::Arc;
@@ -72,12 +72,14 @@ pub(super) fn user_cookie(user: &UserCode) -> HeaderValue {
     kept("user", &form_urlencoded::byte_serialize(user.as_str().as_bytes()).collect::<String>())
 }
 
-fn kept(name: &str, value: &str) -> HeaderValue {
+/// A cookie that is kept for a year.
+pub(super) fn kept(name: &str, value: &str) -> HeaderValue {
     let text = format!("{name}={value}; Path=/; Max-Age={YEAR_SECONDS}; HttpOnly; SameSite=Strict");
     HeaderValue::from_str(&text).expect("both values are of letters, digits and % only")
 }
 
-fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
+/// The value of a cookie.
+pub(super) fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
     let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
     let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
     pairs.find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())

@@ -2,9 +2,9 @@
 //! programs are served on, and is done by the very function that serves those.
 
 use bytes::Bytes;
-use common::replication::{GroupName, RequestId};
+use common::replication::{GroupName, LogPoint, RequestId, VectorTimestamp};
 use common::rpc::Outcome;
-use common::rpc::replica::{Answer, Consistency, Done, QueryError, SubmitError};
+use common::rpc::replica::{Answer, Consistency, Done, Position, QueryError, SubmitError};
 use common::services::{decode, encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -28,6 +28,8 @@ pub enum Ask {
         service: GroupName,
         /// Its identity, drawn with the form.
         request: RequestId,
+        /// What its sender has seen; nothing for groups with a primary.
+        prev: VectorTimestamp,
         /// The command.
         payload: Bytes,
         /// Where the answer goes.
@@ -37,6 +39,8 @@ pub enum Ask {
     Query {
         /// Whose query.
         service: GroupName,
+        /// What its sender has seen; nothing for groups with a primary.
+        prev: VectorTimestamp,
         /// How fresh.
         consistency: Consistency,
         /// The query.
@@ -98,14 +102,29 @@ impl Counter {
         request: RequestId,
         command: &C,
     ) -> Result<R, Failed> {
+        let done = self.execute_after(service, request, &VectorTimestamp::default(), command).await;
+        done.map(|(reply, _)| reply)
+    }
+
+    /// As [`Counter::execute`], for somebody who has seen so much; gives how much they have seen by then.
+    ///
+    /// # Errors
+    /// As [`Counter::execute`].
+    pub async fn execute_after<C: Serialize, R: DeserializeOwned>(
+        &self,
+        service: &'static str,
+        request: RequestId,
+        prev: &VectorTimestamp,
+        command: &C,
+    ) -> Result<(R, Position), Failed> {
         let (answer, answered) = oneshot::channel();
-        let service = named(service);
-        let ask = Ask::Execute { service, request, payload: encode(command), answer };
+        let (service, prev, payload) = (named(service), prev.clone(), encode(command));
+        let ask = Ask::Execute { service, request, prev, payload, answer };
         self.0.try_send(ask).map_err(|_| Failed::Away)?;
         // Whoever ends in between may have sent it.
-        let reply = match answered.await.map_err(|_| Failed::Unknown)? {
-            Ok(done) => done.reply,
-            Err(SubmitError::AtTheDoor { reply }) => reply,
+        let (reply, position) = match answered.await.map_err(|_| Failed::Unknown)? {
+            Ok(done) => (done.reply, done.position),
+            Err(SubmitError::AtTheDoor { reply }) => (reply, Position::Log(LogPoint::default())),
             Err(SubmitError::Reused) => return Err(Failed::Reused),
             Err(SubmitError::Expired { .. } | SubmitError::FromTheFuture { .. }) => {
                 return Err(Failed::Expired);
@@ -113,7 +132,7 @@ impl Counter {
             Err(error) if error.outcome() == Outcome::Unknown => return Err(Failed::Unknown),
             Err(_) => return Err(Failed::Away),
         };
-        decode(&reply).map_err(|_| Failed::Unknown)
+        decode(&reply).map(|reply| (reply, position)).map_err(|_| Failed::Unknown)
     }
 
     /// The service's answer to a query. When too few replicas are in sync to promise anything, a copy's will do.
@@ -125,26 +144,41 @@ impl Counter {
         service: &'static str,
         query: &Q,
     ) -> Result<A, Failed> {
+        self.query_after(service, &VectorTimestamp::default(), query).await.map(|(answer, _)| answer)
+    }
+
+    /// As [`Counter::query`], for somebody who has seen so much; gives how much they have seen by then.
+    ///
+    /// # Errors
+    /// As [`Counter::query`].
+    pub async fn query_after<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        service: &'static str,
+        prev: &VectorTimestamp,
+        query: &Q,
+    ) -> Result<(A, Position), Failed> {
         /// As old as the command line shows, too.
         const MAX_AGE: std::time::Duration = std::time::Duration::from_secs(10);
         let payload = encode(query);
-        let answer = match self.ask(service, Consistency::Linearizable, payload.clone()).await {
+        let answer = match self.ask(service, prev, Consistency::Linearizable, payload.clone()).await {
             Err(Some(QueryError::TooFewInSync { .. })) => {
-                self.ask(service, Consistency::StaleOk { max_age: MAX_AGE }, payload).await
+                self.ask(service, prev, Consistency::StaleOk { max_age: MAX_AGE }, payload).await
             }
             answer => answer,
         };
-        decode(&answer.map_err(|_| Failed::Away)?.answer).map_err(|_| Failed::Away)
+        let Answer { answer, position } = answer.map_err(|_| Failed::Away)?;
+        decode(&answer).map(|answer| (answer, position)).map_err(|_| Failed::Away)
     }
 
     async fn ask(
         &self,
         service: &'static str,
+        prev: &VectorTimestamp,
         consistency: Consistency,
         payload: Bytes,
     ) -> Result<Answer, Option<QueryError>> {
         let (answer, answered) = oneshot::channel();
-        let ask = Ask::Query { service: named(service), consistency, payload, answer };
+        let ask = Ask::Query { service: named(service), prev: prev.clone(), consistency, payload, answer };
         self.0.try_send(ask).map_err(|_| None)?;
         answered.await.map_err(|_| None)?.map_err(Some)
     }

@@ -9,7 +9,7 @@
 //! function that serves other programs. All that a browser is to us are two cookies ([`cookies`]).
 //!
 //! **Reading order**: [`serve`] and its limits; [`guard`], who may ask and where forms come from; `cookies`, `forms`,
-//! `page`, `site`, what all pages share; then a file per topic: `menu` (and basket), `checkout`, `orders`, `movies`, `cluster`, `about`.
+//! `page`, `site`, what all pages share; then a file per topic: `menu` (and basket), `checkout`, `orders`, `movies`, `ratings`, `cluster`, `about`.
 
 mod about;
 mod assets;
@@ -23,6 +23,7 @@ mod menu;
 mod movies;
 mod orders;
 mod page;
+mod ratings;
 mod site;
 
 use std::sync::Arc;
@@ -75,6 +76,7 @@ pub fn pages(counter: Counter, hosts: Hosts, meters: Option<PrometheusHandle>) -
         .route("/movies/new", get(movies::new).post(movies::add))
         .route("/movies/{key}", get(movies::show))
         .route("/movies/{key}/edit", get(movies::edit).post(movies::change))
+        .route("/movies/{key}/rating", post(ratings::rate))
         .route("/cluster", get(cluster::show))
         .route("/cluster/events", get(cluster::events))
         .route("/about", get(about::about))

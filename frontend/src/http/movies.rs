@@ -3,8 +3,8 @@
 
 use askama::Template;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::StatusCode;
-use axum::response::Response;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
 use common::replication::RequestId;
 use common::services::Outcome;
 use common::services::movies::command::{Command, NewMovie, Reply};
@@ -16,6 +16,7 @@ use super::cookies::Visitor;
 use super::counter::Failed;
 use super::forms::{Form, encoded};
 use super::page::{Notice, Page, Problem, html, refused, see};
+use super::ratings::{self, Ratings, Seen};
 use super::site::Site;
 
 /// Of one page.
@@ -49,6 +50,10 @@ struct Film {
     path: String,
     /// What OMDb had to do with it, when that is worth a word.
     note: Option<&'static str>,
+    /// `None`: nobody could say.
+    ratings: Option<Ratings>,
+    /// As typed, or the visitor's own.
+    stars: String,
 }
 
 #[derive(Template)]
@@ -212,8 +217,14 @@ async fn search(site: &Site, page: Page, q: String) -> Result<Films, Failed> {
     Ok(Films { page: page.saying(notices), q, films, near, next: None })
 }
 
-/// The film at this address, or the page that says why there is none.
-async fn named(
+/// The film at this address and its true address, or the page that says why there is none.
+pub(super) async fn named(site: &Site, visitor: &Visitor, part: &str) -> Result<(Movie, String), Response> {
+    let (movie, _) = looked_up(site, visitor, part).await?;
+    let path = path(&movie.key());
+    Ok((movie, path))
+}
+
+async fn looked_up(
     site: &Site,
     visitor: &Visitor,
     part: &str,
@@ -242,7 +253,7 @@ async fn named(
 }
 
 fn away(visitor: &Visitor, failed: Failed) -> Response {
-    axum::response::IntoResponse::into_response(Problem::of(visitor)(failed))
+    Problem::of(visitor)(failed).into_response()
 }
 
 /// `GET /movies/{key}`.
@@ -251,17 +262,52 @@ pub(super) async fn show(
     visitor: Visitor,
     Path(part): Path<String>,
     RawQuery(query): RawQuery,
+    headers: HeaderMap,
 ) -> Response {
-    let (movie, note) = match named(&site, &visitor, &part).await {
+    let (movie, note) = match looked_up(&site, &visitor, &part).await {
         Ok(found) => found,
         Err(response) => return response,
     };
     let query = Form::read(query.unwrap_or_default().as_bytes());
-    let news = [("added", "Movie entry added."), ("updated", "Movie entry updated.")];
+    let news = [
+        ("added", "Movie entry added."),
+        ("updated", "Movie entry updated."),
+        ("rated", "Your rating is kept."),
+        ("deleted", "Your rating is taken back."),
+    ];
     let news = news.into_iter().filter(|(word, _)| query.has(word)).map(|(_, text)| Notice::news(text));
-    let page = Page::new(&visitor, "movies", movie.title.clone()).saying(news);
+    draw(&site, &visitor, &headers, movie, note, news.collect()).await
+}
+
+/// A film's page with something said first.
+pub(super) async fn redraw(
+    site: &Site,
+    visitor: &Visitor,
+    headers: &HeaderMap,
+    movie: Movie,
+    said: Notice,
+) -> Response {
+    draw(site, visitor, headers, movie, None, vec![said]).await
+}
+
+async fn draw(
+    site: &Site,
+    visitor: &Visitor,
+    headers: &HeaderMap,
+    movie: Movie,
+    note: Option<&'static str>,
+    said: Vec<Notice>,
+) -> Response {
+    let mut seen = Seen::of(headers);
+    // A film is worth seeing without its ratings, too.
+    let ratings = ratings::of(site, visitor.user(), &movie, &mut seen).await.ok();
+    let mine = ratings.as_ref().and_then(|ratings| ratings.mine);
+    let stars = mine.map_or_else(String::new, |rating| rating.to_string());
+    let status = ratings::status_of(&said);
+    let page = Page::new(visitor, "movies", movie.title.clone()).saying(said);
     let path = path(&movie.key());
-    html(StatusCode::OK, &Film { page, movie, path, note })
+    let response = html(status, &Film { page, movie, path, note, ratings, stars });
+    (seen.cookie().map(|cookie| [(header::SET_COOKIE, cookie)]), response).into_response()
 }
 
 /// `GET /movies/new`.

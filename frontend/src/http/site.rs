@@ -51,6 +51,17 @@ impl Site {
         ids.next(Clock::wall(), rand::random())
     }
 
+    /// A request id above one that was seen.
+    pub(super) fn draw_after(&self, seen: RequestId) -> RequestId {
+        let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        // An id from a cookie may lie far ahead: it counts for this one only.
+        let mut source = ids.clone();
+        source.observe(seen);
+        let drawn = source.next(Clock::wall(), rand::random());
+        ids.next(Clock::wall(), rand::random());
+        drawn
+    }
+
     /// Has one of the shop's commands run under the id that its form was drawn with.
     pub(super) async fn run(&self, request: RequestId, command: &Command) -> Result<Done, No> {
         match self.counter.execute(NAME, request, command).await? {
