@@ -197,7 +197,7 @@ fn a_service_of_ones_own_takes_twenty_five_lines_and_is_called_by_name() -> Resu
 /// third has come: the caller sees none of it.
 #[test]
 fn a_calculator_with_two_providers_fails_no_call() -> Result<()> {
-    const UPTO: u64 = 30_000;
+    const UPTO: u64 = 3_000;
     let mut house = House::open()?;
     let calculator = example("calculator");
     let serve = |house: &House| -> Result<Running> {

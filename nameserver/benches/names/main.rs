@@ -401,6 +401,10 @@ async fn watch() {
     let lease = names.grant(soon(), Duration::from_hours(1), InstanceId::random(), None).await;
     let lease = lease.unwrap().unwrap().value.lease;
     let watchers: Vec<Client> = (0..WATCHERS).map(|_| server.client()).collect();
+    // Of those that have not said yet what they want, a server keeps 512.
+    for some in watchers.chunks(64) {
+        join_all(some.iter().map(|names| names.status(soon()))).await;
+    }
     let mut since: Stamp = names.status(soon()).await.unwrap().stamp;
     let mut last = Vec::new();
     for round in 0..ROUNDS {
@@ -541,7 +545,7 @@ fn instructions() {
 /// Stock Pyro 5, asked by its own client.
 fn pyro(python: &str, ours: Duration) {
     const SCRIPT: &str = "
-import time, threading, Pyro5.api, Pyro5.nameserver, Pyro5.config
+import time, threading, Pyro5.api, Pyro5.nameserver
 uri, daemon, _ = Pyro5.nameserver.start_ns(host='127.0.0.1', port=0, enableBroadcast=False)
 threading.Thread(target=daemon.requestLoop, daemon=True).start()
 ns = Pyro5.api.Proxy(uri)
