@@ -64,7 +64,7 @@ fn every_example_is_a_command() {
 fn nothing_typed_is_no_command_and_what_is_not_built_is_not_there() {
     assert!(parse("").unwrap().command.is_none());
     assert!(parse("--json").unwrap().command.is_none());
-    assert_eq!(parse("ns watch").unwrap_err(), ErrorKind::InvalidSubcommand);
+    assert_eq!(parse("ns forget").unwrap_err(), ErrorKind::InvalidSubcommand);
 }
 
 #[test]

@@ -160,6 +160,8 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("denied", "cluster::adopt::tests"),
     ("store_down", "cluster::adopt::tests"),
     ("incompatible", "cluster::adopt::tests"),
+    ("name_held", "the names' tests, on a real name server"),
+    ("name_server_full", "nameserver, f20"),
     ("warming", "ns::tests"),
     ("not_rated", "the ratings' tests, of the whole cluster"),
     ("no_name_server", "without_anybody_there_each_command_says_who_is_missing"),
