@@ -1,6 +1,7 @@
 //! A browser without JavaScript: it keeps cookies, follows a 303, and sends a form as it was drawn.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
@@ -48,6 +49,7 @@ impl Browser {
     }
 
     /// The same person at another front end. (Cookies know no ports.)
+    #[must_use]
     pub fn moved_to(&self, url: &str) -> Self {
         Self { cookies: self.cookies.clone(), ..Self::at(url) }
     }
@@ -98,18 +100,18 @@ impl Browser {
         let mut head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
         let named = |name: &str| headers.iter().any(|(key, _)| key.eq_ignore_ascii_case(name));
         if !named("host") {
-            head += &format!("Host: {}\r\n", self.host);
+            write!(head, "Host: {}\r\n", self.host)?;
         }
         for (name, value) in headers {
-            head += &format!("{name}: {value}\r\n");
+            write!(head, "{name}: {value}\r\n")?;
         }
         if !self.cookies.is_empty() {
             let cookies: Vec<_> =
                 self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            head += &format!("Cookie: {}\r\n", cookies.join("; "));
+            write!(head, "Cookie: {}\r\n", cookies.join("; "))?;
         }
         if method != "GET" {
-            head += &format!("Content-Length: {}\r\n", body.len());
+            write!(head, "Content-Length: {}\r\n", body.len())?;
         }
         socket.write_all(format!("{head}\r\n{body}").as_bytes())?;
         let mut raw = Vec::new();

@@ -128,7 +128,10 @@ fn the_name_server_is_killed_under_load_and_no_client_notices() -> Result<()> {
     cluster.await_whole(3)?;
     audit(&attempts, &cluster.replica_addresses())?;
     // Everybody registers again, or was remembered.
-    assert_eq!(listed(&cluster)?, ["just.hungry", "movies", "ratings", "replica.1", "replica.2", "replica.3"]);
+    assert_eq!(
+        listed(&cluster)?,
+        ["just.hungry", "movies", "ratings", "replica.1", "replica.2", "replica.3"]
+    );
     Ok(())
 }
 
@@ -173,7 +176,10 @@ fn listed(cluster: &Cluster) -> Result<Vec<String>> {
 fn a_killed_process_loses_its_name_and_a_stopped_one_at_once() -> Result<()> {
     const TTL: Duration = Duration::from_millis(600);
     let mut cluster = Cluster::start(Options { ttl: TTL, ..Options::default() })?;
-    assert_eq!(listed(&cluster)?, ["just.hungry", "movies", "ratings", "replica.1", "replica.2", "replica.3"]);
+    assert_eq!(
+        listed(&cluster)?,
+        ["just.hungry", "movies", "ratings", "replica.1", "replica.2", "replica.3"]
+    );
     let clock = Clock::start();
     run(async {
         let names = names(cluster.name_server.address());

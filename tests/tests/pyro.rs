@@ -277,7 +277,7 @@ fn serpent_is_read_as_python_reads_it() -> Result<()> {
         if let Ok(value) = &read {
             serpent::write(&mut ours, value);
         }
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let hex = |bytes: &[u8]| bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
         let why = read.err().map(|why| why.to_string()).unwrap_or_default();
         writeln!(cases, "{} {} {}", hex(&input), hex(&ours), hex(why.as_bytes()))?;
     }

@@ -64,15 +64,10 @@ struct Empty {
     page: Page,
 }
 
-impl Checkout {
-    fn is_checked(&self, delivery: &Delivery) -> bool {
-        self.delivery == delivery.as_str()
-    }
-
-    fn deliveries(&self) -> [Delivery; 3] {
-        let [two_hours, same_day, next_day] = Delivery::ALL;
-        [next_day, same_day, two_hours]
-    }
+/// The cheapest first.
+fn deliveries() -> [Delivery; 3] {
+    let [two_hours, same_day, next_day] = Delivery::ALL;
+    [next_day, same_day, two_hours]
 }
 
 /// What is said of a speed.

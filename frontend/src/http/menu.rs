@@ -28,7 +28,7 @@ struct Home {
     next: Option<u32>,
     /// Whether this is not its beginning.
     is_later: bool,
-    lines: Vec<Line>,
+    lines: Vec<InBasket>,
     basket: Basket,
     /// For the button that empties the basket.
     clear: RequestId,
@@ -40,7 +40,7 @@ struct Product {
     request: RequestId,
 }
 
-struct Line {
+struct InBasket {
     line: common::services::just_hungry::query::BasketLine,
     /// For its number.
     set: RequestId,
@@ -92,7 +92,7 @@ async fn draw(site: &Site, visitor: &Visitor, after: u32, notices: Vec<Notice>) 
             .map_err(Problem::of(visitor))?;
     let next = menu.entries.last().filter(|_| menu.more).map(|last| last.place);
     let product = |item| Product { item, request: site.draw() };
-    let line = |line: &_| Line { line: Clone::clone(line), set: site.draw(), remove: site.draw() };
+    let line = |line: &_| InBasket { line: Clone::clone(line), set: site.draw(), remove: site.draw() };
     Ok(Home {
         page: Page::new(visitor, "menu", "Menu").saying(notices),
         motd,

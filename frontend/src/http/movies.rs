@@ -24,7 +24,7 @@ const FILMS_MAX: u32 = 50;
 
 #[derive(Template)]
 #[template(path = "movies.html")]
-struct Films {
+struct FilmList {
     page: Page,
     q: String,
     films: Vec<Card>,
@@ -71,7 +71,7 @@ struct Editor {
     genres: String,
 }
 
-impl Films {
+impl FilmList {
     fn q_encoded(&self) -> String {
         encoded(&self.q)
     }
@@ -164,7 +164,7 @@ pub(super) async fn list(
     }
 }
 
-async fn all(site: &Site, page: Page, after: &str) -> Result<Films, Failed> {
+async fn all(site: &Site, page: Page, after: &str) -> Result<FilmList, Failed> {
     let key = |(title, year): (String, Option<u16>)| FilmKey::of(&title, year.and_then(Year::new));
     let query = Query::List { prefix: String::new(), after: parted(after).map(key), limit: FILMS_MAX };
     let list = match site.films(&query).await {
@@ -174,7 +174,7 @@ async fn all(site: &Site, page: Page, after: &str) -> Result<Films, Failed> {
     };
     let last = list.entries.last().filter(|_| list.more);
     let next = last.and_then(|movie| path(&movie.key()).strip_prefix("/movies/").map(str::to_owned));
-    Ok(Films {
+    Ok(FilmList {
         page,
         q: String::new(),
         films: list.entries.iter().map(Card::from).collect(),
@@ -183,7 +183,7 @@ async fn all(site: &Site, page: Page, after: &str) -> Result<Films, Failed> {
     })
 }
 
-async fn search(site: &Site, page: Page, q: String) -> Result<Films, Failed> {
+async fn search(site: &Site, page: Page, q: String) -> Result<FilmList, Failed> {
     let hits: Vec<Hit> = match site.films(&Query::Search { text: q.clone(), limit: FILMS_MAX }).await {
         Ok(Answer::Hits(hits)) => hits.entries,
         Err(No::Failed(failed)) => return Err(failed),
@@ -214,7 +214,7 @@ async fn search(site: &Site, page: Page, q: String) -> Result<Films, Failed> {
             Err(No::Failed(_)) => {}
         }
     }
-    Ok(Films { page: page.saying(notices), q, films, near, next: None })
+    Ok(FilmList { page: page.saying(notices), q, films, near, next: None })
 }
 
 /// The film at this address and its true address, or the page that says why there is none.
@@ -235,7 +235,7 @@ async fn looked_up(
         let near = near.iter().map(Card::from).collect();
         html(
             StatusCode::NOT_FOUND,
-            &Films { page, q: part.replace('-', " "), films: vec![], near, next: None },
+            &FilmList { page, q: part.replace('-', " "), films: vec![], near, next: None },
         )
     };
     let Some((title, year)) = parted(part) else { return Err(unknown(&[])) };
@@ -338,13 +338,13 @@ pub(super) async fn add(State(site): State<Site>, visitor: Visitor, form: Form) 
     let Some(request) = form.request() else { return see("/movies/new") };
     let year = match form.get("year").trim() {
         "" => None,
-        text => match text.parse() {
-            Ok(year) => Some(year),
-            Err(_) => {
+        text => {
+            let Ok(year) = text.parse() else {
                 let error = Notice::at("year", "The year: a number like 1999, please.");
                 return draw_new(&site, &visitor, &form, Some(error));
-            }
-        },
+            };
+            Some(year)
+        }
     };
     let title = form.get("title").to_owned();
     let movie = NewMovie {

@@ -4,7 +4,6 @@ use askama::Template;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::assets;
 use super::cookies::Visitor;
 use super::counter::Failed;
 
@@ -61,16 +60,6 @@ impl Page {
     /// What is wrong with the field of this id.
     pub(super) fn error_at(&self, id: &str) -> Option<&str> {
         self.errors().find(|notice| notice.field == Some(id)).map(|notice| notice.text.as_str())
-    }
-
-    /// Where the stylesheet is; another one is another address.
-    pub(super) fn style(&self) -> &'static str {
-        assets::style_url()
-    }
-
-    /// Where the script is.
-    pub(super) fn script(&self) -> &'static str {
-        assets::script_url()
     }
 }
 

@@ -59,7 +59,7 @@ impl Seen {
     /// What makes the browser remember it.
     pub(super) fn cookie(&self) -> Option<HeaderValue> {
         let bytes = encode(&(&self.vector, self.latest));
-        let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let text = bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
         (text.len() <= COOKIE_CHARS_MAX).then(|| kept("seen", &text))
     }
 }
@@ -124,13 +124,11 @@ pub(super) async fn rate(
     let update = if form.has("delete") {
         Update::Delete { film, user }
     } else {
-        match form.get("stars").parse() {
-            Ok(rating) => Update::Rate { film, user, rating },
-            Err(_) => {
-                let error = Notice::at("stars", "Stars: a number from 0 to 5, like 4 or 3.5, please.");
-                return redraw(&site, &visitor, &headers, movie, error).await;
-            }
-        }
+        let Ok(rating) = form.get("stars").parse() else {
+            let error = Notice::at("stars", "Stars: a number from 0 to 5, like 4 or 3.5, please.");
+            return redraw(&site, &visitor, &headers, movie, error).await;
+        };
+        Update::Rate { film, user, rating }
     };
     let mut seen = Seen::of(&headers);
     let request = site.draw_after(seen.latest);

@@ -259,7 +259,7 @@ async fn lookup() {
     .await
     .into_iter()
     .sum::<usize>();
-    let cpu = (server.cpu() - cpu).as_secs_f64() * 1e6 / done as f64;
+    let cpu = server.cpu().saturating_sub(cpu).as_secs_f64() * 1e6 / done as f64;
     figure(
         "lookup, 64 connections: rate, server CPU each (goal 6.0)",
         format!("{}, {cpu:.2} us", rate(done, SPAN)),
@@ -315,7 +315,7 @@ async fn cpu_per_lookup(server: &Server, clock: Clock, of: usize) -> f64 {
         }
     });
     let done: usize = join_all(callers).await.into_iter().sum();
-    let each = (server.cpu() - cpu).as_secs_f64() * 1e6 / done as f64;
+    let each = server.cpu().saturating_sub(cpu).as_secs_f64() * 1e6 / done as f64;
     figure(
         format!("lookup, 64 in flight, {of} names: rate, server CPU (goal 1.9)"),
         format!("{}, {each:.2} us", rate(done, SPAN)),
@@ -385,7 +385,7 @@ async fn register() {
             while clock.now().since(begun) < SPAN {
                 let renewing =
                     clients.iter().zip(&leases).map(|(names, lease)| names.renew(soon(), vec![*lease]));
-                done += join_all(renewing).await.into_iter().filter(Result::is_ok).count();
+                done += join_all(renewing).await.into_iter().flatten().count();
             }
             figure("renew, 64 clients, a lease a call", rate(done, SPAN));
         }
@@ -512,6 +512,8 @@ async fn ask(address: &Address, count: usize) {
 
 /// Instructions of a lookup, at each side: the difference between many and few of them.
 fn instructions() {
+    const FEW: usize = 500;
+    const MANY: usize = 5_500;
     const CALLGRIND: [&str; 3] = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"];
     let counted = |text: &str| -> u64 {
         let line = text.lines().find_map(|line| line.split_once("Collected : ")).expect("callgrind tells").1;
@@ -532,8 +534,6 @@ fn instructions() {
         server.child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
         (counted(&told), counted(&String::from_utf8_lossy(&client.unwrap().stderr)))
     };
-    const FEW: usize = 500;
-    const MANY: usize = 5_500;
     let (few, many) = (run(FEW), run(MANY));
     let each = |few: u64, many: u64| (many - few) / (MANY - FEW) as u64;
     figure(

@@ -72,11 +72,12 @@ fn load(rival: &Rival, count: usize) -> Result<()> {
     let empty = Cpu::memory_of(rival.pid)?;
     let mut wire = Wire::connect(rival.address)?;
     for from in (0..count).step_by(BATCH) {
-        let calls: String = (from..count.min(from + BATCH))
+        let calls: Vec<_> = (from..count.min(from + BATCH))
             .map(|number| {
-                format!("('register',('{}','PYRO:obj_{number}@127.0.0.1:4444'),{{}}),", name(number))
+                format!("('register',('{}','PYRO:obj_{number}@127.0.0.1:4444'),{{}})", name(number))
             })
             .collect();
+        let calls = calls.join(",");
         wire.call(&message(Kind::Invoke, 8, &format!("('Pyro.NameServer','<batch>',[{calls}],None)")))?;
     }
     #[expect(clippy::cast_precision_loss, reason = "for a person")]
