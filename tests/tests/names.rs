@@ -1,5 +1,5 @@
 //! Names from the command line, and programs of one's own that call each other by name: the examples of
-//! docs/BUILDING_ON_IT.md, on the real name server, with processes killed under them.
+//! `docs/BUILDING_ON_IT.md`, on the real name server, with processes killed under them.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};

@@ -36,9 +36,10 @@ fn list() -> Vec<u8> {
 fn fill(address: SocketAddr, names: usize) -> Result<()> {
     let mut wire = Wire::connect(address)?;
     for from in (0..names).step_by(1_000) {
-        let calls: String = (from..names.min(from + 1_000))
-            .map(|number| format!("('register',('n.{number}','PYRO:o@127.0.0.1:4444'),{{}}),"))
+        let calls: Vec<_> = (from..names.min(from + 1_000))
+            .map(|number| format!("('register',('n.{number}','PYRO:o@127.0.0.1:4444'),{{}})"))
             .collect();
+        let calls = calls.join(",");
         wire.call(&message(Kind::Invoke, 8, &format!("('Pyro.NameServer','<batch>',[{calls}],None)")))?;
     }
     Ok(())

@@ -88,6 +88,12 @@ impl Names {
     }
 }
 
+/// Listens at the first address of a host and port.
+async fn listen(at: &str) -> std::io::Result<TcpListener> {
+    let address = tokio::net::lookup_host(at).await?.next().ok_or(std::io::ErrorKind::NotFound)?;
+    TcpListener::bind(address).await
+}
+
 /// Listens, says where, and serves until told to stop.
 async fn attend(
     at: String,
@@ -95,7 +101,7 @@ async fn attend(
     mut made: UnboundedReceiver<MakeRoute>,
     options: ServeOptions,
 ) {
-    let listener = match TcpListener::bind(&*at).await {
+    let listener = match listen(&at).await {
         Ok(listener) => listener,
         Err(error) => return drop(told.send(Err(error))),
     };

@@ -267,10 +267,15 @@ impl Core {
         for call in std::mem::take(&mut self.calls.unconfirmed) {
             let Asks::Update { request, .. } = &call.asks else { continue };
             let known = self.requests.get(*request).filter(|known| {
-                let ours = self.members.retired.contains_key(&known.origin);
-                let has = |id: &_| self.table.has(*id, known.origin, known.counter);
+                // All that a retired origin's final covers is on every disk that was active then, and on its copies.
+                let retired = self.members.retired.contains_key(&known.origin);
+                let settled = |id| self.table.get(id).is_some_and(|row| row.members >= self.members.version);
+                let has = |id: &_| match retired {
+                    true => settled(*id),
+                    false => self.table.has(*id, known.origin, known.counter),
+                };
                 let disks = 1 + self.members.others(self.me()).filter(has).count();
-                ours || disks >= self.setup.limits.ack_after
+                disks >= self.setup.limits.ack_after
             });
             if let Some(known) = known {
                 let (reply, latest, floor) = (known.reply.clone(), self.requests.latest, self.floor);

@@ -274,8 +274,9 @@ impl Core {
     fn told_to_wait(&mut self, by: ReplicaId, reply: Option<&Reply>) {
         match reply {
             Some(Reply::Refused { outcome: Outcome::NeedMembers }) => self.attach_members(by),
-            Some(Reply::Refused { outcome: Outcome::Retired }) => self.refresh_members(),
-            _ => {}
+            // Who is nowhere may be out by now, and so may we: nobody whom we know could tell.
+            Some(Reply::Refused { outcome: Outcome::Retired }) | None => self.refresh_members(),
+            Some(_) => {}
         }
     }
 

@@ -255,7 +255,7 @@ impl Core {
     }
 
     fn at(&mut self, now: Now, effects: &mut Vec<Effect>, work: impl FnOnce(&mut Self)) {
-        if matches!(self.standing, Standing::Ended) {
+        if self.has_ended() {
             return;
         }
         self.now = now;
@@ -356,6 +356,11 @@ impl Core {
                 Some(OldLog { was: self.me(), log })
             }
         }
+    }
+
+    /// Whether this identity was given up: nothing is done any more.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.standing, Standing::Ended)
     }
 
     /// Whether it serves, if a person lets it.

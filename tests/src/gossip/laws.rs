@@ -54,8 +54,8 @@ impl World {
         let node = &self.nodes[n];
         let Some(core) = &node.core else { return };
         let (members, applied) = (core.members(), core.applied().clone());
-        if !members.active.contains(&node.id) {
-            // It knows that it is out, and has ended.
+        if core.has_ended() {
+            // It knows that it is out, or that its disk is an old copy, and answers nobody.
             return;
         }
         let before = node.applied.seen.iter();
@@ -268,9 +268,7 @@ impl World {
         }
         let disks = self.nodes.iter().filter(|node| self.held_by(&node.disk).has(update)).count();
         let (needed, sent) = (self.plan.limits.ack_after, &self.oracle.sent[update]);
-        // A repeat's answer promises nothing new: of the disks that had it, one may have been given up since, with a
-        // checkpoint that everybody has.
-        if !sent.acknowledged && disks + sent.copies_lost < needed {
+        if disks + sent.copies_lost < needed {
             return self.breach(format!("G11: update {update} is acknowledged and is on {disks} disks"));
         }
         self.oracle.sent[update].acknowledged = true;
