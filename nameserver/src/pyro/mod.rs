@@ -10,7 +10,7 @@
 //!
 //! # Reading order
 //! - [`frame`]: the two headers; [`value`]: what is between them, in any of the serializers [`serpent`], [`json`],
-//!   [`msgpack`], which [`format`] puts behind one door; [`uri`]; [`refusal`]: exceptions;
+//!   [`msgpack`], which [`mod@format`] puts behind one door; [`uri`]; [`refusal`]: exceptions;
 //! - [`conversation`]: greeting, calls, batches, pings: bytes in, turns out; [`arguments`] binds them as Python does,
 //!   [`name_server`] tells what they ask for; [`answer`] is written piece by piece;
 //! - [`view`]: a record of ours as Pyro sees it; [`pattern`]: Python's regular expressions;

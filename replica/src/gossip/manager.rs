@@ -270,10 +270,8 @@ impl Core {
                 // All that a retired origin's final covers is on every disk that was active then, and on its copies.
                 let retired = self.members.retired.contains_key(&known.origin);
                 let settled = |id| self.table.get(id).is_some_and(|row| row.members >= self.members.version);
-                let has = |id: &_| match retired {
-                    true => settled(*id),
-                    false => self.table.has(*id, known.origin, known.counter),
-                };
+                let holds = |id| self.table.has(id, known.origin, known.counter);
+                let has = |id: &_| if retired { settled(*id) } else { holds(*id) };
                 let disks = 1 + self.members.others(self.me()).filter(has).count();
                 disks >= self.setup.limits.ack_after
             });

@@ -29,7 +29,7 @@ fn main() -> ExitCode {
     for target in chosen {
         match run(target, flags.seed, flags.executions) {
             Ok(seen) => {
-                println!("{}: {} executions, slowest {:?}", seen.target, seen.executions, seen.slowest)
+                println!("{}: {} executions, slowest {:?}", seen.target, seen.executions, seen.slowest);
             }
             Err(broken) => {
                 eprintln!("error: {broken}");
