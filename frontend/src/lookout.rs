@@ -1,4 +1,4 @@
-//! How the groups are, for the page that shows it: every replica is asked itself, and [`assess`], which is a plain
+//! How the groups are, for the page that shows it: every replica is asked itself, and `assess`, which is a plain
 //! function, makes rows of what they said. A front end that reaches nobody still tells what it last knew.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -6,9 +6,9 @@
 //! words, with status 503; nothing is lost by pressing the button again.
 //!
 //! **Nothing of its own.** A page asks over the [`counter`], where its commands and queries are executed by the very
-//! function that serves other programs. All that a browser is to us are two cookies ([`cookies`]).
+//! function that serves other programs. All that a browser is to us are two cookies (`cookies`).
 //!
-//! **Reading order**: [`serve`] and its limits; [`guard`], who may ask and where forms come from; `cookies`, `forms`,
+//! **Reading order**: [`serve`] and its limits; `guard`, who may ask and where forms come from; `cookies`, `forms`,
 //! `page`, `site`, what all pages share; then a file per topic: `menu` (and basket), `checkout`, `orders`, `movies`, `ratings`, `cluster`, `about`.
 
 mod about;
