@@ -33,7 +33,10 @@ fn groups(status: &Value) -> &[Value] {
 }
 
 fn needs_adoption(status: &Value) -> bool {
-    groups(status).iter().all(|group| group["needs_adoption"] == true)
+    groups(status)
+        .iter()
+        .filter(|group| group["kind"] == "passive")
+        .all(|group| group["needs_adoption"] == true)
 }
 
 /// How many members are in sync and online, in each group.
@@ -59,6 +62,7 @@ fn adopt(cluster: &Cluster) -> Result<Value> {
     let adopt =
         |group| cluster.json(&["cluster", "adopt", group, "--yes"])?.pop().context("it tells what stands");
     adopt(OTHER)?;
+    adopt("ratings")?;
     adopt(GROUP)
 }
 

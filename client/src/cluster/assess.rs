@@ -60,7 +60,9 @@ pub(super) fn ready(status: &Status, replicas: Option<usize>, wanted: &mut BTree
     let ready = status.groups.iter().map(|group| {
         if group.kind == "gossip" {
             let good = group.members.iter().filter(|member| member.is_good()).count();
-            return good >= replicas.unwrap_or(group.members.len()).max(1);
+            // Whoever wants one wants no other to have been heard.
+            let one = replicas == Some(1) && group.health != Health::Unavailable;
+            return one || good >= replicas.unwrap_or(group.members.len()).max(1);
         }
         let Some(committed) = group.committed else { return false };
         let wanted = *wanted.entry(group.service.clone()).or_insert(committed);

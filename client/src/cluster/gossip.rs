@@ -69,7 +69,11 @@ pub(super) fn group(name: &GroupName, config: Option<&GossipConfig>, seen: &Seen
     members.sort_by(|a, b| by_name(&a.name).cmp(&by_name(&b.name)));
     // A record that the name server lost hinders nobody, as long as nothing has to change.
     let lost = |member: &Member| member.trouble.contains("lost the group's record");
-    let serves = |member: &Member| member.is_good() || (member.in_sync && lost(member));
+    // Nor does it hinder the last one that nobody else is there to be heard from.
+    let serves = |member: &Member| {
+        let online = member.role.is_some() && member.status == Status::Online.as_str();
+        online && (member.trouble.is_empty() || lost(member))
+    };
     let health = match () {
         () if !members.iter().any(serves) => Health::Unavailable,
         () if members.iter().all(Member::is_good) => Health::Healthy,
