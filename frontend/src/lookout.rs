@@ -7,7 +7,6 @@ use std::time::Duration;
 use common::clock::{Clock, Timestamp};
 use common::names::Address;
 use common::replication::{GroupConfig, GroupName, ReplicaId};
-use common::rpc::gossip::Status;
 use common::rpc::limits::REPLICA;
 use common::rpc::replica::{GossipStatus, MemberStatus, Role};
 use common::rpc::transport::within;
@@ -55,18 +54,6 @@ pub struct GossipLook {
     pub members: Vec<(String, GossipStatus)>,
     /// Those who should.
     pub missing: Vec<ReplicaId>,
-}
-
-/// Members hear each other several times a second; one that heard nobody for so long is cut off.
-const HEARD_WITHIN: Duration = Duration::from_secs(2);
-
-impl GossipLook {
-    /// Whether nothing is missing of a member.
-    pub fn is_good(&self, member: &GossipStatus) -> bool {
-        let alone = member.members.active.len() == 1;
-        let hears = alone || member.heard.is_some_and(|heard| heard <= HEARD_WITHIN);
-        member.status == Status::Online && member.trouble.is_empty() && hears
-    }
 }
 
 /// How one member is.
@@ -176,14 +163,16 @@ fn assess_gossip(service: &GroupName, said: &[(String, Vec<GossipStatus>)]) -> G
     let there = |id: &ReplicaId| members.iter().any(|(_, member)| member.member.id == *id);
     let missing: Vec<_> =
         newest.iter().flat_map(|config| config.active.iter().copied()).filter(|id| !there(id)).collect();
-    let mut look = GossipLook { service: service.clone(), health: Health::Unavailable, members, missing };
-    let good = look.members.iter().filter(|(_, member)| look.is_good(member)).count();
-    look.health = match () {
-        () if !look.members.iter().any(|(_, member)| member.status == Status::Online) => Health::Unavailable,
-        () if good == look.members.len() && look.missing.is_empty() => Health::Healthy,
+    let is_good = |(_, member): &(String, GossipStatus)| {
+        member.trouble.is_empty() && newest.is_some_and(|newest| member.is_in_sync(newest))
+    };
+    let serves = newest.is_some_and(|newest| members.iter().any(|(_, member)| member.serves(newest)));
+    let health = match () {
+        () if !serves => Health::Unavailable,
+        () if members.iter().all(is_good) && missing.is_empty() => Health::Healthy,
         () => Health::Degraded,
     };
-    look
+    GossipLook { service: service.clone(), health, members, missing }
 }
 
 /// How a group is, by what the replicas at these addresses said; `known` is the record that we know.
@@ -252,8 +241,7 @@ fn assess(
     // replica.2 comes before replica.10.
     members.sort_by(|a, b| (a.name.len(), &a.name).cmp(&(b.name.len(), &b.name)));
 
-    let serves = primary.is_some()
-        && config.is_some_and(|config| config.in_sync.len() >= usize::from(config.min_in_sync));
+    let serves = primary.zip(config).is_some_and(|(primary, config)| primary.serves(config));
     let health = match () {
         () if !serves => Health::Unavailable,
         () if members.iter().all(MemberLook::is_good) => Health::Healthy,
@@ -265,8 +253,12 @@ fn assess(
 #[cfg(test)]
 mod tests {
     use common::clock::Timestamp;
-    use common::replication::{ConfigVersion, Epoch, LogIndex, LogPoint, RequestId};
-    use common::rpc::replica::KnownMember;
+    use common::ids::ClusterId;
+    use common::replication::{
+        ConfigVersion, Digest, Epoch, GossipConfig, LogIndex, LogPoint, RequestId, VectorTimestamp,
+    };
+    use common::rpc::gossip::Status;
+    use common::rpc::replica::{KnownMember, RECORD_LOST, Waits};
 
     use super::*;
     use crate::fixtures::{food, led_by, member};
@@ -321,6 +313,66 @@ mod tests {
         assert_eq!((look.health, look.in_sync()), (Health::Degraded, 1));
         let gone = &look.members[1];
         assert_eq!((gone.role(), gone.seen), ("gone", Some(Duration::from_secs(14))));
+    }
+
+    #[test]
+    fn a_primary_in_trouble_serves_nobody_unless_it_is_only_contradicted() {
+        let config = led_by(1, 1, &[1]);
+        let health = |trouble: &str, waits| {
+            let primary =
+                MemberStatus { trouble: trouble.into(), waits, ..status(1, Role::Primary, &config, 9) };
+            assess(&food(), None, &said(&[primary])).health
+        };
+        assert_eq!(health("", None), Health::Healthy);
+        assert_eq!(health("the disk is full", None), Health::Unavailable);
+        assert_eq!(health("the record is older", Some(Waits::Contradicted)), Health::Degraded);
+    }
+
+    /// One of three members, who last heard another so long ago.
+    fn rater(number: u16, heard: Option<Duration>) -> GossipStatus {
+        let members = GossipConfig {
+            active: (1..=3).map(|number| member(number).id).collect(),
+            ..GossipConfig::first(ClusterId::from_bytes([1; 16]), ratings(), member(1).id)
+        };
+        GossipStatus {
+            service: ratings(),
+            name: format!("replica.{number}").parse().unwrap(),
+            member: member(number),
+            status: Status::Online,
+            members,
+            applied: VectorTimestamp::default(),
+            digest: Digest(7),
+            log: 0,
+            floor: Timestamp::default(),
+            heard,
+            trouble: String::new(),
+            stranded: 0,
+            uptime: Duration::from_secs(9),
+            known: vec![],
+        }
+    }
+
+    fn ratings() -> GroupName {
+        "ratings".parse().unwrap()
+    }
+
+    #[test]
+    fn the_last_rater_serves_though_it_hears_nobody_and_one_in_trouble_does_not() {
+        let health = |members: &[GossipStatus]| {
+            let said: Vec<_> = members.iter().map(|member| (String::new(), vec![member.clone()])).collect();
+            assess_gossip(&ratings(), &said).health
+        };
+        let hears = Some(Duration::from_millis(200));
+        let all = [1, 2, 3].map(|number| rater(number, hears));
+        assert_eq!(health(&all), Health::Healthy);
+        assert_eq!(health(&all[..2]), Health::Degraded, "one is missing");
+        assert_eq!(health(&[rater(3, None)]), Health::Degraded);
+        let lost = GossipStatus { trouble: RECORD_LOST.into(), ..rater(3, hears) };
+        assert_eq!(health(&[lost]), Health::Degraded, "it goes on");
+        let old = GossipStatus { trouble: "this disk is an old copy".into(), ..rater(3, hears) };
+        assert_eq!(health(&[old]), Health::Unavailable);
+        let offline = GossipStatus { status: Status::Offline, ..rater(3, hears) };
+        assert_eq!(health(&[offline]), Health::Unavailable);
     }
 
     #[test]

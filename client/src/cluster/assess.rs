@@ -128,10 +128,7 @@ fn group(name: &GroupName, config: Option<&GroupConfig>, seen: &Seen) -> Group {
     let mut members: Vec<Member> = members.into_values().collect();
     members.sort_by(|a, b| by_name(&a.name).cmp(&by_name(&b.name)));
 
-    // A primary that the name server's record contradicts serves all the same, as long as nothing has to change.
-    let contradicted = |member: &MemberStatus| member.waits == Some(Waits::Contradicted);
-    let serves = primary.is_some_and(|primary| primary.trouble.is_empty() || contradicted(primary))
-        && config.is_some_and(|config| config.in_sync.len() >= usize::from(config.min_in_sync));
+    let serves = primary.zip(config).is_some_and(|(primary, config)| primary.serves(config));
     let health = match () {
         () if !serves => Health::Unavailable,
         () if members.iter().all(Member::is_good) => Health::Healthy,
@@ -145,7 +142,7 @@ fn group(name: &GroupName, config: Option<&GroupConfig>, seen: &Seen) -> Group {
         epoch: config.map(|config| config.epoch.0),
         min_in_sync: config.map(|config| config.min_in_sync),
         members,
-        needs_adoption: answers.iter().any(|(_, member)| contradicted(member)),
+        needs_adoption: answers.iter().any(|(_, member)| member.waits == Some(Waits::Contradicted)),
         committed: primary.map(|primary| primary.committed.0),
     }
 }

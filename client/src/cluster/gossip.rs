@@ -21,8 +21,6 @@ use crate::grammar::{Global, replica_name};
 use crate::objects::{self, Group, Health, Member};
 use crate::output::{Ended, Output};
 
-/// Members hear each other several times a second; one that heard nobody for so long is cut off.
-const HEARD_WITHIN: Duration = Duration::from_secs(2);
 /// A member that is taken out gives away first what only it has.
 const REMOVED_WITHIN: Duration = Duration::from_secs(10);
 
@@ -46,7 +44,7 @@ pub(super) fn group(name: &GroupName, config: Option<&GossipConfig>, seen: &Seen
     let mut members: BTreeMap<ReplicaId, Member> = BTreeMap::new();
     for (asked, member) in &answers {
         let id = member.member.id;
-        members.insert(id, present(asked, member, active.contains(&id), active.len() == 1, &most));
+        members.insert(id, present(asked, member, config, &most));
     }
     let known = || answers.iter().flat_map(|(_, member)| &member.known);
     for &id in &active {
@@ -67,15 +65,9 @@ pub(super) fn group(name: &GroupName, config: Option<&GossipConfig>, seen: &Seen
     }
     let mut members: Vec<Member> = members.into_values().collect();
     members.sort_by(|a, b| by_name(&a.name).cmp(&by_name(&b.name)));
-    // A record that the name server lost hinders nobody, as long as nothing has to change.
-    let lost = |member: &Member| member.trouble.contains("lost the group's record");
-    // Nor does it hinder the last one that nobody else is there to be heard from.
-    let serves = |member: &Member| {
-        let online = member.role.is_some() && member.status == Status::Online.as_str();
-        online && (member.trouble.is_empty() || lost(member))
-    };
+    let serves = config.is_some_and(|config| answers.iter().any(|(_, member)| member.serves(config)));
     let health = match () {
-        () if !members.iter().any(serves) => Health::Unavailable,
+        () if !serves => Health::Unavailable,
         () if members.iter().all(Member::is_good) => Health::Healthy,
         () => Health::Degraded,
     };
@@ -95,11 +87,10 @@ pub(super) fn group(name: &GroupName, config: Option<&GossipConfig>, seen: &Seen
 fn present(
     asked: &Asked,
     member: &GossipStatus,
-    active: bool,
-    alone: bool,
+    config: Option<&GossipConfig>,
     most: &VectorTimestamp,
 ) -> Member {
-    let heard = alone || member.heard.is_some_and(|ago| ago <= HEARD_WITHIN);
+    let active = config.is_some_and(|config| config.active.contains(&member.member.id));
     let all: u64 = most.seen.values().sum();
     let have: u64 = most.seen.iter().map(|(id, most)| member.applied.get(*id).min(*most)).sum();
     Member {
@@ -108,7 +99,7 @@ fn present(
         role: active.then_some("member"),
         status: if asked.draining { "draining" } else { member.status.as_str() },
         address: Some(asked.address.to_string()),
-        in_sync: active && member.status == Status::Online && heard,
+        in_sync: config.is_some_and(|config| member.is_in_sync(config)),
         behind: Some(all - have),
         state_hash: Some(member.digest.to_string()),
         vector: Some(member.applied.seen.iter().map(|(id, count)| (id.to_string(), *count)).collect()),

@@ -396,6 +396,16 @@ pub struct MemberStatus {
     pub known: Vec<KnownMember>,
 }
 
+impl MemberStatus {
+    /// Whether it is the primary of `newest`, the newest configuration that anybody knows, and serves. A record at the
+    /// name server that contradicts it hinders nobody, as long as nothing has to change.
+    pub fn serves(&self, newest: &GroupConfig) -> bool {
+        let leads = self.role == Role::Primary && newest.primary == self.member;
+        let enough = newest.in_sync.len() >= usize::from(newest.min_in_sync);
+        leads && enough && (self.trouble.is_empty() || self.waits == Some(Waits::Contradicted))
+    }
+}
+
 /// A member as another one knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownMember {
@@ -408,6 +418,11 @@ pub struct KnownMember {
     /// When it was last heard; `None`: not since this one's start.
     pub heard: Option<Duration>,
 }
+
+/// What troubles a member of a gossip group whose record the name server has lost; it serves all the same, as long as
+/// nothing has to change.
+pub const RECORD_LOST: &str =
+    "the name server has lost the group's record, or has an old one: client cluster adopt GROUP";
 
 /// How one member of a gossip group is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -440,4 +455,24 @@ pub struct GossipStatus {
     pub uptime: Duration,
     /// Whom it knows.
     pub known: Vec<KnownMember>,
+}
+
+impl GossipStatus {
+    /// Whether it is active in `newest`, the newest configuration that anybody knows, online, and not cut off from all
+    /// others.
+    pub fn is_in_sync(&self, newest: &GossipConfig) -> bool {
+        /// Members hear each other several times a second; one that heard nobody for so long is cut off.
+        const HEARD_WITHIN: Duration = Duration::from_secs(2);
+        let alone = newest.active.len() == 1;
+        self.is_online(newest) && (alone || self.heard.is_some_and(|ago| ago <= HEARD_WITHIN))
+    }
+
+    /// Whether it answers calls. The last one does, though nobody is there to be heard from.
+    pub fn serves(&self, newest: &GossipConfig) -> bool {
+        self.is_online(newest) && (self.trouble.is_empty() || self.trouble == RECORD_LOST)
+    }
+
+    fn is_online(&self, newest: &GossipConfig) -> bool {
+        newest.active.contains(&self.member.id) && self.status == Status::Online
+    }
 }

@@ -559,10 +559,10 @@ async fn f24_linearizable_lookup() {
         let server = Server::start(store);
         let address = server.field("address").to_owned();
         let clock = Clock::start();
-        let stop = Arc::new(AtomicBool::new(false));
+        let (answered, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let mut tasks = Vec::new();
         for task in 0..6_u16 {
-            let (names, stop) = (server.client(), Arc::clone(&stop));
+            let (names, answered, stop) = (server.client(), Arc::clone(&answered), Arc::clone(&stop));
             tasks.push(tokio::spawn(async move {
                 let mut seen = Vec::new();
                 let mut port = 0;
@@ -581,21 +581,30 @@ async fn f24_linearizable_lookup() {
                     };
                     // Without an answer nothing was seen; a registration may have happened all the same.
                     match epoch {
-                        Some(epoch) => seen.push((begun, clock.now(), epoch)),
+                        Some(epoch) => {
+                            seen.push((begun, clock.now(), epoch));
+                            answered.fetch_add(1, Ordering::AcqRel);
+                        }
                         None => tokio::time::sleep(Duration::from_millis(10)).await,
                     }
                 }
                 seen
             }));
         }
-        tokio::time::sleep(Duration::from_millis(700)).await;
+        let more = async || {
+            let upto = answered.load(Ordering::Acquire) + 1_000;
+            while answered.load(Ordering::Acquire) < upto {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        more().await;
         let server = if store[1] == "memory" {
             server
         } else {
             server.kill();
             Server::again_at(&address, store)
         };
-        tokio::time::sleep(Duration::from_millis(700)).await;
+        more().await;
         stop.store(true, Ordering::Release);
         let mut history = Vec::new();
         for task in tasks {

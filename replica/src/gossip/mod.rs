@@ -62,6 +62,7 @@ use bytes::Bytes;
 use common::clock::{Moment, Timestamp};
 use common::replication::{ConfigVersion, Digest, GossipConfig, ReplicaId, VectorTimestamp};
 use common::rpc::gossip::{Message, Reply};
+use common::rpc::replica::RECORD_LOST;
 use common::services::CausalMachine;
 
 use self::chance::Chance;
@@ -375,9 +376,7 @@ impl Core {
             Standing::Recalling { .. } => "asking the others what they remember of this disk",
             Standing::CatchingUp { .. } => "catching up",
             Standing::Serving if self.disk_full => "the disk is full",
-            Standing::Serving if self.membership.is_estranged() => {
-                "the name server has lost the group's record, or has an old one: client cluster adopt GROUP"
-            }
+            Standing::Serving if self.membership.is_estranged() => RECORD_LOST,
             Standing::Serving => "",
             Standing::Stuck => {
                 "this disk is an old copy, and nobody is left to copy from: client cluster adopt GROUP"
