@@ -73,7 +73,7 @@ use self::log::Log;
 use self::primary::Primary;
 use self::snapshot::Snapshots;
 pub use crate::disk::batch::{Stored, Ticket, WriteBatch};
-pub use crate::planted::{Fault, Planted};
+pub use crate::planted::passive::{Fault, Planted};
 pub use crate::state::{LogBase, Work, Worked};
 use crate::state::{State, Taken};
 
