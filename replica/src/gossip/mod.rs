@@ -363,6 +363,11 @@ impl Core {
         matches!(self.standing, Standing::Ended)
     }
 
+    /// Whether its disk is an old copy, with nobody left to copy from: it waits for a person.
+    pub fn is_stuck(&self) -> bool {
+        matches!(self.standing, Standing::Stuck)
+    }
+
     /// Whether it serves, if a person lets it.
     pub fn serves(&self) -> bool {
         matches!(self.standing, Standing::Serving)
