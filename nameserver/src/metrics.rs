@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use common::clock::Clock;
 use common::rpc::name_service::{NameServiceRequest as Request, NameServiceResponse as Response};
+use futures::FutureExt as _;
 use tarpc::ServerError;
 use tarpc::context::Context;
 use tarpc::server::Serve;
@@ -98,15 +99,18 @@ impl<S: Serve<Req = Request, Resp = Response>> Serve for Metered<S> {
     type Req = Request;
     type Resp = Response;
 
-    async fn serve(self, ctx: Context, request: Request) -> Result<Response, ServerError> {
-        let begun = self.clock.now();
-        let method = &self.meters.methods[number_of(&request)];
-        let answer = self.inner.serve(ctx, request).await;
-        method.times.add(self.clock.now().since(begun));
-        if answer.as_ref().map_or(true, is_error) {
-            method.errors.set(method.errors.get() + 1);
-        }
-        answer
+    /// Is no `async fn`: that would keep the request beside the handler that has it already.
+    fn serve(self, ctx: Context, request: Request) -> impl Future<Output = Result<Response, ServerError>> {
+        let Self { meters, clock, inner } = self;
+        let (begun, method) = (clock.now(), number_of(&request));
+        inner.serve(ctx, request).map(move |answer| {
+            let method = &meters.methods[method];
+            method.times.add(clock.now().since(begun));
+            if answer.as_ref().map_or(true, is_error) {
+                method.errors.set(method.errors.get() + 1);
+            }
+            answer
+        })
     }
 }
 
