@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use common::clock::Clock;
+use common::rpc::limits::NAME_SERVICE;
 use common::rpc::name_service::{NameServiceRequest as Request, NameServiceResponse as Response};
 use tarpc::ServerError;
 use tarpc::context::Context;
@@ -55,6 +56,10 @@ impl Histogram {
         self.sum_us.set(self.sum_us.get().saturating_add(us));
     }
 
+    fn count(&self) -> u64 {
+        self.counts.iter().map(Cell::get).sum()
+    }
+
     /// As Prometheus reads it; `labels` end with a comma unless empty.
     fn write(&self, text: &mut String, name: &str, labels: &str) {
         let mut count = 0;
@@ -74,6 +79,7 @@ impl Histogram {
 #[derive(Debug, Default)]
 pub(crate) struct Meters {
     methods: [Method; METHODS.len()],
+    under_way: Cell<u64>,
     pub(crate) lateness: Histogram,
     /// Calls of Pyro programs, those in batches each, and how many of them were refused.
     pub(crate) pyro_calls: Cell<u64>,
@@ -84,6 +90,22 @@ pub(crate) struct Meters {
 struct Method {
     errors: Cell<u64>,
     times: Histogram,
+}
+
+/// A call under way, until it is dropped.
+struct UnderWay<'a>(&'a Cell<u64>);
+
+impl<'a> UnderWay<'a> {
+    fn begin(count: &'a Cell<u64>) -> Self {
+        count.set(count.get() + 1);
+        Self(count)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
 }
 
 /// A service whose calls are counted.
@@ -99,6 +121,7 @@ impl<S: Serve<Req = Request, Resp = Response>> Serve for Metered<S> {
     type Resp = Response;
 
     async fn serve(self, ctx: Context, request: Request) -> Result<Response, ServerError> {
+        let _under_way = UnderWay::begin(&self.meters.under_way);
         let begun = self.clock.now();
         let method = &self.meters.methods[number_of(&request)];
         let answer = self.inner.serve(ctx, request).await;
@@ -166,6 +189,7 @@ pub(crate) fn page(meters: &Meters, numbers: &Numbers) -> String {
     for (method, name) in meters.methods.iter().zip(METHODS) {
         line(&mut text, format_args!("ns_call_errors_total{{method=\"{name}\"}} {}", method.errors.get()));
     }
+    all_programs(&mut text, meters);
     head(&mut text, "ns_expiry_lateness_seconds", "histogram", "How long after its deadline a lease ended.");
     meters.lateness.write(&mut text, "ns_expiry_lateness_seconds", "");
 
@@ -210,6 +234,26 @@ pub(crate) fn page(meters: &Meters, numbers: &Numbers) -> String {
         line(&mut text, format_args!("{name} {value}"));
     }
     text
+}
+
+/// The same under the names that all programs have, as far as anything was called.
+fn all_programs(text: &mut String, meters: &Meters) {
+    let called = || meters.methods.iter().zip(METHODS).filter(|(method, _)| method.times.count() > 0);
+    let labels = |name| format!("contract=\"{}\",method=\"{name}\",", NAME_SERVICE.name);
+    head(text, "rpc_requests_total", "counter", "Calls that were answered, by what became of them.");
+    for (method, name) in called() {
+        let errors = method.errors.get();
+        for (outcome, calls) in [("answered", method.times.count() - errors), ("no_effect", errors)] {
+            line(text, format_args!("rpc_requests_total{{{}outcome=\"{outcome}\"}} {calls}", labels(name)));
+        }
+    }
+    head(text, "rpc_duration_seconds", "histogram", "How long calls took; polls wait.");
+    for (method, name) in called() {
+        method.times.write(text, "rpc_duration_seconds", &labels(name));
+    }
+    head(text, "requests_in_flight", "gauge", "Calls under way.");
+    let under_way = meters.under_way.get();
+    line(text, format_args!("requests_in_flight{{contract=\"{}\"}} {under_way}", NAME_SERVICE.name));
 }
 
 fn head(text: &mut String, name: &str, kind: &str, help: &str) {
