@@ -93,10 +93,12 @@ const INSIDE_COMMON: &[(&str, &[&str])] = &[
     ("ids", &[]),
     ("clock", &[]),
     ("machine", &[]),
+    ("meters", &[]),
+    ("pages", &["machine", "meters"]),
     ("telemetry", &[]),
     ("names", &["ids"]),
     ("replication", &["ids", "clock"]),
-    ("rpc", &["ids", "clock", "machine", "names", "replication"]),
+    ("rpc", &["ids", "clock", "machine", "meters", "names", "replication"]),
     ("services", &["ids", "clock", "replication"]),
     ("directory", &["ids", "clock", "machine", "names", "replication", "rpc"]),
     (

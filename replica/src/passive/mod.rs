@@ -163,6 +163,8 @@ pub struct Core {
     clock_off: bool,
     /// What a person was told.
     alarms: BTreeSet<String>,
+    /// Commands taken in that had come before.
+    repeats: u64,
 }
 
 /// What a peer's hello said.
@@ -259,6 +261,7 @@ impl Core {
             clock_off: false,
             hashes: VecDeque::new(),
             alarms: BTreeSet::new(),
+            repeats: 0,
             setup: Arc::new(setup),
             log,
             state,
@@ -414,6 +417,18 @@ impl Core {
             Standing::Restored => Some(Waits::Restored),
             _ => None,
         }
+    }
+
+    /// Commands taken in that had come before, since the start.
+    pub fn repeats(&self) -> u64 {
+        self.repeats
+    }
+
+    /// How many entries each peer has not confirmed to this primary; of nobody, where it is none.
+    pub fn lag(&self) -> impl Iterator<Item = (ReplicaId, u64)> {
+        let last = self.log.last().index.0;
+        let peers = self.leading.iter().flat_map(|primary| &primary.peers);
+        peers.map(move |(id, peer)| (*id, last.saturating_sub(peer.matched.0)))
     }
 
     /// Where this replica is: last entry, committed, applied, durable.

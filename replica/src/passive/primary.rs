@@ -176,7 +176,9 @@ impl Core {
         deadline: Moment,
     ) {
         let digest = self.state.digest(&facts, &payload);
-        let index = match self.admit(request, digest) {
+        let judged = self.admit(request, digest);
+        self.repeats += u64::from(matches!(judged, Ok(Some(_)) | Err(Ok(_))));
+        let index = match judged {
             Ok(Some(index)) => index,
             Ok(None) => self.append_own(self.epoch, EntryKind::Update { request, facts, payload }),
             Err(result) => return self.effects.push(Effect::Submitted { waiter, result }),
