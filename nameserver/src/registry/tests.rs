@@ -398,7 +398,7 @@ fn the_lowest_free_number_is_given_once_per_attempt() {
 }
 
 #[test]
-fn one_machine_leaves_room_for_the_others() {
+fn t14_one_machine_leaves_room_for_the_others() {
     let mut house = House::new();
     house.registry.machines.insert(AFAR, NAMES_PER_MACHINE_MAX - 1);
     let lease = Some(house.grant(1, None));

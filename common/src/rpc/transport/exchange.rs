@@ -127,6 +127,10 @@ where
         }
         for _ in 0..AT_ONCE {
             if this.link.poll_ready_unpin(cx)?.is_pending() {
+                if left {
+                    // The other end may read no more before its answers are read.
+                    cx.waker().wake_by_ref();
+                }
                 return Poll::Pending;
             }
             match this.orders.poll_recv(cx) {

@@ -34,6 +34,7 @@ use super::seats::{Seat, Seats};
 use super::server_side::{Leaving, ServerSide};
 use crate::ids::ClusterId;
 use crate::machine::{TcpListener, TcpStream};
+use crate::meters::{self, OneMore};
 use crate::rpc::limits::{Contract, DESCRIPTORS_KEPT, PREAMBLE_TIME, STOP_TIME};
 
 /// Who is told to go is given this long to read it.
@@ -456,6 +457,7 @@ where
     S::Resp: Serialize + 'static,
 {
     let Conversation { seat, stop, log } = conversation;
+    let _open = OneMore::of(&meters::connections(contract.name));
     let limits = contract.limits;
     let leaving = Rc::new(Cell::new(Leaving::No));
     let side = ServerSide::new(limits, leaving.clone(), seat);
