@@ -274,6 +274,31 @@ async fn a_cancelled_request_counts_no_more() {
     .await;
 }
 
+/// As with stock tarpc.
+#[tokio::test(start_paused = true)]
+async fn beyond_the_limit_is_busy_a_repeated_number_is_one_call_and_who_is_late_gets_no_answer() {
+    in_set(async {
+        let mut far = Far::welcomed(16 * 1024).await;
+        let limit = u8::try_from(OTHERS.in_flight).unwrap();
+        for id in 0..limit {
+            far.say(id, if id == 0 { "20000 ms" } else { "3000 ms" }).await;
+        }
+        far.say(7, "1 ms").await;
+        far.say(limit, "1 ms").await;
+        let (id, said) = far.hear().await.unwrap();
+        assert_eq!((id, &said[..2]), (u64::from(limit), &[1, 10][..]), "an error, of kind WouldBlock");
+        for _ in 1..limit {
+            assert!(far.hear().await.unwrap().1.ends_with(b"3000 ms"));
+        }
+        // The first call's ten seconds pass; its place is free, and its number too.
+        sleep(Duration::from_secs(8)).await;
+        far.say(0, "hi").await;
+        assert!(far.hear().await.unwrap().1.ends_with(b"hi"));
+        far.task.abort();
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_refused_caller_may_go_on_talking_for_a_while() {
     in_set(async {
