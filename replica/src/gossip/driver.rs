@@ -403,6 +403,10 @@ impl Driver {
                 }
                 let _ = asker.send(before);
             }
+            Letter::Accept => {
+                warn!(group = %self.setup.group, replica = %self.setup.me, "an operator says that this disk counts");
+                self.step(now, Event::Accept);
+            }
             Letter::Remove(id, asker) => {
                 if !self.core.members().active.contains(&id) {
                     let _ = asker.send(Err(OperatorError::UnknownMember { id }));

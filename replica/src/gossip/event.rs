@@ -70,6 +70,8 @@ pub enum Event {
     SetStatus(Status),
     /// A person wants this member out, which may be this one.
     Remove(ReplicaId),
+    /// A person says that this disk counts, though it is an old copy: nobody is left to copy from.
+    Accept,
     /// Time has passed.
     Tick,
     /// Give away what only this replica has, and stop. Answered by [`Effect::Stopped`].

@@ -9,7 +9,6 @@
 use common::clock::Timestamp;
 use common::replication::ReplicaId;
 
-use super::copy::Checkpoint;
 use super::{Core, Fault};
 
 /// The floor rises in steps: so small a part of the window is no loss, and so few writes are none either.
@@ -69,19 +68,22 @@ impl Core {
         Some(settled)
     }
 
-    /// Writes down what the log made, when it has made much since the last time, or long ago.
+    /// Writes down what the log made, when it has made much since the last time, or long ago. Much is also as much as
+    /// was written then: all of them together cost each update about two encodings, however great the value is.
     pub(super) fn checkpoint(&mut self) {
         let limits = &self.setup.limits;
         let Some(changed_at) = self.changed_at else { return };
-        let much = self.reached - self.checkpointed >= limits.checkpoint_after;
+        let much = self.reached - self.checkpointed >= limits.checkpoint_after
+            && self.bytes_since >= self.checkpoint_bytes;
         let long_ago = self.now.at.since(changed_at) >= limits.checkpoint_every;
         if self.saving.is_some() || self.unsaved.checkpoint.is_some() || !(much || long_ago) {
             return;
         }
         self.changed_at = None;
-        let now: Checkpoint = self.checkpoint_now();
-        self.unsaved.checkpoint = Some((now.write(), now.upto));
-        self.truncate(now.upto);
+        let written = self.checkpoint_now();
+        (self.checkpoint_bytes, self.bytes_since) = (written.len(), 0);
+        self.unsaved.checkpoint = Some((written, self.reached));
+        self.truncate(self.reached);
     }
 
     /// Removes the records that nobody needs any more, what they did being in a checkpoint up to this place.

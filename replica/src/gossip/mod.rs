@@ -62,7 +62,7 @@ use bytes::Bytes;
 use common::clock::{Moment, Timestamp};
 use common::replication::{ConfigVersion, Digest, GossipConfig, ReplicaId, VectorTimestamp};
 use common::rpc::gossip::{Message, Reply};
-use common::rpc::replica::RECORD_LOST;
+use common::rpc::replica::{OLD_COPY, RECORD_LOST};
 use common::services::CausalMachine;
 
 use self::chance::Chance;
@@ -112,6 +112,9 @@ pub struct Core {
     members: GossipConfig,
     /// The place up to which a checkpoint on the disk reaches.
     checkpointed: u64,
+    /// How long the last checkpoint was, and how much has come since.
+    checkpoint_bytes: usize,
+    bytes_since: usize,
     /// When the first update came after it.
     changed_at: Option<Moment>,
     /// Ids older than this are not taken in; in force when it is raised.
@@ -196,6 +199,8 @@ impl Core {
             requests: Requests::default(),
             members: nobody,
             checkpointed: 0,
+            checkpoint_bytes: stored.checkpoint.as_ref().map_or(0, Bytes::len),
+            bytes_since: 0,
             changed_at: None,
             floor: stored.floor,
             floor_told: stored.floor,
@@ -280,6 +285,7 @@ impl Core {
             Event::Pressed(pressed) => self.pressed = pressed,
             Event::SetStatus(status) => self.set_status(status),
             Event::Remove(id) => self.remove(id),
+            Event::Accept => self.accept(),
             Event::Stop => self.stopping = self.stopping.or(Some(self.now.at)),
             Event::Tick => {}
         }
@@ -383,9 +389,7 @@ impl Core {
             Standing::Serving if self.disk_full => "the disk is full",
             Standing::Serving if self.membership.is_estranged() => RECORD_LOST,
             Standing::Serving => "",
-            Standing::Stuck => {
-                "this disk is an old copy, and nobody is left to copy from: client cluster adopt GROUP"
-            }
+            Standing::Stuck => OLD_COPY,
             Standing::Ended => "this disk's identity was given up",
         }
     }

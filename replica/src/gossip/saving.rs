@@ -198,6 +198,7 @@ impl Core {
             self.applied.raise(origin, counter);
         }
         self.reached = number;
+        self.bytes_since += record.weight();
         self.log.push(number, record.clone());
     }
 
