@@ -51,6 +51,8 @@ mod newcomer;
 pub mod planted;
 mod requests;
 mod saving;
+#[cfg(test)]
+mod tests;
 mod timestamp_table;
 mod update_log;
 

@@ -85,7 +85,7 @@ pub enum Fault {
     ShipBeforeFsync,
     /// Any later record of an origin is taken. Not needed for safety: it must not be found.
     TakeAnyCounter,
-    /// A gap is not noticed. Not needed for safety: it must not be found.
+    /// A gap is not noticed. Only a disk that went back, and that nobody remembers, makes one.
     NoGapRule,
 }
 
@@ -136,7 +136,12 @@ impl Fault {
 
     /// Whether it breaks a rule that safety needs, so that the tests must find it.
     pub const fn must_be_found(self) -> bool {
-        !matches!(self, Self::TakeAnyCounter | Self::NoGapRule)
+        !matches!(self, Self::TakeAnyCounter)
+    }
+
+    /// Whether only a story shows it: no walk does, and none need.
+    pub const fn is_for_a_story(self) -> bool {
+        matches!(self, Self::TakeFromRetired | Self::OfflineStillGossips | Self::OnlineWithoutCatchUp)
     }
 }
 

@@ -304,6 +304,8 @@ fn rules_that_only_a_story_shows_are_found_when_they_are_broken() {
         (replica::gossip::Fault::IgnorePrev, "cause_before_effect"),
         (replica::gossip::Fault::NoOldLog, "silent_member_and_back"),
     ];
+    let told: BTreeSet<_> = shown.iter().map(|(fault, _)| *fault).collect();
+    assert!(replica::gossip::Fault::ALL.iter().all(|fault| !fault.is_for_a_story() || told.contains(fault)));
     for (fault, story) in shown {
         let (acts, expected) = read(story);
         let told = tell(&acts, Planted::default().with(fault));
