@@ -12,6 +12,7 @@ use common::names::{Address, Record};
 use common::replication::{Epoch, GroupConfig, GroupName};
 use common::rpc::limits::REPLICA;
 use common::rpc::transport::{CallError, remaining, within};
+use metrics::Counter;
 use tarpc::client::RpcError;
 use tarpc::context::Context;
 use tokio::sync::watch;
@@ -34,6 +35,7 @@ pub struct Courier {
     groups: BTreeMap<GroupName, watch::Sender<Group>>,
     causal: BTreeMap<GroupName, watch::Sender<Members>>,
     fail_overs: RefCell<BTreeMap<GroupName, FailOver>>,
+    fail_overs_seen: BTreeMap<GroupName, Counter>,
 }
 
 /// A change of a group's primary.
@@ -68,15 +70,20 @@ impl Courier {
         causal: impl IntoIterator<Item = GroupName>,
     ) -> Self {
         let groups = groups.into_iter().map(|name| (name.clone(), watch::Sender::new(Group::unknown(name))));
+        let groups: BTreeMap<_, _> = groups.collect();
+        let seen = |name: &GroupName| (name.clone(), meters::fail_overs(name));
         let causal =
             causal.into_iter().map(|name| (name.clone(), watch::Sender::new(Members::unknown(name))));
-        Self {
+        let courier = Self {
             clock,
             pool: Pool::new(cluster),
-            groups: groups.collect(),
+            fail_overs_seen: groups.keys().map(seen).collect(),
+            groups,
             causal: causal.collect(),
             fail_overs: RefCell::default(),
-        }
+        };
+        courier.services().for_each(meters::service_known);
+        courier
     }
 
     /// The groups that it knows of.
@@ -163,7 +170,7 @@ impl Courier {
         if before.is_some_and(|before| before != config.primary) {
             let fail_over = FailOver { at: Clock::wall(), to: config.epoch, waited: None };
             self.fail_overs.borrow_mut().insert(config.group.clone(), fail_over);
-            meters::failed_over(&config.group);
+            self.fail_overs_seen[&config.group].increment(1);
         }
         let GroupConfig { group, version, epoch, primary, in_sync, .. } = config;
         info!(%group, %version, %epoch, replica = %primary.id, in_sync = in_sync.len(), "the group changed");
@@ -230,6 +237,7 @@ impl Courier {
             match reading {
                 Reading::Setback(setback) => {
                     debug!(%service, %address, ?setback, "a try failed");
+                    meters::set_back(&service, &setback);
                     round.failed(&setback, error);
                 }
                 Reading::Final(error) => return Err(round.conclude(self.clock.now(), &service, error)),
@@ -283,6 +291,7 @@ impl Courier {
                 Reading::Final(error) => return Err(journey.conclude(self.clock.now(), &service, error)),
             };
             debug!(%service, replica = %target.id, address = %target.address, ?setback, "a try failed");
+            meters::set_back(&service, &setback);
             if let Setback::NotPrimary { config: Some(config), address } = &setback {
                 self.take_in(group, config);
                 if let Some(address) = *address {

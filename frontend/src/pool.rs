@@ -9,6 +9,8 @@ use common::rpc::limits::REPLICA;
 use common::rpc::replica::{ReplicaClient, ReplicaRequest, ReplicaResponse};
 use common::rpc::transport::Reconnecting;
 
+use crate::meters;
+
 /// How one replica is called.
 pub type Client = ReplicaClient<Reconnecting<ReplicaRequest, ReplicaResponse>>;
 
@@ -32,11 +34,13 @@ impl Pool {
         }
         let client = Client::from(Reconnecting::new(address.clone(), REPLICA, self.cluster));
         self.clients.borrow_mut().insert(address.clone(), client.clone());
+        meters::pooled(self.clients.borrow().len());
         client
     }
 
     /// Lets go of connections to addresses that `wanted` does not want. Calls under way on them end as they would.
     pub fn keep_only(&self, wanted: impl Fn(&Address) -> bool) {
         self.clients.borrow_mut().retain(|address, _| wanted(address));
+        meters::pooled(self.clients.borrow().len());
     }
 }

@@ -11,6 +11,7 @@ use common::clock::Clock;
 use common::directory::{LeaseKeeper, Names, View};
 use common::ids::InstanceId;
 use common::machine::{Signals, TcpListener, announce, end};
+use common::meters;
 use common::names::Names as WhichNames;
 use common::names::{
     BadAddress, ContractName, Entry, LogicalName, ObjectName, Patch, Query, Readiness, Sharing, Tags, Target,
@@ -36,7 +37,6 @@ use crate::courier::Courier;
 use crate::http::counter::{self, Ask, Counter};
 use crate::http::{self, Hosts};
 use crate::lookout;
-use crate::meters;
 use crate::outside::Door;
 use crate::outside::data::{BadFile, PostcodeData};
 use crate::outside::films::Films;
@@ -136,7 +136,8 @@ struct Running {
 
 impl Running {
     async fn start(config: &Config, services: Services) -> Result<Self, Failed> {
-        // Before anything else: a damaged file is the operator's to mend.
+        let meters = config.http_addresses().first().and_then(|_| meters::start());
+        // Before we listen: a damaged file is the operator's to mend.
         let films = films(config);
         let omdb = if films.can_ask() { "auto" } else { "no_key" };
         let door = Door::new(postcodes(config)?, config.policy(), films);
@@ -161,7 +162,10 @@ impl Running {
         let known = Known::default();
         if let (Some(listener), Some(at)) = (pages, http) {
             let hosts = if config.insecure_bind { Hosts::Any } else { Hosts::ThisMachine };
-            spawn_essential(http::serve(listener, http::pages(answer_pages(&known), hosts, meters::start())));
+            if let Some(meters) = meters.clone() {
+                spawn_essential(meters.keep());
+            }
+            spawn_essential(http::serve(listener, http::pages(answer_pages(&known), hosts, meters)));
             info!(http = url(at), "pages are served");
         }
         let cluster = names.cluster().await;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::clock::Clock;
+use common::meters::{Came, OneMore};
 use common::replication::{GroupName, LogPoint, RequestId, RequestIdSource, VectorTimestamp};
-use common::rpc::Outcome;
 use common::rpc::frontend::Frontend;
 use common::rpc::limits::FRONTEND;
 use common::rpc::replica::{Answer, Consistency, Done, PAYLOAD_BYTES_MAX, Position, QueryError, SubmitError};
@@ -23,7 +23,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tracing::{Instrument as _, debug_span};
 
 use crate::courier::{Courier, LastUsed};
-use crate::meters::{self, InFlight};
+use crate::meters::Calls;
 use crate::outside::films::{self, Need, Progress};
 use crate::outside::web::Web;
 use crate::outside::{Door, Refused, Visit};
@@ -46,6 +46,7 @@ pub struct Server<W> {
     /// For commands of our own.
     ids: RefCell<RequestIdSource>,
     room: Arc<Semaphore>,
+    calls: Calls,
 }
 
 /// A handle on the one server, for each connection, and who answered last there. (The contract asks for a type of our own to stand on.)
@@ -60,7 +61,8 @@ impl<W> Clone for Desk<W> {
 impl<W: Web + 'static> Server<W> {
     /// A server that completes commands at `door` and gives them to `courier`.
     pub fn new(courier: Courier, door: Door<W>) -> Rc<Self> {
-        Rc::new(Self { courier, door, ids: RefCell::default(), room: Arc::new(Semaphore::new(COMMANDS_MAX)) })
+        let room = Arc::new(Semaphore::new(COMMANDS_MAX));
+        Rc::new(Self { courier, door, ids: RefCell::default(), room, calls: Calls::new() })
     }
 
     /// What serves one connection.
@@ -203,21 +205,20 @@ impl<W: Web + 'static> Frontend for Desk<W> {
         // A task of its own: a client that goes away after sending drops this handler, not its order.
         let (answer, answered) = oneshot::channel();
         tokio::task::spawn_local(async move {
-            let (_permit, _in_flight) = (permit, InFlight::of(FRONTEND.name));
-            let (courier, begun) = (&self.0.courier, self.0.courier.now());
+            let (calls, courier) = (&self.0.calls, &self.0.courier);
+            let (_permit, _one_more, begun) = (permit, OneMore::of(&calls.under_way), courier.now());
             // So that every line about it names the request.
             let span = debug_span!("command", %service, %request);
             let done =
                 self.0.execute(context, &self.1, &service, request, prev, payload).instrument(span).await;
-            let outcome = match &done {
+            let came = match &done {
                 Ok(Done { reply, .. }) | Err(SubmitError::AtTheDoor { reply }) => {
-                    meters::replied(&service, reply);
-                    "answered"
+                    calls.replied(&service, reply);
+                    Came::Answered
                 }
-                Err(error) if error.outcome() == Outcome::Unknown => "unknown",
-                Err(_) => "no_effect",
+                Err(error) => error.outcome().into(),
             };
-            meters::answered(FRONTEND.name, "execute", outcome, courier.now().since(begun));
+            calls.execute.add(came, courier.now().since(begun));
             // Nobody waits for it any more: the order stands all the same.
             let _ = answer.send(done);
         });
@@ -236,10 +237,11 @@ impl<W: Web + 'static> Frontend for Desk<W> {
         if payload.len() > PAYLOAD_BYTES_MAX {
             return Err(QueryError::TooLarge { limit: PAYLOAD_BYTES_MAX as u64 });
         }
-        let (_in_flight, begun) = (InFlight::of(FRONTEND.name), self.0.courier.now());
+        let calls = &self.0.calls;
+        let (_one_more, begun) = (OneMore::of(&calls.under_way), self.0.courier.now());
         let answer = self.0.query(context, &self.1, &service, prev, consistency, payload).await;
-        let outcome = if answer.is_ok() { "answered" } else { "no_effect" };
-        meters::answered(FRONTEND.name, "query", outcome, self.0.courier.now().since(begun));
+        let came = if answer.is_ok() { Came::Answered } else { Came::NoEffect };
+        calls.query.add(came, self.0.courier.now().since(begun));
         answer
     }
 }

@@ -7,7 +7,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use common::clock::Clock;
+use common::rpc::limits::NAME_SERVICE;
 use common::rpc::name_service::{NameServiceRequest as Request, NameServiceResponse as Response};
+use futures::FutureExt as _;
 use tarpc::ServerError;
 use tarpc::context::Context;
 use tarpc::server::Serve;
@@ -55,6 +57,10 @@ impl Histogram {
         self.sum_us.set(self.sum_us.get().saturating_add(us));
     }
 
+    fn count(&self) -> u64 {
+        self.counts.iter().map(Cell::get).sum()
+    }
+
     /// As Prometheus reads it; `labels` end with a comma unless empty.
     fn write(&self, text: &mut String, name: &str, labels: &str) {
         let mut count = 0;
@@ -74,6 +80,7 @@ impl Histogram {
 #[derive(Debug, Default)]
 pub(crate) struct Meters {
     methods: [Method; METHODS.len()],
+    under_way: Cell<u64>,
     pub(crate) lateness: Histogram,
     /// Calls of Pyro programs, those in batches each, and how many of them were refused.
     pub(crate) pyro_calls: Cell<u64>,
@@ -84,6 +91,22 @@ pub(crate) struct Meters {
 struct Method {
     errors: Cell<u64>,
     times: Histogram,
+}
+
+/// A call under way, until it is dropped.
+struct UnderWay(Rc<Meters>);
+
+impl UnderWay {
+    fn begin(meters: Rc<Meters>) -> Self {
+        meters.under_way.set(meters.under_way.get() + 1);
+        Self(meters)
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.set(self.0.under_way.get() - 1);
+    }
 }
 
 /// A service whose calls are counted.
@@ -98,15 +121,19 @@ impl<S: Serve<Req = Request, Resp = Response>> Serve for Metered<S> {
     type Req = Request;
     type Resp = Response;
 
-    async fn serve(self, ctx: Context, request: Request) -> Result<Response, ServerError> {
-        let begun = self.clock.now();
-        let method = &self.meters.methods[number_of(&request)];
-        let answer = self.inner.serve(ctx, request).await;
-        method.times.add(self.clock.now().since(begun));
-        if answer.as_ref().map_or(true, is_error) {
-            method.errors.set(method.errors.get() + 1);
-        }
-        answer
+    /// Is no `async fn`: that would keep the request beside the handler that has it already.
+    fn serve(self, ctx: Context, request: Request) -> impl Future<Output = Result<Response, ServerError>> {
+        let Self { meters, clock, inner } = self;
+        let (begun, method) = (clock.now(), number_of(&request));
+        let one_more = UnderWay::begin(meters);
+        inner.serve(ctx, request).map(move |answer| {
+            let method = &one_more.0.methods[method];
+            method.times.add(clock.now().since(begun));
+            if answer.as_ref().map_or(true, is_error) {
+                method.errors.set(method.errors.get() + 1);
+            }
+            answer
+        })
     }
 }
 
@@ -166,6 +193,7 @@ pub(crate) fn page(meters: &Meters, numbers: &Numbers) -> String {
     for (method, name) in meters.methods.iter().zip(METHODS) {
         line(&mut text, format_args!("ns_call_errors_total{{method=\"{name}\"}} {}", method.errors.get()));
     }
+    all_programs(&mut text, meters);
     head(&mut text, "ns_expiry_lateness_seconds", "histogram", "How long after its deadline a lease ended.");
     meters.lateness.write(&mut text, "ns_expiry_lateness_seconds", "");
 
@@ -210,6 +238,26 @@ pub(crate) fn page(meters: &Meters, numbers: &Numbers) -> String {
         line(&mut text, format_args!("{name} {value}"));
     }
     text
+}
+
+/// The same under the names that all programs have, as far as anything was called.
+fn all_programs(text: &mut String, meters: &Meters) {
+    let called = || meters.methods.iter().zip(METHODS).filter(|(method, _)| method.times.count() > 0);
+    let labels = |name| format!("contract=\"{}\",method=\"{name}\",", NAME_SERVICE.name);
+    head(text, "rpc_requests_total", "counter", "Calls that were answered, by what became of them.");
+    for (method, name) in called() {
+        let errors = method.errors.get();
+        for (outcome, calls) in [("answered", method.times.count() - errors), ("no_effect", errors)] {
+            line(text, format_args!("rpc_requests_total{{{}outcome=\"{outcome}\"}} {calls}", labels(name)));
+        }
+    }
+    head(text, "rpc_duration_seconds", "histogram", "How long calls took; polls wait.");
+    for (method, name) in called() {
+        method.times.write(text, "rpc_duration_seconds", &labels(name));
+    }
+    head(text, "requests_in_flight", "gauge", "Calls under way.");
+    let under_way = meters.under_way.get();
+    line(text, format_args!("requests_in_flight{{contract=\"{}\"}} {under_way}", NAME_SERVICE.name));
 }
 
 fn head(text: &mut String, name: &str, kind: &str, help: &str) {

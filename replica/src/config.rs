@@ -79,6 +79,10 @@ pub struct Config {
     #[arg(long, value_name = "D", env = "LEASE_TTL", default_value = "3s", value_parser = ttl)]
     pub ttl: Duration,
 
+    /// Where to show /healthz, /readyz and /metrics over HTTP; port 0 takes a free one
+    #[arg(long, value_name = "ADDR|off", default_value = "off", value_parser = http_at)]
+    pub http: std::option::Option<SocketAddr>,
+
     /// Connections at most
     #[arg(long, value_name = "N", default_value_t = limits::CONNECTIONS_MAX)]
     pub max_connections: usize,
@@ -133,15 +137,18 @@ impl Config {
     /// # Errors
     /// A sentence, and what to try.
     pub fn check(&self) -> Result<(), String> {
-        if !self.listen.ip().is_loopback() && !self.insecure_bind {
-            return Err(format!(
-                "{} can be reached from outside this machine, and nothing here asks who calls\n  \
-                 try: --listen 127.0.0.1:{}    or, in a network you trust, --insecure-bind",
-                self.listen,
-                self.listen.port()
-            ));
+        let open = [("--listen", Some(self.listen)), ("--http", self.http)]
+            .into_iter()
+            .filter_map(|(flag, address)| Some((flag, address?)))
+            .find(|(_, address)| !address.ip().is_loopback());
+        match open {
+            Some((flag, address)) if !self.insecure_bind => Err(format!(
+                "{address} can be reached from outside this machine, and nothing here asks who calls\n  \
+                 try: {flag} 127.0.0.1:{}    or, in a network you trust, --insecure-bind",
+                address.port()
+            )),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// The flags among those given that count only when a group is created.
@@ -180,6 +187,14 @@ fn ttl(text: &str) -> Result<Duration, String> {
     let ttl = duration(text).ok_or("not a duration like 300ms, 5s or 2m")?;
     let allowed = Duration::from_millis(100)..=Duration::from_hours(24);
     if allowed.contains(&ttl) { Ok(ttl) } else { Err("a lease lives 100ms to 24h".to_owned()) }
+}
+
+/// `off`, or where.
+fn http_at(text: &str) -> Result<Option<SocketAddr>, &'static str> {
+    match text {
+        "off" => Ok(None),
+        _ => text.parse().map(Some).map_err(|_| "an address like 127.0.0.1:9101, or off"),
+    }
 }
 
 fn gossip_interval(text: &str) -> Result<Duration, String> {
@@ -242,6 +257,10 @@ mod tests {
         assert!(parse("replica 1 -l 0.0.0.0:0").unwrap().check().is_err());
         assert_eq!(parse("replica 1 -l 0.0.0.0:0 --insecure-bind").unwrap().check(), Ok(()));
         assert_eq!(parse("replica 1 -l [::1]:0").unwrap().check(), Ok(()));
+        assert!(parse("replica 1 --http 0.0.0.0:9101").unwrap().check().is_err());
+        assert_eq!(parse("replica 1 --http 127.0.0.1:9101").unwrap().check(), Ok(()));
+        assert_eq!(parse("replica 1").unwrap().http, None);
+        assert!(parse("replica 1 --http on").is_err());
     }
 
     #[test]

@@ -33,6 +33,7 @@ use tokio::time::timeout;
 use self::batch::{Ticket, WriteBatch};
 use self::file::{Batch, GroupFile};
 use self::snapshot::Step;
+use crate::meters;
 
 /// Exit code of a process whose disk failed (`EX_IOERR`).
 pub const EXIT_DISK_FAILED: i32 = 74;
@@ -92,7 +93,13 @@ impl<B: Batch> CommitThread<B> {
     /// When the operating system has no thread for us.
     pub fn start(group: &GroupName, file: GroupFile, reports: mpsc::Sender<Report>) -> std::io::Result<Self> {
         let (jobs, inbox) = mpsc::channel(JOBS_MAX);
-        let committer = Committer { file, reports, full: false, written: Written::default() };
+        let committer = Committer {
+            file,
+            reports,
+            full: false,
+            written: Written::default(),
+            meters: meters::Disk::of(group),
+        };
         let thread = Thread::start(format!("disk {group}"), move || committer.run(inbox))?;
         Ok(Self { jobs, thread })
     }
@@ -132,6 +139,7 @@ struct Committer {
     reports: mpsc::Sender<Report>,
     full: bool,
     written: Written,
+    meters: meters::Disk,
 }
 
 /// What was written since the start, which tells how well batches are filled.
@@ -173,7 +181,9 @@ impl Committer {
             match job.flatten() {
                 Some(Job::Write(batch, ticket)) => {
                     work_takes_time().await;
+                    let begun = self.meters.begin();
                     self.commit(|file| file.write(&*batch));
+                    self.meters.wrote(begun, batch.entries().0);
                     self.written.add(&*batch);
                     work_takes_time().await;
                     self.report(Report::Durable(ticket)).await;

@@ -70,6 +70,14 @@ impl Hosted {
         }
     }
 
+    /// Why it does not take part, in words, empty when it does; `None` when it is closing.
+    pub async fn trouble(&self) -> Option<String> {
+        match self {
+            Self::Passive(group) => group.status().await.map(|status| status.trouble),
+            Self::Gossip(group) => group.status().await.map(|status| status.trouble),
+        }
+    }
+
     /// Hands over, or gives away what only it has; returns when nothing is left to wait for.
     pub async fn stop(&self) {
         match self {

@@ -8,7 +8,8 @@
 //! 2. [`disk`]: what must survive, fsynced on a thread of its own.
 //! 3. [`links`]: the connections to the other replicas.
 //!    [`hosted`]: what both kinds of groups have in common for the rest of the process.
-//! 4. [`server`]: what is answered on the port, for front ends and for replicas.
+//! 4. [`server`]: what is answered on the port, for front ends and for replicas. `pages` and `meters`: what is shown to
+//!    whoever watches.
 //! 5. [`config`] and [`genesis`]: flags, and what a new group begins with.
 //! 6. Here: starting and stopping.
 //!
@@ -31,7 +32,9 @@ pub mod gossip;
 pub mod hosted;
 mod known;
 pub mod links;
+mod meters;
 mod opening;
+mod pages;
 pub mod passive;
 pub mod planted;
 pub mod server;
@@ -44,7 +47,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use common::clock::Clock;
@@ -73,6 +76,7 @@ use crate::disk::file::{Contents, FileError, Found, GroupFile, Identity, Place};
 use crate::hosted::Hosted;
 use crate::links::Links;
 use crate::opening::{Opened, Process};
+use crate::pages::Watched;
 use crate::passive::driver::mailbox::Group;
 use crate::passive::driver::{Driver, NotStarted, Parts};
 use crate::passive::{BATCH_BYTES, First, Planted, Setup, SnapshotAfter, Stored};
@@ -161,6 +165,8 @@ pub async fn run(config: Config, services: Services) -> Result<(), Failure> {
 struct Replica {
     name: LogicalName,
     address: SocketAddr,
+    /// Where its pages are.
+    http: Option<SocketAddr>,
     data: String,
     cluster: ClusterId,
     boot: InstanceId,
@@ -185,8 +191,13 @@ impl Replica {
             [] => Names::from_env().map_err(|error| Failure::Usage(error.to_string()))?,
             servers => Names::new(servers.to_vec(), "replica"),
         };
-        let listener = listen(config.listen).await?;
+        let listener = listen("--listen", config.listen).await?;
         let address = listener.local_addr()?;
+        let shown = Arc::default();
+        let http = match config.http {
+            Some(at) => Some(show(at, Arc::clone(&shown)).await?),
+            None => None,
+        };
         let directory = if config.ephemeral {
             None
         } else {
@@ -312,7 +323,10 @@ impl Replica {
             links.meet(address);
         }
         spawn_essential(links.clone().follow(names.clone()));
-        spawn_essential(telemetry::warn_of_open_port(address));
+        for listening in [Some(address), http].into_iter().flatten() {
+            spawn_essential(telemetry::warn_of_open_port(listening));
+        }
+        let _ = shown.set(groups.clone());
         let (stop, served) = (CancellationToken::new(), CancellationToken::new());
         let routes = server::routes(Rc::new(server::Served {
             groups: groups.clone(),
@@ -333,6 +347,7 @@ impl Replica {
         Ok(Self {
             name,
             address,
+            http,
             data,
             cluster,
             boot,
@@ -400,12 +415,13 @@ impl Replica {
     fn say_ready(&self) -> io::Result<()> {
         let groups: Vec<_> = self.groups.iter().map(|group| group.name().as_str()).collect();
         announce(&format!(
-            "replica ready name={} address={} data={} groups={} cluster={}",
+            "replica ready name={} address={} data={} groups={} cluster={} http={}",
             self.name,
             self.address,
             self.data,
             groups.join(","),
-            self.cluster
+            self.cluster,
+            self.http.map_or_else(|| "off".to_owned(), |at| format!("http://{at}"))
         ))
     }
 
@@ -441,10 +457,23 @@ pub(crate) fn spawn_essential(task: impl Future<Output = ()> + 'static) {
     });
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
+async fn listen(flag: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| {
-        Failure::Usage(format!("cannot listen on {address}: {error}\n  try: --listen with another address"))
+        Failure::Usage(format!("cannot listen on {address}: {error}\n  try: {flag} with another address"))
     })
+}
+
+/// Begins to count, and to show it there; where that is.
+async fn show(address: SocketAddr, groups: Arc<OnceLock<Vec<Hosted>>>) -> Result<SocketAddr, Failure> {
+    let listener = listen("--http", address).await?;
+    let at = listener.local_addr()?;
+    let meters = common::meters::start();
+    if let Some(meters) = meters.clone() {
+        spawn_essential(meters.keep());
+    }
+    spawn_essential(common::pages::serve(listener, Watched { groups, meters }.pages()));
+    tracing::info!(http = %at, "numbers are shown");
+    Ok(at)
 }
 
 /// What stands in a group's place, if it may be served; what may not is put aside.
@@ -472,6 +501,7 @@ fn format(place: &Place, cluster: ClusterId) -> Result<(GroupFile, Contents), Fi
     let file = place.format(identity)?;
     Ok((file, Contents { identity, stored: Stored::default(), addresses: Vec::new() }))
 }
+
 /// The rules that `PLANT=NAME[,…]` breaks, of either engine; each knows its own names.
 #[cfg(feature = "planted")]
 fn planted() -> Result<(Planted, gossip::Planted), Failure> {

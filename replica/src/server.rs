@@ -11,6 +11,7 @@ use common::ids::ClusterId;
 use common::replication::{ConfigVersion, Epoch, GroupName, ReplicaId, RequestId, VectorTimestamp};
 use common::rpc::gossip::{self, Said, SaidBack, Status};
 use common::rpc::limits::{PEER, REPLICA};
+use common::rpc::metered::{Calls, Metered};
 use common::rpc::peer::{Hello, Message, Peer, Reply, ReplyBody};
 use common::rpc::replica::{
     Answer, Consistency, Done, GossipStatus, MemberStatus, OperatorError, PAYLOAD_BYTES_MAX, QueryError,
@@ -22,6 +23,7 @@ use tarpc::context::Context;
 use crate::gossip::driver::mailbox::Group as GossipGroup;
 use crate::hosted::Hosted;
 use crate::links::Links;
+use crate::meters;
 use crate::passive::driver::mailbox::Group;
 
 /// What is the same for all connections.
@@ -43,10 +45,16 @@ pub struct Served {
 /// What a replica's port serves.
 pub fn routes(served: Rc<Served>) -> Vec<Route> {
     let for_front_ends = served.clone();
+    let front_ends = Calls::of(REPLICA.name, served.clock, meters::came);
+    let peers = Calls::of(PEER.name, served.clock, meters::heard);
     vec![
-        Route::new(REPLICA, move |caller| ReplicaServer { served: for_front_ends.clone(), caller }.serve()),
+        Route::new(REPLICA, move |caller| {
+            let server = ReplicaServer { served: for_front_ends.clone(), caller };
+            Metered::new(&front_ends, server.serve())
+        }),
         Route::new(PEER, move |caller| {
-            PeerServer { served: served.clone(), caller, senders: Rc::default() }.serve()
+            let server = PeerServer { served: served.clone(), caller, senders: Rc::default() };
+            Metered::new(&peers, server.serve())
         }),
     ]
 }

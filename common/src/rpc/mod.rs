@@ -2,11 +2,12 @@
 //!
 //! A contract is a tarpc trait: [`name_service`], [`frontend`], [`replica`], [`peer`]. Methods and variants are
 //! append-only: their place is the wire. [`transport`] carries them: preamble, frames, guards, connections;
-//! [`limits`] says how much of anything.
+//! [`limits`] says how much of anything, [`metered`] counts calls.
 
 pub mod frontend;
 pub mod gossip;
 pub mod limits;
+pub mod metered;
 pub mod name_service;
 pub mod peer;
 pub mod replica;

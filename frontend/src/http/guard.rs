@@ -1,12 +1,11 @@
 //! What stands before every page: whose name the browser called us by, where a form comes from, and what the browser
 //! is told not to do with what it gets.
 
-use std::net::IpAddr;
-
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use common::pages::names_this_machine;
 
 use super::cookies::Visitor;
 
@@ -64,7 +63,7 @@ pub(super) async fn guard(hosts: Hosts, mut request: Request, next: Next) -> Res
 fn refusal(hosts: Hosts, method: &Method, headers: &HeaderMap) -> Option<&'static str> {
     let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     let host = text(header::HOST).unwrap_or_default();
-    if hosts == Hosts::ThisMachine && !names_this_machine(host) {
+    if hosts == Hosts::ThisMachine && !names_this_machine(headers) {
         return Some("this page is for this machine: call it by 127.0.0.1 or localhost");
     }
     if method == Method::GET || method == Method::HEAD {
@@ -76,15 +75,6 @@ fn refusal(hosts: Hosts, method: &Method, headers: &HeaderMap) -> Option<&'stati
         (None, site) => site.is_none_or(|site| site == "same-origin" || site == "none"),
     };
     (!from_here).then_some("this form comes from another page than ours")
-}
-
-fn names_this_machine(host: &str) -> bool {
-    let host = match host.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
-        _ => host,
-    };
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || address.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 #[cfg(test)]

@@ -26,9 +26,6 @@ mod page;
 mod ratings;
 mod site;
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
@@ -36,12 +33,10 @@ use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use common::machine::TcpListener;
-use hyper::server::conn::http1;
+use common::meters::{CONTENT_TYPE, Meters};
+use common::pages::serve_each;
 use hyper::service::{Service as _, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::sync::Semaphore;
 
 use cluster::Seat;
 use counter::Counter;
@@ -50,19 +45,13 @@ use site::Site;
 
 /// Connections at most: pages are asked for by people and probes, not by the thousand.
 pub const CONNECTIONS_MAX: usize = 256;
-/// A client that takes longer to ask, or to ask again, is let go.
-const HEADER_TIME: Duration = Duration::from_secs(5);
-/// Of one request: an address, some cookies.
-const HEADER_BYTES_MAX: usize = 16 * 1024;
 /// Of one form: a basket of fifty lines, with room.
 const BODY_BYTES_MAX: usize = 64 * 1024;
-/// While no descriptor is free.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// The pages, which ask over `counter`.
 ///
 /// `meters` writes down what is counted; without them there is no `/metrics`.
-pub fn pages(counter: Counter, hosts: Hosts, meters: Option<PrometheusHandle>) -> Router {
+pub fn pages(counter: Counter, hosts: Hosts, meters: Option<Meters>) -> Router {
     Router::new()
         .route("/", get(menu::home))
         .route("/cart", get(menu::front).post(menu::cart))
@@ -105,35 +94,19 @@ async fn metrics(State(site): State<Site>) -> Response {
     if let Some(look) = site.counter.cluster().await {
         crate::meters::seen(&look);
     }
-    meters.run_upkeep();
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], meters.render()).into_response()
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], meters.text()).into_response()
 }
 
 /// Serves `pages` for ever.
 pub async fn serve(listener: TcpListener, pages: Router) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    loop {
-        let Ok((socket, _)) = listener.accept().await else {
-            tokio::time::sleep(ACCEPT_RETRY).await;
-            continue;
-        };
-        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else { continue };
-        crate::meters::pages_are_open(CONNECTIONS_MAX - room.available_permits());
-        // A page is written whole; nothing is gained by waiting for more.
-        let _ = socket.set_nodelay(true);
-        let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_buf_size(HEADER_BYTES_MAX);
-        let (seat, pages) = (Seat::new(permit), TowerToHyperService::new(pages.clone()));
-        let connection = http.serve_connection(
-            TokioIo::new(socket),
-            service_fn(move |mut request| {
-                request.extensions_mut().insert(seat.clone());
-                pages.call(request)
-            }),
-        );
-        // A client that breaks off hurts nobody else.
-        tokio::spawn(async { drop(connection.await) });
-    }
+    serve_each(listener, CONNECTIONS_MAX, |seat| {
+        let (seat, pages) = (Seat::new(seat), TowerToHyperService::new(pages.clone()));
+        service_fn(move |mut request| {
+            request.extensions_mut().insert(seat.clone());
+            pages.call(request)
+        })
+    })
+    .await;
 }
 
 #[cfg(test)]

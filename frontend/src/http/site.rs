@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use common::clock::Clock;
+use common::meters::Meters;
 use common::replication::{RequestId, RequestIdSource};
 use common::services::Outcome;
 use common::services::just_hungry::command::{Command, Delivery, Done, Lines, Reply};
@@ -10,7 +11,6 @@ use common::services::just_hungry::query::{Answer, Basket, Details, MenuItem, Or
 use common::services::just_hungry::refusal::Refusal;
 use common::services::just_hungry::{NAME, checked::Checked};
 use common::services::money::Pence;
-use metrics_exporter_prometheus::PrometheusHandle;
 
 use super::cluster::Live;
 use super::counter::{Counter, Failed};
@@ -20,7 +20,7 @@ use super::counter::{Counter, Failed};
 pub(super) struct Site {
     pub(super) counter: Counter,
     pub(super) live: Live,
-    pub(super) meters: Option<PrometheusHandle>,
+    pub(super) meters: Option<Meters>,
     ids: Arc<Mutex<RequestIdSource>>,
 }
 
@@ -41,7 +41,7 @@ impl From<Failed> for No {
 
 impl Site {
     /// Pages that ask over `counter`.
-    pub(super) fn new(counter: Counter, meters: Option<PrometheusHandle>) -> Self {
+    pub(super) fn new(counter: Counter, meters: Option<Meters>) -> Self {
         Self { counter, meters, live: Live::default(), ids: Arc::default() }
     }
 

@@ -52,6 +52,7 @@ pub struct Api<W> {
 impl<W: Web> Api<W> {
     /// The service `name` at `base`.
     pub fn new(name: &'static str, base: Url, manners: Manners, web: Rc<W>, clock: Clock) -> Self {
+        meters::web_service_known(name);
         let room = Semaphore::new(manners.calls_max);
         let breaker = RefCell::default();
         Self { name, base, manners, web, clock, breaker, room, waiting: Cell::new(0) }

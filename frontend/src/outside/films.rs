@@ -24,8 +24,9 @@ use tokio::sync::watch;
 use tokio::time::timeout_at;
 
 use super::cache::Cache;
-use super::omdb::{Entry, Omdb, Said};
+use super::omdb::{self, Entry, Omdb, Said};
 use super::web::Web;
+use crate::meters;
 
 /// Three calls; nobody wants to wait longer for a film.
 const CALLS_TIME: Duration = Duration::from_secs(4);
@@ -166,6 +167,7 @@ impl<W: Web + 'static> Films<W> {
         let now = self.clock.now();
         let Some(omdb) = &self.omdb else { return Progress::Unasked(Unasked::NoKey) };
         if let Some(near) = self.vain.borrow().get(now, &need) {
+            meters::answered_from_memory(omdb::NAME, 1);
             return Progress::Absent { near: near.clone() };
         }
         let mut told = self.told(omdb, need, store);
@@ -191,6 +193,7 @@ impl<W: Web + 'static> Films<W> {
         // Whoever tells no more is at the end.
         under_way.retain(|_, told| told.has_changed().is_ok());
         if let Some(told) = under_way.get(&need) {
+            meters::answered_from_memory(omdb::NAME, 1);
             return told.clone();
         }
         let (tell, told) = watch::channel(Progress::Asking);

@@ -23,6 +23,9 @@ use url::Url;
 use super::api::{Api, Manners, NoAnswer};
 use super::web::{Page, Web};
 
+/// As it is logged and counted.
+pub(super) const NAME: &str = "OMDb";
+
 /// It is free, and asked accordingly; whoever stands behind 64 others would wait in vain.
 const MANNERS: Manners = Manners { call_time: Duration::from_secs(2), calls_max: 8, waiting_max: 64 };
 
@@ -96,7 +99,7 @@ pub(super) struct Entry {
 impl<W: Web> Omdb<W> {
     /// The service at `base`, asked with this key.
     pub fn new(web: Rc<W>, base: Url, key: Secret, clock: Clock) -> Self {
-        Self { api: Api::new("OMDb", base, MANNERS, web, clock), key, clock, rest: Cell::new(Rest::Never) }
+        Self { api: Api::new(NAME, base, MANNERS, web, clock), key, clock, rest: Cell::new(Rest::Never) }
     }
 
     /// The film of this number; `None`: no answer.

@@ -30,12 +30,14 @@ use tracing::{error, info, warn};
 
 use self::mailbox::{Asks, Call, Letter, Mailbox};
 use super::{
-    Answer, Core, Done, Effect, Event, Now, OldLog, Refused, SendTicket, Setup, Stored, Waiter, WriteBatch,
+    Answer, Core, DIFFER, Done, Effect, Event, Now, OldLog, Refused, SendTicket, Setup, Stored, Waiter,
+    WriteBatch,
 };
 use crate::disk::file::{GroupFile, Identity, Place};
 use crate::disk::{CommitThread, Disk as _, EXIT_DISK_FAILED, REPORTS_MAX, Report, gossip as files};
 use crate::known::Known;
 use crate::links::Links;
+use crate::meters;
 
 /// Events taken in before effects are carried out: enough to empty a busy mailbox, few enough that no answer waits
 /// long for its turn.
@@ -123,6 +125,7 @@ pub struct Driver {
     left: CancellationToken,
     stopping: Option<oneshot::Sender<()>>,
     closing: Option<oneshot::Sender<()>>,
+    meters: meters::Gossip,
 }
 
 /// How calls come.
@@ -218,6 +221,7 @@ impl Driver {
             left,
             stopping: None,
             closing: None,
+            meters: meters::Gossip::new(),
         };
         Ok((driver, shown))
     }
@@ -482,6 +486,9 @@ impl Driver {
                 }
                 Effect::Strand(updates) => self.strand(updates).await,
                 Effect::Alarm { why } => {
+                    if why.starts_with(DIFFER) {
+                        self.meters.diverged();
+                    }
                     error!(group = %self.setup.group, replica = %self.setup.me, why, "a person must look");
                 }
                 Effect::Stopped => match self.stopping.take() {
@@ -502,6 +509,9 @@ impl Driver {
     }
 
     fn send(&mut self, to: ReplicaId, ticket: SendTicket, message: Message, within: Duration) {
+        if matches!(message, Message::Push { .. }) {
+            self.meters.pushed();
+        }
         let call = self.links.call_gossip(&self.setup.group, to, message, within);
         let mut heard = async move {
             let reply = match call {
@@ -623,6 +633,7 @@ impl Driver {
     }
 
     fn shown(&self, now: Now) -> GossipStatus {
+        meters::Gossip::keeps(self.core.lengths().0 as u64);
         GossipStatus {
             service: self.setup.group.clone(),
             name: self.name.clone(),

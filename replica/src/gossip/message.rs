@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::replication::{ConfigVersion, GossipConfig, ReplicaId, VectorTimestamp};
 use common::rpc::gossip::{Message, News, Outcome, Reply};
 
-use super::{AGAIN_AFTER, ANSWER_WITHIN, Core, Fault, SendTicket, Waiter};
+use super::{AGAIN_AFTER, ANSWER_WITHIN, Core, DIFFER, Fault, SendTicket, Waiter};
 
 /// A peer, as far as talking with it goes.
 #[derive(Clone, Debug, Default)]
@@ -238,7 +238,7 @@ impl Core {
         self.table.heard(from, members, &news.applied.under(&self.members), news.floor);
         if news.applied == self.applied && news.digest != self.value.digest() {
             let (ours, theirs) = (&self.applied, &news.applied);
-            self.alarm(format!("G7: replicas differ: {from:?} at {theirs}, this one at {ours}"));
+            self.alarm(format!("{DIFFER}: {from:?} at {theirs}, this one at {ours}"));
         }
         Outcome::Taken
     }

@@ -48,7 +48,6 @@ mod manager;
 mod members;
 mod message;
 mod newcomer;
-pub mod planted;
 mod requests;
 mod saving;
 #[cfg(test)]
@@ -77,12 +76,12 @@ use self::manager::Calls;
 use self::members::Membership;
 use self::message::{Held, Peer, Sent};
 use self::newcomer::Newcomer;
-pub use self::planted::{Fault, Planted};
 use self::requests::Requests;
 use self::saving::Batch;
 pub use self::timestamp_table::Heard;
 use self::timestamp_table::TimestampTable;
 use self::update_log::UpdateLog;
+pub use crate::planted::gossip::{Fault, Planted};
 
 /// How long a peer has for anything: its answer waits for its disk.
 const ANSWER_WITHIN: Duration = Duration::from_millis(500);
@@ -96,6 +95,8 @@ const DRAIN_WITHIN: Duration = Duration::from_secs(1);
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// Alarms said; each is another one, and a peer may cause them.
 const ALARMS_MAX: usize = 64;
+/// How an alarm begins that tells of members who differ at the same vector.
+const DIFFER: &str = "G7: replicas differ";
 
 /// One member of one group.
 #[derive(Clone)]

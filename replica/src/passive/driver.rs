@@ -33,6 +33,7 @@ use crate::disk::file::{GroupFile, Identity, Place};
 use crate::disk::{CommitThread, Disk as _, EXIT_DISK_FAILED, REPORTS_MAX, Report};
 use crate::known::Known;
 use crate::links::Links;
+use crate::meters;
 
 /// Events taken in before effects are carried out: enough to empty a busy mailbox, few enough that no answer waits
 /// long for its turn.
@@ -100,11 +101,13 @@ pub struct Driver {
     identity: watch::Sender<ReplicaId>,
     stopping: Option<oneshot::Sender<()>>,
     closing: Option<oneshot::Sender<()>>,
+    meters: meters::Passive,
 }
 
 /// Who waits for an answer.
 enum Waiting {
-    Done(oneshot::Sender<Result<Done, SubmitError>>),
+    /// Since when.
+    Done(oneshot::Sender<Result<Done, SubmitError>>, Moment),
     Answer(oneshot::Sender<Result<Answer, QueryError>>),
     Reply(oneshot::Sender<Reply>),
 }
@@ -112,7 +115,7 @@ enum Waiting {
 impl Waiting {
     fn is_gone(&self) -> bool {
         match self {
-            Self::Done(waiter) => waiter.is_closed(),
+            Self::Done(waiter, _) => waiter.is_closed(),
             Self::Answer(waiter) => waiter.is_closed(),
             Self::Reply(waiter) => waiter.is_closed(),
         }
@@ -165,6 +168,7 @@ impl Driver {
         let me = setup.me.id;
         let (identity, shown) = watch::channel(me);
         let driver = Self {
+            meters: meters::Passive::of(&setup.group),
             setup,
             core,
             effects: Vec::new(),
@@ -328,7 +332,7 @@ impl Driver {
     fn call(&mut self, now: Now, call: Call) {
         let event = match call {
             Call::Execute { request, facts, payload, deadline, answer } => {
-                let waiter = self.waiter(Waiting::Done(answer));
+                let waiter = self.waiter(Waiting::Done(answer, now.at));
                 Event::Execute { waiter, request, facts, payload, deadline }
             }
             Call::Query { consistency, payload, deadline, answer } => {
@@ -400,7 +404,11 @@ impl Driver {
                     if let Err(SubmitError::NotPrimary { config: Some(config), address }) = &mut result {
                         *address = self.known.address_of(config.primary);
                     }
-                    if let Some(Waiting::Done(waiting)) = self.waiting.remove(&waiter) {
+                    if let Some(Waiting::Done(waiting, since)) = self.waiting.remove(&waiter) {
+                        // What is answered in the round that it came in was committed before.
+                        if result.is_ok() && now.at > since {
+                            self.meters.committed(now.at.since(since));
+                        }
                         let _ = waiting.send(result);
                     }
                 }
@@ -569,7 +577,7 @@ impl Driver {
     fn status(&self, now: Now) -> MemberStatus {
         let progress = self.core.progress();
         let hello = self.core.hello(now.wall);
-        MemberStatus {
+        let status = MemberStatus {
             service: self.setup.group.clone(),
             name: self.setup.name.clone(),
             member: self.setup.me,
@@ -588,7 +596,10 @@ impl Driver {
             uptime: now.at.since(self.started),
             now: now.wall,
             known: self.known.members(now.at),
-        }
+        };
+        self.meters.repeated(self.core.repeats());
+        self.meters.is(&status, self.core.lag());
+        status
     }
 }
 

@@ -73,7 +73,7 @@ use self::log::Log;
 use self::primary::Primary;
 use self::snapshot::Snapshots;
 pub use crate::disk::batch::{Stored, Ticket, WriteBatch};
-pub use crate::planted::{Fault, Planted};
+pub use crate::planted::passive::{Fault, Planted};
 pub use crate::state::{LogBase, Work, Worked};
 use crate::state::{State, Taken};
 
@@ -163,6 +163,8 @@ pub struct Core {
     clock_off: bool,
     /// What a person was told.
     alarms: BTreeSet<String>,
+    /// Commands taken in that had come before.
+    repeats: u64,
 }
 
 /// What a peer's hello said.
@@ -259,6 +261,7 @@ impl Core {
             clock_off: false,
             hashes: VecDeque::new(),
             alarms: BTreeSet::new(),
+            repeats: 0,
             setup: Arc::new(setup),
             log,
             state,
@@ -353,9 +356,9 @@ impl Core {
 
     /// When to call again, with [`Event::Tick`], if nothing else happens.
     pub fn wake_at(&self, now: Moment) -> Moment {
-        /// Something slow is always due: suspicion, a silent peer.
+        /// Something slow is always due: suspicion, a slow disk.
         const AT_LEAST_EVERY: Duration = Duration::from_millis(100);
-        let leading = self.leading.as_ref().and_then(Primary::wake_at);
+        let leading = self.leading.as_ref().and_then(|primary| primary.wake_at(now));
         let drained = self.drained_at().filter(|at| *at > now);
         let due = [self.ask_again_at, self.suspicion.wake_at(), self.joining.ask_at, leading, drained];
         due.into_iter().flatten().fold(now + AT_LEAST_EVERY, Moment::min)
@@ -414,6 +417,18 @@ impl Core {
             Standing::Restored => Some(Waits::Restored),
             _ => None,
         }
+    }
+
+    /// Commands taken in that had come before, since the start.
+    pub fn repeats(&self) -> u64 {
+        self.repeats
+    }
+
+    /// How many entries each peer has not confirmed to this primary; of nobody, where it is none.
+    pub fn lag(&self) -> impl Iterator<Item = (ReplicaId, u64)> {
+        let last = self.log.last().index.0;
+        let peers = self.leading.iter().flat_map(|primary| &primary.peers);
+        peers.map(move |(id, peer)| (*id, last.saturating_sub(peer.matched.0)))
     }
 
     /// Where this replica is: last entry, committed, applied, durable.
