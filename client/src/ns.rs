@@ -149,7 +149,7 @@ async fn lookup(names: &Names, timeout: Duration, name: &str) -> Result<Vec<Reco
         names.server().lookup(within(NAME_SERVICE, call), key.clone(), Freshness::Local).await
     });
     match asked.await {
-        Ok(Ok(answer)) => Ok(answer.value.to_vec()),
+        Ok(Ok(answer)) => Ok(answer.value.iter().map(|record| Record::clone(record)).collect()),
         Ok(Err(LookupError::NotFound)) => {
             Err(Failure::new(Code::NameUnknown, format!("nobody has the name {name}")).hint("client ns list"))
         }

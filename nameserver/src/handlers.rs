@@ -2,15 +2,15 @@
 //! [writer](crate::writer) and waits for its answer, so a handler that is dropped at an `await` loses nothing.
 
 use std::cell::Cell;
+use std::ops::Deref;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use common::clock::{Clock, Moment};
 use common::ids::{ClusterId, InstanceId};
 use common::names::{
     AnyName, AttemptId, Change, Entry, Expect, Freshness, Holder, LeaseId, LogicalName, NameEpoch, Names,
-    OwnerKey, Page, Patch, Query, Record, Stamp, Stamped, Tenure, WatchId,
+    OwnerKey, Page, Patch, Query, Records, Stamp, Stamped, Tenure, WatchId,
 };
 use common::replication::{ConfigVersion, GroupName};
 use common::rpc::name_service::{
@@ -42,15 +42,32 @@ const WARMING_RETRY_MAX: Duration = Duration::from_millis(500);
 /// Records of one page.
 const PAGE_MAX: u16 = 1_000;
 
-/// One connection's view of the name server.
+/// What serves one connection: one for each call, so it is a single pointer.
 #[derive(Clone)]
-pub(crate) struct Handlers {
+pub(crate) struct Handlers(Rc<Desk>);
+
+/// One connection's view of the name server.
+pub(crate) struct Desk {
     pub(crate) shared: Rc<Shared>,
     pub(crate) mailbox: Sender<Message>,
     pub(crate) caller: Caller,
     pub(crate) stop: CancellationToken,
     /// Polls waiting on this connection.
-    pub(crate) polls: Rc<Cell<u32>>,
+    pub(crate) polls: Cell<u32>,
+}
+
+impl From<Desk> for Handlers {
+    fn from(desk: Desk) -> Self {
+        Self(Rc::new(desk))
+    }
+}
+
+impl Deref for Handlers {
+    type Target = Desk;
+
+    fn deref(&self) -> &Desk {
+        &self.0
+    }
 }
 
 impl NameService for Handlers {
@@ -136,7 +153,7 @@ impl NameService for Handlers {
         _: Context,
         name: AnyName,
         freshness: Freshness,
-    ) -> Result<Stamped<Arc<[Record]>>, LookupError> {
+    ) -> Result<Stamped<Records>, LookupError> {
         if freshness != Freshness::Local
             && let Some(Stamped { stamp, mut value }) =
                 self.ready_for(freshness, std::slice::from_ref(&name)).await?
@@ -154,12 +171,12 @@ impl NameService for Handlers {
         _: Context,
         names: Vec<AnyName>,
         freshness: Freshness,
-    ) -> Stamped<Vec<Result<Arc<[Record]>, LookupError>>> {
+    ) -> Stamped<Vec<Result<Records, LookupError>>> {
         if names.len() > LOOKUPS_MAX {
             let value = names.iter().map(|_| Err(LookupError::TooMany)).collect();
             return Stamped { stamp: self.now_stamp(), value };
         }
-        let each = |value: Vec<Option<Arc<[Record]>>>| {
+        let each = |value: Vec<Option<Records>>| {
             value.into_iter().map(|found| found.ok_or_else(|| self.absent())).collect()
         };
         match self.ready_for(freshness, &names).await {
@@ -342,7 +359,7 @@ impl Handlers {
         &self,
         freshness: Freshness,
         names: &[AnyName],
-    ) -> Result<Option<Stamped<Vec<Option<Arc<[Record]>>>>>, LookupError> {
+    ) -> Result<Option<Stamped<Vec<Option<Records>>>>, LookupError> {
         match freshness {
             Freshness::Local => Ok(None),
             Freshness::AtLeast(wanted) => {
@@ -402,21 +419,19 @@ impl Handlers {
         }
         self.polls.set(self.polls.get() + 1);
         self.shared.polls.set(self.shared.polls.get() + 1);
-        Some(Waiting { shared: Rc::clone(&self.shared), polls: Rc::clone(&self.polls) })
+        Some(Waiting(self.clone()))
     }
 }
 
 struct Denied;
 
 /// A poll that waits; given back when its handler ends, also by being dropped.
-struct Waiting {
-    shared: Rc<Shared>,
-    polls: Rc<Cell<u32>>,
-}
+struct Waiting(Handlers);
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.polls.set(self.polls.get() - 1);
-        self.shared.polls.set(self.shared.polls.get() - 1);
+        let desk = &self.0;
+        desk.polls.set(desk.polls.get() - 1);
+        desk.shared.polls.set(desk.shared.polls.get() - 1);
     }
 }

@@ -13,9 +13,11 @@
 
 mod wheel;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::borrow::Borrow;
+use std::collections::VecDeque;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use common::clock::Moment;
@@ -114,6 +116,8 @@ pub struct LeaseCell {
     deadline: AtomicU64,
     names: AtomicU32,
     unconfirmed: AtomicBool,
+    /// Where in the wheel it is: the writer's note to itself.
+    place: AtomicU16,
 }
 
 impl LeaseCell {
@@ -186,12 +190,36 @@ fn is_past(deadline: LeaseTime, ticked: LeaseTime) -> bool {
 /// What every thread may know of the leases: enough to renew one.
 #[derive(Debug)]
 pub struct LeaseBook {
-    cells: DashMap<LeaseId, Arc<LeaseCell>>,
+    cells: DashMap<ById, ()>,
     /// The lease clock at the last tick.
     ticked: AtomicU64,
     /// All pauses together.
     paused: AtomicU64,
 }
+
+/// A lease, found by the id that is in it: a key beside it would be kept twice for each of a million.
+#[derive(Debug)]
+struct ById(Arc<LeaseCell>);
+
+impl Borrow<LeaseId> for ById {
+    fn borrow(&self) -> &LeaseId {
+        &self.0.id
+    }
+}
+
+impl Hash for ById {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.id.hash(state);
+    }
+}
+
+impl PartialEq for ById {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.id == other.0.id
+    }
+}
+
+impl Eq for ById {}
 
 /// A renewal that succeeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,11 +236,15 @@ impl LeaseBook {
     /// # Errors
     /// [`RenewError::UnknownLease`] when it was revoked or had run out at the last tick.
     pub fn renew(&self, now: Moment, lease: LeaseId) -> Result<Renewal, RenewError> {
-        let cell = self.cells.get(&lease).map(|cell| Arc::clone(&cell)).ok_or(RenewError::UnknownLease)?;
+        let cell = self.get(lease).ok_or(RenewError::UnknownLease)?;
         let ticked = self.ticked.load(Ordering::Acquire);
         cell.renew(self.time(now), ticked)?;
         let renewed = Renewed { ttl: cell.ttl, names: cell.names() };
         Ok(Renewal { renewed, confirms: cell.is_unconfirmed() })
+    }
+
+    fn get(&self, lease: LeaseId) -> Option<Arc<LeaseCell>> {
+        self.cells.get(&lease).map(|found| Arc::clone(&found.key().0))
     }
 
     /// `now` on the lease clock: not before the last tick, nor more than [`PAUSE`] after it.
@@ -231,7 +263,7 @@ impl LeaseBook {
 #[derive(Debug)]
 pub struct Leases {
     book: Arc<LeaseBook>,
-    table: BTreeMap<LeaseId, (Arc<LeaseCell>, Place)>,
+    count: usize,
     wheel: Wheel,
     /// Visited by the wheel, not looked at yet.
     visited: VecDeque<LeaseId>,
@@ -250,7 +282,7 @@ impl Leases {
             LeaseBook { cells: DashMap::new(), ticked: AtomicU64::new(start), paused: AtomicU64::new(0) };
         Self {
             book: Arc::new(book),
-            table: BTreeMap::new(),
+            count: 0,
             wheel: Wheel::new(start / micros(TICK)),
             visited: VecDeque::new(),
             ended: Vec::new(),
@@ -267,7 +299,7 @@ impl Leases {
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.table.len()
+        self.count
     }
 
     /// How many there may be.
@@ -277,7 +309,7 @@ impl Leases {
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.table.is_empty()
+        self.count == 0
     }
 
     /// How many holders were not heard since the restart.
@@ -305,7 +337,7 @@ impl Leases {
         if !(TTL_MIN..=TTL_MAX).contains(&ttl) {
             return Err(GrantError::TtlOutOfRange { min: TTL_MIN, max: TTL_MAX });
         }
-        if self.table.len() >= self.limit {
+        if self.count >= self.limit {
             return Err(GrantError::TooManyLeases { limit: self.limit as u64 });
         }
         let deadline = self.book.time(now) + micros(ttl);
@@ -328,6 +360,7 @@ impl Leases {
         deadline: LeaseTime,
         unconfirmed: bool,
     ) -> Arc<LeaseCell> {
+        let place = self.wheel.insert(id, due(deadline));
         let cell = Arc::new(LeaseCell {
             id,
             ttl,
@@ -336,24 +369,31 @@ impl Leases {
             deadline: AtomicU64::new(deadline),
             names: AtomicU32::new(0),
             unconfirmed: AtomicBool::new(unconfirmed),
+            place: AtomicU16::new(place.0),
         });
-        let place = self.wheel.insert(id, due(deadline));
-        let old = self.table.insert(id, (Arc::clone(&cell), place));
+        let old = self.book.cells.insert(ById(Arc::clone(&cell)), ());
         assert!(old.is_none(), "63 random bits do not repeat");
-        self.book.cells.insert(id, Arc::clone(&cell));
+        self.count += 1;
         cell
     }
 
     /// The lease, when it had not run out at the last tick.
-    pub fn living(&self, id: LeaseId) -> Option<&Arc<LeaseCell>> {
+    pub fn living(&self, id: LeaseId) -> Option<Arc<LeaseCell>> {
         let ticked = self.book.ticked.load(Ordering::Acquire);
-        let (cell, _) = self.table.get(&id)?;
+        let cell = self.get(id)?;
         (cell.deadline.load(Ordering::Acquire) > ticked).then_some(cell)
     }
 
     /// The lease, also one that has run out and was not swept yet.
-    pub fn get(&self, id: LeaseId) -> Option<&Arc<LeaseCell>> {
-        self.table.get(&id).map(|(cell, _)| cell)
+    pub fn get(&self, id: LeaseId) -> Option<Arc<LeaseCell>> {
+        self.book.get(id)
+    }
+
+    /// Every lease: it is in the wheel, or was visited and waits to be looked at.
+    fn all(&self) -> impl Iterator<Item = Arc<LeaseCell>> {
+        let ids = self.wheel.leases().chain(self.visited.iter().copied());
+        // One that was revoked since its visit is none.
+        ids.filter_map(|id| self.get(id))
     }
 
     /// What is left of a lease.
@@ -364,14 +404,14 @@ impl Leases {
 
     /// The longest time-to-live given.
     pub fn longest(&self) -> Duration {
-        self.table.values().map(|(cell, _)| cell.ttl).max().unwrap_or_default()
+        self.all().map(|cell| cell.ttl).max().unwrap_or_default()
     }
 
     /// Nobody counts as heard any more. Returns what the store keeps of each lease in boot `boot`, which has served for
     /// `alive`.
     pub fn doubt(&mut self, now: Moment, boot: BootCount, alive: Duration) -> Vec<(LeaseId, LeaseRow)> {
-        self.unconfirmed = self.table.len();
-        let doubted = self.table.values().map(|(cell, _)| {
+        self.unconfirmed = self.count;
+        let doubted = self.all().map(|cell| {
             cell.unconfirmed.store(true, Ordering::Release);
             // What a later start takes off for this boot's life is put on here.
             let heard = Heard::Left(boot, self.left(now, cell.id) + alive);
@@ -389,12 +429,11 @@ impl Leases {
 
     /// Ends a lease now.
     pub fn revoke(&mut self, id: LeaseId) -> Option<Arc<LeaseCell>> {
-        let (cell, place) = self.table.get(&id)?;
-        let (cell, place) = (Arc::clone(cell), *place);
+        let cell = self.get(id)?;
         // Dead before its names go: from here on no renewal says yes.
         cell.deadline.store(DEAD, Ordering::Release);
-        self.wheel.remove(id, place);
-        self.forget(id);
+        self.wheel.remove(id, Place(cell.place.load(Ordering::Relaxed)));
+        self.forget(&cell);
         Some(cell)
     }
 
@@ -403,7 +442,7 @@ impl Leases {
         let ticked = self.book.ticked.load(Ordering::Acquire);
         let time = self.book.unpaused(now).max(ticked);
         let gap = time - ticked;
-        if gap > micros(PAUSE) && !self.table.is_empty() {
+        if gap > micros(PAUSE) && !self.is_empty() {
             self.book.paused.fetch_add(gap, Ordering::AcqRel);
             self.pauses += 1;
             return;
@@ -420,14 +459,17 @@ impl Leases {
         for _ in 0..slice {
             let Some(id) = self.visited.pop_front() else { break };
             // Revoked since it was visited.
-            let Some((cell, place)) = self.table.get_mut(&id) else { continue };
+            let Some(cell) = self.get(id) else { continue };
             match cell.expire(ticked) {
                 Ok(deadline) => {
-                    expired.push(Arc::clone(cell));
                     self.ended.push(deadline);
-                    self.forget(id);
+                    self.forget(&cell);
+                    expired.push(cell);
                 }
-                Err(deadline) => *place = self.wheel.insert(id, due(deadline)),
+                Err(deadline) => {
+                    let Place(place) = self.wheel.insert(id, due(deadline));
+                    cell.place.store(place, Ordering::Relaxed);
+                }
             }
         }
         expired
@@ -448,14 +490,13 @@ impl Leases {
 
     /// How long to wait for the next tick.
     pub fn next_tick(&self) -> Duration {
-        if self.table.is_empty() { IDLE_TICK } else { TICK }
+        if self.is_empty() { IDLE_TICK } else { TICK }
     }
 
-    fn forget(&mut self, id: LeaseId) {
-        if let Some((cell, _)) = self.table.remove(&id) {
-            self.unconfirmed -= usize::from(cell.is_unconfirmed());
-        }
-        self.book.cells.remove(&id);
+    fn forget(&mut self, cell: &LeaseCell) {
+        self.unconfirmed -= usize::from(cell.is_unconfirmed());
+        self.count -= 1;
+        self.book.cells.remove(&cell.id);
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use common::clock::Clock;
 use common::rpc::limits::NAME_SERVICE;
 use common::rpc::name_service::{NameServiceRequest as Request, NameServiceResponse as Response};
+use futures::FutureExt as _;
 use tarpc::ServerError;
 use tarpc::context::Context;
 use tarpc::server::Serve;
@@ -93,18 +94,18 @@ struct Method {
 }
 
 /// A call under way, until it is dropped.
-struct UnderWay<'a>(&'a Cell<u64>);
+struct UnderWay(Rc<Meters>);
 
-impl<'a> UnderWay<'a> {
-    fn begin(count: &'a Cell<u64>) -> Self {
-        count.set(count.get() + 1);
-        Self(count)
+impl UnderWay {
+    fn begin(meters: Rc<Meters>) -> Self {
+        meters.under_way.set(meters.under_way.get() + 1);
+        Self(meters)
     }
 }
 
-impl Drop for UnderWay<'_> {
+impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
+        self.0.under_way.set(self.0.under_way.get() - 1);
     }
 }
 
@@ -120,16 +121,19 @@ impl<S: Serve<Req = Request, Resp = Response>> Serve for Metered<S> {
     type Req = Request;
     type Resp = Response;
 
-    async fn serve(self, ctx: Context, request: Request) -> Result<Response, ServerError> {
-        let _under_way = UnderWay::begin(&self.meters.under_way);
-        let begun = self.clock.now();
-        let method = &self.meters.methods[number_of(&request)];
-        let answer = self.inner.serve(ctx, request).await;
-        method.times.add(self.clock.now().since(begun));
-        if answer.as_ref().map_or(true, is_error) {
-            method.errors.set(method.errors.get() + 1);
-        }
-        answer
+    /// Is no `async fn`: that would keep the request beside the handler that has it already.
+    fn serve(self, ctx: Context, request: Request) -> impl Future<Output = Result<Response, ServerError>> {
+        let Self { meters, clock, inner } = self;
+        let (begun, method) = (clock.now(), number_of(&request));
+        let one_more = UnderWay::begin(meters);
+        inner.serve(ctx, request).map(move |answer| {
+            let method = &one_more.0.methods[method];
+            method.times.add(clock.now().since(begun));
+            if answer.as_ref().map_or(true, is_error) {
+                method.errors.set(method.errors.get() + 1);
+            }
+            answer
+        })
     }
 }
 

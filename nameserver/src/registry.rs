@@ -9,7 +9,7 @@
 mod numbers;
 mod shelf;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +17,8 @@ use std::time::Duration;
 use common::clock::Moment;
 use common::ids::{ClusterId, InstanceId};
 use common::names::{
-    Address, AnyName, AttemptId, BootCount, Entry, Expect, Holder, Host, LeaseId, Lifetime, LogicalName,
-    NameEpoch, Patch, Record, Removal, Revision, Sharing, Stamp, Standing, Target,
+    Address, AnyName, AttemptId, BootCount, ContractName, Entry, Expect, Holder, Host, LeaseId, Lifetime,
+    LogicalName, NameEpoch, Patch, Record, Removal, Revision, Sharing, Stamp, Standing, Target,
 };
 use common::rpc::name_service::{RegisterError, Registered, UpdateError};
 
@@ -41,6 +41,8 @@ pub const RECORD_BYTES_MAX: usize = 16 * 1024;
 pub const RESERVE: u64 = 10_000;
 /// The name server's own name.
 pub const RESERVED_NAME: &str = "Pyro.NameServer";
+/// Contracts whose text all their records share; of those beyond, each record has its own.
+const CONTRACTS_SHARED: usize = 256;
 /// Records in one revision of a confirmation: with their contents, so that these fit an answer too.
 const CONFIRMED_AT_ONCE: usize = 16;
 /// A stamp shown to us may lie this far ahead and still be honest: more starts, and more changes, than a lost disk
@@ -91,12 +93,12 @@ pub enum Same {
 #[derive(Debug)]
 pub struct Registry {
     shelf: Arc<Shelf>,
-    /// Under which lease a record stands; a permanent one is not here.
-    tenures: BTreeMap<(AnyName, InstanceId), LeaseId>,
+    /// Under which lease each registration stands; a permanent one is not here.
+    tenures: BTreeMap<NameEpoch, LeaseId>,
     /// What stands under a lease.
     held: BTreeMap<LeaseId, Held>,
     /// Who registered each permanent record.
-    registrants: BTreeMap<(AnyName, InstanceId), Registrant>,
+    registrants: BTreeMap<NameEpoch, Registrant>,
     rev: Revision,
     /// The mark in the store, or on its way there.
     reserved: Revision,
@@ -108,6 +110,8 @@ pub struct Registry {
     /// Names registered from each machine other than ours.
     machines: BTreeMap<IpAddr, usize>,
     numbers: Numbers,
+    /// The contracts that records speak, each text once: a cluster has a handful of them, and a million records.
+    contracts: BTreeSet<ContractName>,
 }
 
 /// What stands under one lease.
@@ -115,8 +119,8 @@ pub struct Registry {
 struct Held {
     /// From where its holder called; one of before a restart is not known, and counts as ours.
     from: IpAddr,
-    /// As which registration.
-    names: BTreeMap<AnyName, NameEpoch>,
+    /// In order.
+    names: Vec<AnyName>,
 }
 
 impl Registry {
@@ -136,6 +140,7 @@ impl Registry {
             limit,
             machines: BTreeMap::new(),
             numbers: Numbers::default(),
+            contracts: BTreeSet::new(),
         }
     }
 
@@ -173,7 +178,7 @@ impl Registry {
     pub fn list_ourselves(&mut self, address: Address, contract: &str, instance: InstanceId) {
         let name: AnyName = RESERVED_NAME.parse().expect("a name of 15 letters");
         let object = common::names::ObjectName::new(RESERVED_NAME).expect("15 letters");
-        let contract = common::names::ContractName::new(contract).expect("our own contract has a good name");
+        let contract = ContractName::new(contract).expect("our own contract has a good name");
         let entry = Entry {
             sharing: Sharing::Exclusive,
             target: Target::Service { address, object, contract },
@@ -181,7 +186,8 @@ impl Registry {
             readiness: common::names::Readiness::Up,
             weight: common::names::Weight::default(),
         };
-        self.shelf.put(&name, vec![record(name.clone(), entry, instance, self.rev, Lifetime::Permanent)]);
+        self.shelf
+            .put(&name, vec![Arc::new(record(name.clone(), entry, instance, self.rev, Lifetime::Permanent))]);
     }
 
     /// Takes in a record from the store; its lease was restored before it. False when its lease was not.
@@ -190,15 +196,16 @@ impl Registry {
         let name = record.name.clone();
         if let Some(lease) = lease {
             let Some(cell) = leases.get(lease) else { return false };
-            record.standing = Standing::Unconfirmed;
+            Arc::make_mut(&mut record).standing = Standing::Unconfirmed;
             self.unconfirmed += 1;
-            self.tenures.insert((name.clone(), record.instance), lease);
+            self.tenures.insert(record.epoch, lease);
             let ours = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
             let held = self.held.entry(lease).or_insert_with(|| Held::of(ours));
-            held.names.insert(name.clone(), record.epoch);
+            held.insert(&name);
             cell.set_names(count(held.names.len()));
         }
         self.names += 1;
+        self.share_contract(&mut Arc::make_mut(&mut record).target);
         let mut records = self.standing(&name);
         records.push(record);
         self.shelf.put(&name, records);
@@ -207,27 +214,32 @@ impl Registry {
 
     /// Takes in who registered a permanent record that was restored before.
     pub fn restore_registrant(&mut self, (name, instance, registrant): RegistrantRow) {
-        self.registrants.insert((name, instance), registrant);
-        self.count_in(registrant.from);
+        let standing = self.standing(&name);
+        if let Some(record) = standing.iter().find(|record| record.instance == instance) {
+            self.registrants.insert(record.epoch, registrant);
+            self.count_in(registrant.from);
+        }
     }
 
     /// The permanent records, and who registered each.
-    pub fn permanent(&self) -> impl Iterator<Item = (Record, Registrant)> {
-        self.registrants.iter().filter_map(|((name, instance), registrant)| {
-            let mut standing = self.standing(name).into_iter();
-            Some((standing.find(|record| record.instance == *instance)?, *registrant))
+    pub fn permanent(&self) -> impl Iterator<Item = (Arc<Record>, Registrant)> {
+        let all = self.shelf.slice("", None, usize::MAX).into_iter();
+        let records = all.flat_map(|(_, records)| records.to_vec());
+        records.filter_map(|record| {
+            let registrant = *self.registrants.get(&record.epoch)?;
+            Some((record, registrant))
         })
     }
 
     /// Who registered a permanent record.
-    pub fn registrant(&self, name: &AnyName, instance: InstanceId) -> Option<Registrant> {
-        self.registrants.get(&(name.clone(), instance)).copied()
+    pub fn registrant(&self, epoch: NameEpoch) -> Option<Registrant> {
+        self.registrants.get(&epoch).copied()
     }
 
     /// Somebody answered at the address of a permanent record; returns what the store keeps of that.
     pub fn seen_alive(&mut self, seen: &probes::Registered) -> Option<Write> {
         self.find_permanent(seen)?;
-        let registrant = self.registrants.get_mut(&(seen.name.clone(), seen.instance))?;
+        let registrant = self.registrants.get_mut(&seen.epoch)?;
         registrant.seen = true;
         Some(Write::Registrant { name: seen.name.clone(), instance: seen.instance, row: Some(*registrant) })
     }
@@ -241,7 +253,7 @@ impl Registry {
         Some(step)
     }
 
-    fn find_permanent(&self, meant: &probes::Registered) -> Option<Record> {
+    fn find_permanent(&self, meant: &probes::Registered) -> Option<Arc<Record>> {
         self.standing(&meant.name).into_iter().find(|record| {
             record.instance == meant.instance
                 && record.epoch == meant.epoch
@@ -269,20 +281,22 @@ impl Registry {
             None => None,
         };
         resolve(&mut entry.target, caller)?;
+        self.share_contract(&mut entry.target);
         let address = entry.target.address().cloned();
         let standing = self.standing(&name);
         if let Some(is) = standing.first().map(|first| first.sharing).filter(|&is| is != entry.sharing) {
             return Err(RegisterError::SharingMismatch { is });
         }
-        let lease_id = lease.map(|cell| cell.id);
-        let repeated =
-            |old: &&Record| same == Same::Repeat && self.tenure(old) == lease_id && same_content(old, &entry);
+        let lease_id = lease.as_ref().map(|cell| cell.id);
+        let repeated = |old: &&Arc<Record>| {
+            same == Same::Repeat && self.tenure(old) == lease_id && same_content(old, &entry)
+        };
         if let Some(same) = standing.iter().find(repeated) {
             return Ok((Registered { epoch: same.epoch, address }, None));
         }
-        let displaced = self.displaced(now, leases, &standing, entry.sharing, expect, lease)?;
+        let displaced = self.displaced(now, leases, &standing, entry.sharing, expect, lease.as_deref())?;
 
-        let (instance, lifetime) = match lease {
+        let (instance, lifetime) = match &lease {
             Some(cell) => (cell.instance, Lifetime::Leased { ttl: cell.ttl }),
             None => (fresh, Lifetime::Permanent),
         };
@@ -295,7 +309,7 @@ impl Registry {
             self.has_room(caller)?;
         }
         if let Some(held) = lease_id.and_then(|id| self.held.get(&id))
-            && !held.names.contains_key(&name)
+            && held.names.binary_search(&name).is_err()
             && held.names.len() >= LEASE_NAMES_MAX
         {
             return Err(RegisterError::QuotaFull { limit: LEASE_NAMES_MAX as u64 });
@@ -312,28 +326,26 @@ impl Registry {
             self.take_off(&mut step, leases, old, Removal::Replaced);
         }
         if let Some(cell) = lease {
-            self.tenures.insert((name.clone(), instance), cell.id);
+            self.tenures.insert(record.epoch, cell.id);
             let held = self.held.entry(cell.id).or_insert_with(|| Held::of(caller));
-            held.names.insert(name.clone(), record.epoch);
+            held.insert(&name);
             cell.set_names(count(held.names.len()));
             let from = held.from;
             self.count_in(from);
         } else {
             self.count_in(caller);
             let registrant = Registrant { from: caller, seen: false };
-            self.registrants.insert((name.clone(), instance), registrant);
+            self.registrants.insert(record.epoch, registrant);
             step.writes.push(Write::Registrant { name: name.clone(), instance, row: Some(registrant) });
         }
         self.names += 1;
-        records.push(record.clone());
+        let record = Arc::new(record);
+        records.push(Arc::clone(&record));
         self.shelf.put(&name, records);
         let registered = Registered { epoch: record.epoch, address };
-        step.writes.push(Write::Name {
-            name: name.clone(),
-            instance,
-            row: Some(Box::new(NameRow { lease: lease_id, record: record.clone() })),
-        });
-        step.events.push(Event { name, instance, before: None, after: Ok(Arc::new(record)), rev: step.rev });
+        let row = Some(NameRow { lease: lease_id, record: Arc::clone(&record) });
+        step.writes.push(Write::Name { name, instance, row });
+        step.events.push(Event { before: None, after: Ok(record), rev: step.rev });
         self.end(&step);
         Ok((registered, Some(step)))
     }
@@ -369,6 +381,15 @@ impl Registry {
         Ok(((name, registered), step))
     }
 
+    fn share_contract(&mut self, target: &mut Target) {
+        let Target::Service { contract, .. } = target else { return };
+        if let Some(known) = self.contracts.get(contract) {
+            *contract = known.clone();
+        } else if self.contracts.len() < CONTRACTS_SHARED {
+            self.contracts.insert(contract.clone());
+        }
+    }
+
     fn has_room(&self, caller: IpAddr) -> Result<(), RegisterError> {
         let of_machine = self.machines.get(&caller.to_canonical()).copied().unwrap_or_default();
         for (names, limit) in [(self.names, self.limit), (of_machine, NAMES_PER_MACHINE_MAX)] {
@@ -399,16 +420,16 @@ impl Registry {
         &self,
         now: Moment,
         leases: &Leases,
-        standing: &[Record],
+        standing: &[Arc<Record>],
         sharing: Sharing,
         expect: Expect,
-        lease: Option<&Arc<LeaseCell>>,
-    ) -> Result<Vec<Record>, RegisterError> {
+        lease: Option<&LeaseCell>,
+    ) -> Result<Vec<Arc<Record>>, RegisterError> {
         let owned = |old: &Record| {
             let theirs = self.tenure(old).and_then(|id| leases.get(id));
-            matches!((lease, theirs), (Some(mine), Some(theirs)) if mine.id == theirs.id || mine.same_owner(theirs))
+            matches!((lease, &theirs), (Some(mine), Some(theirs)) if mine.id == theirs.id || mine.same_owner(theirs))
         };
-        let displaced: Vec<Record> = standing
+        let displaced: Vec<Arc<Record>> = standing
             .iter()
             .filter(|old| {
                 let same_instance = lease.is_some_and(|cell| cell.instance == old.instance);
@@ -453,13 +474,13 @@ impl Registry {
                 tags: patch.tags.clone().unwrap_or_else(|| old.tags.clone()),
                 readiness: patch.readiness.unwrap_or(old.readiness),
                 weight: patch.weight.unwrap_or(old.weight),
-                ..old.clone()
+                ..Record::clone(old)
             };
             if record_bytes(&new) > RECORD_BYTES_MAX {
                 return Err(UpdateError::TooLarge { limit: RECORD_BYTES_MAX as u64 });
             }
-            if new != *old {
-                patched.push((old.clone(), new));
+            if new != **old {
+                patched.push((Arc::clone(old), new));
             }
         }
         let newest = chosen.iter().max_by_key(|record| record.epoch).expect("somebody was chosen");
@@ -493,9 +514,9 @@ impl Registry {
     pub fn end_lease(&mut self, leases: &Leases, lease: LeaseId, why: Removal) -> (u32, Step) {
         let mut step = self.begin();
         let held = self.held.get(&lease).map(|held| held.names.clone()).unwrap_or_default();
-        for (name, epoch) in &held {
-            // By (lease, epoch), never by name: a successor's record stays.
-            let of_this = |record: &Record| record.epoch == *epoch && self.tenure(record) == Some(lease);
+        for name in &held {
+            // By the registration's lease, never by name: a successor's record stays.
+            let of_this = |record: &Arc<Record>| self.tenure(record) == Some(lease);
             if let Some(old) = self.standing(name).into_iter().find(of_this) {
                 self.remove(&mut step, leases, old, why);
             }
@@ -508,17 +529,19 @@ impl Registry {
 
     /// Marks everything under a lease as its holder's word again.
     pub fn confirm(&mut self, cell: &LeaseCell) -> Vec<Step> {
-        let names: Vec<AnyName> =
-            self.held.get(&cell.id).map(|held| held.names.keys().cloned().collect()).unwrap_or_default();
-        let stale =
-            |record: &Record| record.instance == cell.instance && record.standing == Standing::Unconfirmed;
-        let old: Vec<Record> =
+        let names: Vec<AnyName> = self.held.get(&cell.id).map(|held| held.names.clone()).unwrap_or_default();
+        let stale = |record: &Arc<Record>| {
+            record.instance == cell.instance && record.standing == Standing::Unconfirmed
+        };
+        let old: Vec<Arc<Record>> =
             names.iter().filter_map(|name| self.standing(name).into_iter().find(stale)).collect();
         self.unconfirmed -= old.len();
         old.chunks(CONFIRMED_AT_ONCE)
             .map(|some| {
-                let confirmed =
-                    |old: &Record| (old.clone(), Record { standing: Standing::Confirmed, ..old.clone() });
+                let confirmed = |old: &Arc<Record>| {
+                    let new = Record { standing: Standing::Confirmed, ..Record::clone(old) };
+                    (Arc::clone(old), new)
+                };
                 self.amend(some.iter().map(confirmed).collect())
             })
             .collect()
@@ -553,19 +576,24 @@ impl Registry {
 
     /// Nothing is its holder's word any more, until each is heard again.
     pub fn doubt(&mut self) {
-        let leased: Vec<AnyName> = self.tenures.keys().map(|(name, _)| name.clone()).collect();
-        for name in leased {
-            let mut records = self.standing(&name);
-            for record in records.iter_mut().filter(|record| record.lifetime != Lifetime::Permanent) {
-                self.unconfirmed += usize::from(record.standing == Standing::Confirmed);
-                record.standing = Standing::Unconfirmed;
+        for (name, records) in self.shelf.slice("", None, usize::MAX) {
+            let mut records = records.to_vec();
+            let leased = records.iter_mut().filter(|record| record.lifetime != Lifetime::Permanent);
+            for record in leased.filter(|record| record.standing == Standing::Confirmed) {
+                self.unconfirmed += 1;
+                Arc::make_mut(record).standing = Standing::Unconfirmed;
             }
             self.shelf.put(&name, records);
         }
     }
 
     /// Whom a call concerns, if its caller has the right.
-    fn chosen(&self, caller: IpAddr, holder: Holder, name: &AnyName) -> Result<Vec<Record>, UpdateError> {
+    fn chosen(
+        &self,
+        caller: IpAddr,
+        holder: Holder,
+        name: &AnyName,
+    ) -> Result<Vec<Arc<Record>>, UpdateError> {
         if name.as_str() == RESERVED_NAME {
             return Err(UpdateError::Denied);
         }
@@ -576,7 +604,7 @@ impl Registry {
             Holder::Operator => Err(UpdateError::Denied),
             Holder::Lease(lease) => {
                 let mine = standing.iter().find(|record| self.tenure(record) == Some(lease));
-                mine.map(|mine| vec![mine.clone()]).ok_or(UpdateError::NotYours { by: first.instance })
+                mine.map(|mine| vec![Arc::clone(mine)]).ok_or(UpdateError::NotYours { by: first.instance })
             }
             Holder::Epoch(epoch) => {
                 let meant = standing.iter().find(|record| record.epoch == epoch);
@@ -584,40 +612,30 @@ impl Registry {
                 if meant.lifetime != Lifetime::Permanent {
                     return Err(UpdateError::NotYours { by: meant.instance });
                 }
-                Ok(vec![meant.clone()])
+                Ok(vec![Arc::clone(meant)])
             }
         }
     }
 
     /// Puts new contents in place of old ones, registrations as they were.
-    fn amend(&mut self, pairs: Vec<(Record, Record)>) -> Step {
+    fn amend(&mut self, pairs: Vec<(Arc<Record>, Record)>) -> Step {
         let mut step = self.begin();
         for (old, mut new) in pairs {
             new.changed = step.rev;
-            let name = new.name.clone();
+            let (name, instance, new) = (new.name.clone(), new.instance, Arc::new(new));
             let mut records = self.standing(&name);
-            records.retain(|record| record.instance != new.instance);
-            records.push(new.clone());
+            records.retain(|record| record.instance != instance);
+            records.push(Arc::clone(&new));
             self.shelf.put(&name, records);
-            let row = NameRow { lease: self.tenure(&new), record: new.clone() };
-            step.writes.push(Write::Name {
-                name: name.clone(),
-                instance: new.instance,
-                row: Some(Box::new(row)),
-            });
-            step.events.push(Event {
-                name,
-                instance: new.instance,
-                before: Some(Arc::new(old)),
-                after: Ok(Arc::new(new)),
-                rev: step.rev,
-            });
+            let row = Some(NameRow { lease: self.tenure(&new), record: Arc::clone(&new) });
+            step.writes.push(Write::Name { name, instance, row });
+            step.events.push(Event { before: Some(old), after: Ok(new), rev: step.rev });
         }
         self.end(&step);
         step
     }
 
-    fn remove(&mut self, step: &mut Step, leases: &Leases, old: Record, why: Removal) {
+    fn remove(&mut self, step: &mut Step, leases: &Leases, old: Arc<Record>, why: Removal) {
         let mut records = self.standing(&old.name);
         records.retain(|record| record.instance != old.instance);
         self.shelf.put(&old.name, records);
@@ -625,13 +643,13 @@ impl Registry {
     }
 
     /// The books' part of a removal; the shelf is the caller's.
-    fn take_off(&mut self, step: &mut Step, leases: &Leases, old: Record, why: Removal) {
+    fn take_off(&mut self, step: &mut Step, leases: &Leases, old: Arc<Record>, why: Removal) {
         let (name, instance) = (old.name.clone(), old.instance);
         self.unconfirmed -= usize::from(old.standing == Standing::Unconfirmed);
-        if let Some(lease) = self.tenures.remove(&(name.clone(), instance))
+        if let Some(lease) = self.tenures.remove(&old.epoch)
             && let Some(held) = self.held.get_mut(&lease)
         {
-            held.names.remove(&name);
+            held.remove(&name);
             if let Some(cell) = leases.get(lease) {
                 cell.set_names(count(held.names.len()));
             }
@@ -639,28 +657,21 @@ impl Registry {
             self.count_out(from);
         }
         self.numbers.freed(&name);
-        if let Some(registrant) = self.registrants.remove(&(name.clone(), instance)) {
+        if let Some(registrant) = self.registrants.remove(&old.epoch) {
             self.count_out(registrant.from);
             step.writes.push(Write::Registrant { name: name.clone(), instance, row: None });
         }
         self.names -= 1;
-        step.writes.push(Write::Name { name: name.clone(), instance, row: None });
-        step.events.push(Event {
-            name,
-            instance,
-            before: Some(Arc::new(old)),
-            after: Err(why),
-            rev: step.rev,
-        });
+        step.writes.push(Write::Name { name, instance, row: None });
+        step.events.push(Event { before: Some(old), after: Err(why), rev: step.rev });
     }
 
-    fn standing(&self, name: &AnyName) -> Vec<Record> {
+    fn standing(&self, name: &AnyName) -> Vec<Arc<Record>> {
         self.shelf.get(name).map(|records| records.to_vec()).unwrap_or_default()
     }
 
     fn tenure(&self, record: &Record) -> Option<LeaseId> {
-        // A search by parts would need a key type of its own; a clone of an Arc does not hurt.
-        self.tenures.get(&(record.name.clone(), record.instance)).copied()
+        self.tenures.get(&record.epoch).copied()
     }
 
     fn begin(&mut self) -> Step {
@@ -681,7 +692,23 @@ impl Registry {
 
 impl Held {
     fn of(from: IpAddr) -> Self {
-        Self { from, names: BTreeMap::new() }
+        Self { from, names: Vec::new() }
+    }
+
+    fn insert(&mut self, name: &AnyName) {
+        if let Err(place) = self.names.binary_search(name) {
+            // Most processes have one name.
+            if self.names.is_empty() {
+                self.names.reserve_exact(1);
+            }
+            self.names.insert(place, name.clone());
+        }
+    }
+
+    fn remove(&mut self, name: &AnyName) {
+        if let Ok(place) = self.names.binary_search(name) {
+            self.names.remove(place);
+        }
     }
 }
 

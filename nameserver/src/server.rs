@@ -20,7 +20,7 @@ use tracing::{info, warn};
 
 use crate::config::{Config, PyroSecret, StorePlace};
 use crate::groups::{GroupRow, Groups};
-use crate::handlers::Handlers;
+use crate::handlers::{Desk, Handlers};
 use crate::leases::{Heard, LeaseRow, Leases};
 use crate::metrics::Metered;
 use crate::pages;
@@ -171,7 +171,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), ServerEr
         AbortOnDrop(discovery.map(|socket| tokio::task::spawn_local(pyro::discovery::answer(socket, house))));
     let route = Route::new(NAME_SERVICE, move |caller| {
         let (shared, mailbox, stop) = (Rc::clone(&shared), mailbox.clone(), ending.clone());
-        let inner = Handlers { shared, mailbox, caller, stop, polls: Rc::default() }.serve();
+        let inner = Handlers::from(Desk { shared, mailbox, caller, stop, polls: Cell::default() }).serve();
         Metered { meters: Rc::clone(&meters), clock, inner }
     });
     let options = ServeOptions { cluster, connections_max: config.connections_max, stop };

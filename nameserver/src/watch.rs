@@ -4,7 +4,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use common::ids::InstanceId;
 use common::names::{AnyName, Change, Record, Removal, Revision, WatchId, What};
 
 use crate::matcher::{Matcher, Numbered};
@@ -12,6 +11,8 @@ use crate::registry::record_bytes;
 
 /// Events kept. At a thousand changes a second a watcher may be away for a minute.
 pub const RING_EVENTS: usize = 65_536;
+/// And at most so many bytes of them: records may be large, and those of the past are nobody else's.
+const RING_BYTES: usize = 64 * 1024 * 1024;
 /// An answer ends with the revision in which it reaches this many changes.
 const ANSWER_CHANGES: usize = 1_000;
 /// Or this many bytes; the last revision adds at most as much again, and both fit a frame.
@@ -22,10 +23,6 @@ const SCAN_EVENTS: usize = 2_000;
 /// One record's change, as it happened.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// The name.
-    pub name: AnyName,
-    /// Whose record.
-    pub instance: InstanceId,
     /// What stood there.
     pub before: Option<Arc<Record>>,
     /// What stands there now; else why not.
@@ -35,6 +32,17 @@ pub struct Event {
 }
 
 impl Event {
+    /// Under which name it happened.
+    pub fn name(&self) -> &AnyName {
+        &self.record().name
+    }
+
+    /// What stands there now, or stood there last.
+    fn record(&self) -> &Record {
+        let last = self.after.as_ref().ok().or(self.before.as_ref());
+        last.expect("what did not stand cannot be removed")
+    }
+
     /// A query concerns what it matches now, and what it matched before: its asker must learn that it is gone.
     fn concerns(&self, matcher: &Matcher) -> bool {
         self.before.as_ref().is_some_and(|record| matcher.matches(record))
@@ -50,9 +58,16 @@ impl Event {
         }
     }
 
+    /// What it weighs in an answer.
     fn bytes(&self) -> usize {
         let record = self.after.as_ref().map_or(0, |record| record_bytes(record));
-        self.name.as_str().len() + 64 + record
+        self.name().as_str().len() + 64 + record
+    }
+
+    /// What it keeps in memory, if nobody else keeps it too.
+    fn weight(&self) -> usize {
+        let records = self.before.iter().chain(&self.after);
+        size_of::<Self>() + records.map(|record| record_bytes(record) + size_of::<Record>()).sum::<usize>()
     }
 }
 
@@ -74,10 +89,12 @@ pub struct Compacted {
     pub oldest: Revision,
 }
 
-/// The last [`RING_EVENTS`] events.
+/// The last events: as many as it is told, and at most [`RING_BYTES`] of them.
 #[derive(Debug)]
 pub struct Ring {
     events: VecDeque<Event>,
+    /// What they weigh.
+    bytes: usize,
     /// Everything after this revision is here.
     oldest: Revision,
     newest: Revision,
@@ -87,21 +104,25 @@ pub struct Ring {
 impl Ring {
     /// Empty, at revision `rev`; keeps `limit` events.
     pub fn new(rev: Revision, limit: usize) -> Self {
-        Self { events: VecDeque::new(), oldest: rev, newest: rev, limit }
+        Self { events: VecDeque::new(), bytes: 0, oldest: rev, newest: rev, limit }
     }
 
     /// Takes in all events of revision `rev`.
     pub fn push(&mut self, rev: Revision, events: impl IntoIterator<Item = Event>) {
         assert!(rev > self.newest, "revisions rise: {rev} after {}", self.newest);
         self.newest = rev;
-        self.events.extend(events);
-        while self.events.len() > self.limit {
-            let Some(first) = self.events.pop_front() else { break };
-            // The rest of its revision goes too: half a revision is no place to start from.
-            self.oldest = first.rev;
-            while self.events.front().is_some_and(|event| event.rev == first.rev) {
-                self.events.pop_front();
+        for event in events {
+            self.bytes += event.weight();
+            self.events.push_back(event);
+        }
+        while self.events.len() > self.limit || self.bytes > RING_BYTES {
+            let Some(first) = self.events.front() else { break };
+            // The whole of its revision goes: half a revision is no place to start from.
+            let forgotten = first.rev;
+            while let Some(event) = self.events.pop_front_if(|event| event.rev == forgotten) {
+                self.bytes -= event.weight();
             }
+            self.oldest = forgotten;
         }
     }
 
@@ -129,8 +150,8 @@ impl Ring {
                 bytes += event.bytes();
                 answer.changes.push(Change {
                     ids,
-                    name: event.name.clone(),
-                    instance: event.instance,
+                    name: event.name().clone(),
+                    instance: event.record().instance,
                     what: event.what(),
                     rev: event.rev,
                 });
@@ -150,7 +171,7 @@ impl Ring {
             return Err(Compacted { oldest: self.oldest });
         }
         let start = self.events.partition_point(|event| event.rev <= since);
-        Ok(self.events.range(start..).map(|event| &event.name))
+        Ok(self.events.range(start..).map(Event::name))
     }
 }
 

@@ -12,8 +12,8 @@ use std::time::Duration;
 use common::clock::{Clock, Moment};
 use common::ids::InstanceId;
 use common::names::{
-    AnyName, AttemptId, Holder, LeaseId, Lifetime, LogicalName, NameEpoch, OwnerKey, Patch, Record, Removal,
-    Revision, Stamp, Stamped,
+    AnyName, AttemptId, Holder, LeaseId, Lifetime, LogicalName, NameEpoch, OwnerKey, Patch, Record, Records,
+    Removal, Revision, Stamp, Stamped,
 };
 use common::replication::{ConfigVersion, GroupName, Proposer};
 use common::rpc::name_service::{
@@ -99,7 +99,7 @@ pub(crate) enum Message {
     /// What stands under these names, once it is durable.
     Read {
         names: Vec<AnyName>,
-        to: To<Vec<Option<Arc<[Record]>>>, LookupError>,
+        to: To<Vec<Option<Records>>, LookupError>,
     },
     Update {
         caller: IpAddr,
@@ -148,8 +148,10 @@ pub(crate) async fn ask<T>(
         why: "the name server is stopping".to_owned(),
         retry_in: Duration::from_secs(1),
     };
+    // The message is made when there is a place for it: whoever waits for one carries no message along.
+    let place = mailbox.reserve().await.map_err(|_| stopping())?;
     let (to, answer) = oneshot::channel();
-    mailbox.send(message(to)).await.map_err(|_| stopping())?;
+    place.send(message(to));
     answer.await.map_err(|_| stopping())
 }
 
@@ -435,7 +437,7 @@ impl Writer {
         if !self.leases.confirm(lease) {
             return;
         }
-        let cell = Arc::clone(self.leases.get(lease).expect("it was confirmed just now"));
+        let cell = self.leases.get(lease).expect("it was confirmed just now");
         for step in self.registry.confirm(&cell) {
             self.publish(step);
         }
@@ -569,7 +571,7 @@ impl Writer {
     fn publish(&mut self, step: Step) {
         self.watch_over(&step);
         for event in &step.events {
-            let label = bells::label(&event.name);
+            let label = bells::label(event.name());
             if !self.books.rung.contains(label) {
                 self.books.rung.insert(label.into());
             }
@@ -599,7 +601,7 @@ impl Writer {
                 self.probes.forget(&probed(old), &old.target);
             }
             if let Some(new) = after
-                && let Some(registrant) = self.registry.registrant(&new.name, new.instance)
+                && let Some(registrant) = self.registry.registrant(new.epoch)
             {
                 self.probes.add(self.shared.clock.now(), probed(new), &new.target, registrant);
             }

@@ -95,7 +95,7 @@ impl House {
                 Write::Name { name, instance, row } => {
                     let same = |row: &NameRow| row.record.name == name && row.record.instance == instance;
                     self.disk.names.retain(|row| !same(row));
-                    self.disk.names.extend(row.map(|row| *row));
+                    self.disk.names.extend(row);
                     self.disk.names.sort_by(|a, b| a.record.name.cmp(&b.record.name));
                 }
             }
@@ -299,7 +299,7 @@ proptest! {
                                 one.confirmed = true;
                             }
                             house.leases.confirm(lease.id);
-                            let cell = Arc::clone(house.leases.get(lease.id).unwrap());
+                            let cell = house.leases.get(lease.id).unwrap();
                             for step in house.registry.confirm(&cell) {
                                 house.publish(step);
                             }

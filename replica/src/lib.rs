@@ -501,6 +501,7 @@ fn format(place: &Place, cluster: ClusterId) -> Result<(GroupFile, Contents), Fi
     let file = place.format(identity)?;
     Ok((file, Contents { identity, stored: Stored::default(), addresses: Vec::new() }))
 }
+
 /// The rules that `PLANT=NAME[,…]` breaks, of either engine; each knows its own names.
 #[cfg(feature = "planted")]
 fn planted() -> Result<(Planted, gossip::Planted), Failure> {

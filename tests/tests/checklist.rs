@@ -1,4 +1,5 @@
-//! docs/CHECKLIST.md names tests that exist: whoever renames one, or takes one away, hears of it here.
+//! docs/CHECKLIST.md and docs/RELIABILITY.md name tests that exist: whoever renames one, or takes one away, hears of it
+//! here.
 
 use std::collections::BTreeSet;
 
@@ -51,4 +52,16 @@ fn every_row_of_the_checklist_names_a_test_that_exists() {
     let planted = "| row | here | test |\n|---|---|---|\n| 1.1 | x | `no_such_test_anywhere` |\n| 1.2 | x | |\n\
                    | 1.3 | x | `slow_backup_disk_is_dropped` |\n";
     assert_eq!(breaches(planted, &tests).len(), 2);
+}
+
+#[test]
+fn every_threat_has_a_test_that_bears_its_number() {
+    let files = files();
+    let tests = tests(&files);
+    let page = files.iter().find(|file| file.path == "docs/RELIABILITY.md").expect("the repository has it");
+    for threat in 1..=15 {
+        let number = format!("t{threat:02}_");
+        assert!(page.text.contains(&format!("`{number}…`")), "docs/RELIABILITY.md does not tell of {number}");
+        assert!(tests.iter().any(|name| name.starts_with(&number)), "no test is called {number}…");
+    }
 }

@@ -273,8 +273,8 @@ fn fill(rig: &Rig, number: usize, full: bool) -> Result<()> {
 }
 
 #[test]
-fn a_full_disk_costs_its_replica_the_set_or_the_lead_and_nobody_an_order() -> Result<()> {
-    in_own_world("a_full_disk_costs_its_replica_the_set_or_the_lead_and_nobody_an_order", NEEDS, || {
+fn t14_a_full_disk_costs_its_replica_the_set_or_the_lead_and_nobody_an_order() -> Result<()> {
+    in_own_world("t14_a_full_disk_costs_its_replica_the_set_or_the_lead_and_nobody_an_order", NEEDS, || {
         let folder = tempfile::tempdir()?;
         for disk in DISKS {
             let path = folder.path().join(disk);

@@ -17,7 +17,7 @@ use common::rpc::limits::NAME_SERVICE;
 use common::rpc::transport::within;
 
 #[test]
-fn an_order_is_placed_once_listed_and_cancelled_from_the_command_line() -> Result<()> {
+fn t04_an_order_sent_again_is_the_same_order_and_is_listed_and_cancelled() -> Result<()> {
     let cluster = Cluster::start(Options::default())?;
     let id = "01997e5c-0000-7000-8000-000000000001";
     let place =

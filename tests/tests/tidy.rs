@@ -342,3 +342,23 @@ fn no_path_of_one_machine_is_written_down() {
     let planted = File { path: "x.md".into(), text: ["see /ho", "me/me/x"].concat() };
     assert_eq!(holding(&planted, &unwanted).len(), 1);
 }
+
+// --- what we build on ---------------------------------------------------------------------------------------------
+
+/// Exceptions of `deny.toml` without the day on which somebody looked at them.
+fn undated(deny: &str) -> Vec<&str> {
+    let day = |text: &str| text.split("looked at ").nth(1).is_some_and(|day| day.starts_with("20"));
+    deny.lines().filter(|line| line.contains("{ id = ") && !day(line)).collect()
+}
+
+#[test]
+fn t15_dependencies_are_locked_and_judged_and_exceptions_are_dated() {
+    let files = files();
+    let text = |path: &str| &*files.iter().find(|file| file.path == path).expect(path).text;
+    assert!(text("Cargo.lock").contains("checksum"));
+    assert!(text(".ci/run").contains("cargo deny --log-level error check bans licenses sources"));
+    assert!(text("deny.toml").contains("unknown-registry = \"deny\""));
+    assert_eq!(undated(text("deny.toml")), [""; 0]);
+
+    assert_eq!(undated("    { id = \"RUSTSEC-2025-1\", reason = \"because\" },").len(), 1);
+}

@@ -296,7 +296,7 @@ fn a_rating_is_seen_at_once_through_any_front_end_and_taken_back() -> Result<()>
 }
 
 #[test]
-fn what_is_typed_into_any_field_comes_back_as_text() -> Result<()> {
+fn t12_what_is_typed_into_any_field_comes_back_as_text() -> Result<()> {
     let cluster = small()?;
     let mut ann = browser(&cluster);
     let tag = "<script>alert(1)</script>\"'&";

@@ -12,8 +12,8 @@ use common::clock::{Clock, Moment, Timestamp};
 use common::ids::{ClusterId, InstanceId};
 use common::names::{
     Address, AnyName, AttemptId, BootCount, Change, ContractName, Entry, Expect, Freshness, Holder, LeaseId,
-    Lifetime, LogicalName, NameEpoch, ObjectName, OwnerKey, Page, Patch, Query, Readiness, Record, Revision,
-    Sharing, Stamp, Stamped, Standing, Tags, Target, Tenure, WatchId, Weight,
+    Lifetime, LogicalName, NameEpoch, ObjectName, OwnerKey, Page, Patch, Query, Readiness, Record, Records,
+    Revision, Sharing, Stamp, Stamped, Standing, Tags, Target, Tenure, WatchId, Weight,
 };
 use common::replication::{ConfigVersion, Epoch, GroupName, LogIndex, LogPoint, RequestId, VectorTimestamp};
 use common::rpc::frontend::Frontend;
@@ -204,14 +204,10 @@ impl NameService for NameServer {
         Ok(Welcome { stamp: Self::stamp(), version: "0".into(), now: Clock::wall() })
     }
 
-    async fn lookup(
-        self,
-        _: Context,
-        name: AnyName,
-        _: Freshness,
-    ) -> Result<Stamped<Arc<[Record]>>, LookupError> {
-        let found: Vec<Record> = self.records.iter().filter(|record| record.name == name).cloned().collect();
-        if found.is_empty() { Err(LookupError::NotFound) } else { Ok(Self::stamped(found.into())) }
+    async fn lookup(self, _: Context, name: AnyName, _: Freshness) -> Result<Stamped<Records>, LookupError> {
+        let found = self.records.iter().filter(|record| record.name == name);
+        let found: Records = found.cloned().map(Arc::new).collect();
+        if found.is_empty() { Err(LookupError::NotFound) } else { Ok(Self::stamped(found)) }
     }
 
     async fn list(self, _: Context, query: Query, _: Page) -> Result<Stamped<Listing>, ListError> {
@@ -324,7 +320,7 @@ impl NameService for NameServer {
         _: Context,
         _: Vec<AnyName>,
         _: Freshness,
-    ) -> Stamped<Vec<Result<Arc<[Record]>, LookupError>>> {
+    ) -> Stamped<Vec<Result<Records, LookupError>>> {
         unreachable!("a client looks one name up")
     }
 

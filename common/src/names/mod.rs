@@ -11,8 +11,10 @@ mod lease;
 mod name;
 mod query;
 mod record;
+mod records;
 mod stamp;
 mod tags;
+mod text;
 
 pub use address::{Address, BadAddress, Host};
 pub use lease::{AttemptId, LeaseId, OwnerKey};
@@ -22,5 +24,6 @@ pub use record::{
     ContractName, Entry, Expect, Holder, Lifetime, NameEpoch, ObjectName, Patch, PyroUri, Readiness, Record,
     Sharing, Standing, Target, Tenure, Weight,
 };
+pub use records::Records;
 pub use stamp::{BootCount, Freshness, Revision, Stamp, Stamped};
 pub use tags::{BadTags, Tags};

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::text;
+
 /// A name that native programs may register: `[a-z0-9._-]`, 1 to 64 of them. It never becomes a file name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct LogicalName(Box<str>);
@@ -120,7 +122,7 @@ macro_rules! name_as_text {
         /// What arrives over a socket obeys the same grammar.
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
+                text::read(from, str::parse)
             }
         }
     )* };

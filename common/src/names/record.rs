@@ -1,9 +1,10 @@
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Address, AnyName, LeaseId, Revision, Tags};
+use super::{Address, AnyName, LeaseId, Revision, Tags, text};
 use crate::ids::InstanceId;
 
 /// What stands under a name.
@@ -135,10 +136,10 @@ impl<'de> Deserialize<'de> for Weight {
 }
 
 macro_rules! bounded_text {
-    ($($(#[$doc:meta])* $name:ident: $range:expr;)*) => { $(
+    ($($(#[$doc:meta])* $name:ident($held:ty): $range:expr;)*) => { $(
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-        pub struct $name(Box<str>);
+        pub struct $name($held);
 
         impl $name {
             /// The text; `None` when it has too few or too many bytes, or holds NUL.
@@ -160,18 +161,18 @@ macro_rules! bounded_text {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                Self::new(&String::deserialize(from)?).ok_or_else(|| serde::de::Error::custom("text out of bounds"))
+                text::read(from, |text| Self::new(text).ok_or("text out of bounds"))
             }
         }
     )* };
 }
 bounded_text! {
     /// An object behind an address: up to 255 bytes, empty when there is one only.
-    ObjectName: (0..=255);
-    /// A contract: 1 to 64 bytes of `[a-z0-9.-]`, as the preamble carries it.
-    ContractName: (1..=64);
+    ObjectName(Box<str>): (0..=255);
+    /// A contract: 1 to 64 bytes of `[a-z0-9.-]`, as the preamble carries it. Its clones are one text.
+    ContractName(Arc<str>): (1..=64);
     /// A Pyro URI, up to 1,024 bytes; the Pyro door knows its grammar.
-    PyroUri: (1..=1024);
+    PyroUri(Box<str>): (1..=1024);
 }
 
 /// What somebody wants to stand under a name.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 /// A sorted set of texts about a record. `key=value` is a convention, see [`Tags::value`]; Pyro calls it metadata.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Tags(BTreeSet<Box<str>>);
+pub struct Tags(Box<[Box<str>]>);
 
 /// Why texts are no [`Tags`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +23,8 @@ impl Tags {
     /// [`BadTags`] when there are too many, or one is empty, too long, or holds NUL.
     pub fn new<T: Into<Box<str>>>(tags: impl IntoIterator<Item = T>) -> Result<Self, BadTags> {
         let tags: BTreeSet<Box<str>> = tags.into_iter().map(Into::into).collect();
+        // Kept as a slice: a tree's first node is larger than the record.
+        let tags: Box<[Box<str>]> = tags.into_iter().collect();
         let good = |tag: &str| (1..=Self::BYTES_MAX).contains(&tag.len()) && !tag.contains('\0');
         if tags.len() > Self::COUNT_MAX || !tags.iter().all(|tag| good(tag)) {
             return Err(BadTags);
@@ -37,7 +39,7 @@ impl Tags {
 
     /// Whether `tag` is one of them.
     pub fn contains(&self, tag: &str) -> bool {
-        self.0.contains(tag)
+        self.0.binary_search_by(|held| (**held).cmp(tag)).is_ok()
     }
 
     /// Each of them, in order.
@@ -48,7 +50,7 @@ impl Tags {
 
 impl<'de> Deserialize<'de> for Tags {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        Self::new(BTreeSet::<Box<str>>::deserialize(from)?).map_err(serde::de::Error::custom)
+        Self::new(Vec::<Box<str>>::deserialize(from)?).map_err(serde::de::Error::custom)
     }
 }
 

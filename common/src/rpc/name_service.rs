@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 use crate::ids::{ClusterId, InstanceId};
 use crate::names::{
     Address, AnyName, AttemptId, Change, Cursor, Entry, Expect, Freshness, Holder, LeaseId, LogicalName,
-    NameEpoch, OwnerKey, Page, Patch, Query, Record, Sharing, Stamp, Stamped, Tenure, WatchId,
+    NameEpoch, OwnerKey, Page, Patch, Query, Record, Records, Sharing, Stamp, Stamped, Tenure, WatchId,
 };
 use crate::replication::{ConfigError, ConfigVersion, GossipConfig, GroupConfig, GroupName, Proposer};
 
@@ -41,12 +41,12 @@ pub trait NameService {
     /// Removes a record.
     async fn unregister(holder: Holder, name: AnyName) -> Result<Stamped<NameEpoch>, UpdateError>;
     /// All records under `name`; those up and confirmed first.
-    async fn lookup(name: AnyName, freshness: Freshness) -> Result<Stamped<Arc<[Record]>>, LookupError>;
+    async fn lookup(name: AnyName, freshness: Freshness) -> Result<Stamped<Records>, LookupError>;
     /// Up to 1,024 lookups, in order, all from one revision.
     async fn lookup_many(
         names: Vec<AnyName>,
         freshness: Freshness,
-    ) -> Stamped<Vec<Result<Arc<[Record]>, LookupError>>>;
+    ) -> Stamped<Vec<Result<Records, LookupError>>>;
     /// A page of the records that match, in the order of names.
     async fn list(query: Query, page: Page) -> Result<Stamped<Listing>, ListError>;
     /// Waits until something in `queries` changed after `since`, or `hold` passed (at most 8 s; then no changes).

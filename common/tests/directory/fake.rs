@@ -10,8 +10,8 @@ use common::clock::Clock;
 use common::ids::{ClusterId, InstanceId};
 use common::names::{
     Address, AnyName, AttemptId, BootCount, Change, Entry, Expect, Freshness, Holder, LeaseId, Lifetime,
-    LogicalName, NameEpoch, Names, OwnerKey, Page, Patch, Query, Record, Removal, Revision, Stamp, Stamped,
-    Standing, Tenure, WatchId, What,
+    LogicalName, NameEpoch, Names, OwnerKey, Page, Patch, Query, Record, Records, Removal, Revision, Stamp,
+    Stamped, Standing, Tenure, WatchId, What,
 };
 use common::replication::{ConfigVersion, GroupName};
 use common::rpc::limits::NAME_SERVICE;
@@ -314,19 +314,14 @@ impl NameService for Desk {
         Err(UpdateError::Denied)
     }
 
-    async fn lookup(
-        self,
-        _: Context,
-        name: AnyName,
-        _: Freshness,
-    ) -> Result<Stamped<Arc<[Record]>>, LookupError> {
+    async fn lookup(self, _: Context, name: AnyName, _: Freshness) -> Result<Stamped<Records>, LookupError> {
         let mute = self.state().mute;
         if mute {
             std::future::pending::<()>().await;
         }
         let state = self.state();
         let found = state.records.values().filter(|record| record.name == name);
-        let found: Arc<[Record]> = found.map(|record| Record::clone(record)).collect();
+        let found: Records = found.cloned().collect();
         if found.is_empty() { Err(LookupError::NotFound) } else { Ok(state.stamped(found)) }
     }
 
@@ -335,7 +330,7 @@ impl NameService for Desk {
         _: Context,
         _: Vec<AnyName>,
         _: Freshness,
-    ) -> Stamped<Vec<Result<Arc<[Record]>, LookupError>>> {
+    ) -> Stamped<Vec<Result<Records, LookupError>>> {
         self.state().stamped(Vec::new())
     }
 

@@ -59,7 +59,7 @@ async fn other_pages_and_other_methods_are_not_there() {
 }
 
 #[tokio::test]
-async fn a_page_from_elsewhere_cannot_ask_under_its_own_name() {
+async fn t12_a_page_from_elsewhere_cannot_ask_under_its_own_name() {
     for host in ["evil.example", "127.0.0.1.evil.example:8080", "10.0.0.1", ""] {
         assert_eq!(ask(&get("/readyz", host), Ok(())).await.0, 403, "{host}");
     }
@@ -77,7 +77,7 @@ fn post(more: &str, body: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_form_counts_when_a_page_of_ours_drew_it_for_this_browser() {
+async fn t12_a_form_counts_when_a_page_of_ours_drew_it_for_this_browser() {
     let clear = "clear=01997e5c-0000-7000-8000-000000000001";
     let ours = format!("visit={WORD}&{clear}");
     // It passes the guard; and nobody serves.

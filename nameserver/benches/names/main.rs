@@ -1,8 +1,8 @@
 //! What the name server costs, beside what the same machine gives away for nothing: `cargo bench -p nameserver`.
 //!
 //! Everything in one run, so that ratios mean something: raw TCP ping-pong, bare tarpc echo, then the real program. With
-//! a name (`cargo bench -p nameserver -- lookup`) only that part. `instructions` counts them with callgrind. A stock Pyro 5
-//! name server is measured beside ours when `PYRO5_PYTHON` names a Python that has it.
+//! a name (`cargo bench -p nameserver -- lookup`) only that part. `instructions` counts them with callgrind. etcd is measured
+//! beside ours when it is installed, a stock Pyro 5 name server when `PYRO5_PYTHON` names a Python that has it.
 
 #![allow(
     clippy::unwrap_used,
@@ -32,6 +32,7 @@ use futures::{StreamExt as _, future::join_all};
 use tarpc::context::Context;
 
 mod bare;
+mod rivals;
 
 type Client = NameServiceClient<Reconnecting<NameServiceRequest, NameServiceResponse>>;
 
@@ -283,8 +284,12 @@ async fn lookup() {
     })
     .await;
     figure("list a prefix of 10 in 100k: p50, p99 (goal 60 us)", format!("{p50:.1?}, {p99:.1?}"));
+    let ours = p50_of_lookup(clock, &names).await;
     if let Ok(python) = std::env::var("PYRO5_PYTHON") {
-        pyro(&python, p50_of_lookup(clock, &names).await);
+        rivals::pyro(&python, ours);
+    }
+    if let Some(etcd) = rivals::Etcd::start().await {
+        etcd.lookup(clock, ours).await;
     }
 }
 
@@ -379,7 +384,8 @@ async fn register() {
             done
         });
         let done: usize = join_all(registering).await.into_iter().sum();
-        figure(format!("register with a lease, 64 clients, {kind}"), rate(done, clock.now().since(begun)));
+        let took = clock.now().since(begun);
+        figure(format!("register with a lease, 64 clients, {kind}"), rate(done, took));
         if store == "memory" {
             let (begun, mut done) = (clock.now(), 0);
             while clock.now().since(begun) < SPAN {
@@ -388,6 +394,8 @@ async fn register() {
                 done += join_all(renewing).await.into_iter().flatten().count();
             }
             figure("renew, 64 clients, a lease a call", rate(done, SPAN));
+        } else if let Some(etcd) = rivals::Etcd::start().await {
+            etcd.register(clock, done as f64 / took.as_secs_f64()).await;
         }
     }
 }
@@ -540,32 +548,4 @@ fn instructions() {
         "instructions per lookup: server, client (goal 17k each)",
         format!("{}, {}", each(few.0, many.0), each(few.1, many.1)),
     );
-}
-
-/// Stock Pyro 5, asked by its own client.
-fn pyro(python: &str, ours: Duration) {
-    const SCRIPT: &str = "
-import time, threading, Pyro5.api, Pyro5.nameserver
-uri, daemon, _ = Pyro5.nameserver.start_ns(host='127.0.0.1', port=0, enableBroadcast=False)
-threading.Thread(target=daemon.requestLoop, daemon=True).start()
-ns = Pyro5.api.Proxy(uri)
-for n in range(100): ns.register(f'service{n}', 'PYRO:x@127.0.0.1:1')
-times = []
-for n in range(3000):
-    t = time.perf_counter(); ns.lookup(f'service{n % 100}'); times.append(time.perf_counter() - t)
-print(sorted(times)[1500])
-";
-    let output = Command::new(python).args(["-c", SCRIPT]).output().unwrap();
-    match String::from_utf8_lossy(&output.stdout)
-        .trim()
-        .lines()
-        .last()
-        .and_then(|line| line.parse::<f64>().ok())
-    {
-        Some(p50) => figure(
-            "Pyro 5's name server: lookup p50; ours against it",
-            format!("{:.1?}; {:.1}x faster", Duration::from_secs_f64(p50), p50 / ours.as_secs_f64()),
-        ),
-        None => figure("Pyro 5's name server", String::from_utf8_lossy(&output.stderr)),
-    }
 }

@@ -24,7 +24,7 @@ pub(super) struct Wheel {
 
 /// Where in the wheel a lease stands.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place(usize);
+pub(super) struct Place(pub(super) u16);
 
 impl Wheel {
     pub(super) fn new(at: u64) -> Self {
@@ -37,13 +37,18 @@ impl Wheel {
         let due = due.clamp(self.at + 1, self.at + REACH - 1);
         let away = due - self.at;
         let level = (0..LEVELS).find(|level| away < 1 << (8 * (level + 1))).unwrap_or(LEVELS - 1);
-        let place = Place(slot(level, due));
-        self.held += usize::from(self.slots[place.0].insert(lease));
-        place
+        let slot = slot(level, due);
+        self.held += usize::from(self.slots[slot].insert(lease));
+        Place(u16::try_from(slot).expect("there are 768 slots"))
     }
 
     pub(super) fn remove(&mut self, lease: LeaseId, place: Place) {
-        self.held -= usize::from(self.slots[place.0].remove(&lease));
+        self.held -= usize::from(self.slots[usize::from(place.0)].remove(&lease));
+    }
+
+    /// All that are in the wheel.
+    pub(super) fn leases(&self) -> impl Iterator<Item = LeaseId> {
+        self.slots.iter().flatten().copied()
     }
 
     /// Goes on to tick `to`, and returns whom it came by; they are out of the wheel.

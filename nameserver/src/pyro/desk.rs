@@ -4,13 +4,12 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use common::ids::InstanceId;
 use common::names::{
-    AnyName, BadName, Entry, Expect, Holder, Lifetime, NameEpoch, Patch, PyroUri, Readiness, Record, Sharing,
-    Tags, Target, Weight,
+    AnyName, BadName, Entry, Expect, Holder, Lifetime, NameEpoch, Patch, PyroUri, Readiness, Records,
+    Sharing, Tags, Target, Weight,
 };
 use common::rpc::name_service::{RegisterError, StoreError, UpdateError};
 use common::rpc::transport::Place;
@@ -39,9 +38,6 @@ const MATCHING_MAX: Duration = Duration::from_secs(5);
 const MATCHING_SLICE: Duration = Duration::from_micros(500);
 /// A registration that changes while it is being changed is looked at again this often.
 const TRIES: usize = 4;
-
-/// All records under one name.
-type Records = Arc<[Record]>;
 
 /// One connection's way to the names.
 pub(super) struct Desk {

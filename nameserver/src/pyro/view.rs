@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use common::names::{Readiness, Record, Standing, Target};
 
@@ -22,13 +23,13 @@ pub struct View<'r> {
 
 impl<'r> View<'r> {
     /// Of the record that a listing shows: under a shared name always the same one, the lowest instance.
-    pub fn listed(records: &'r [Record], dialect: Dialect, own: &'r str) -> Option<Self> {
+    pub fn listed(records: &'r [Arc<Record>], dialect: Dialect, own: &'r str) -> Option<Self> {
         let record = records.iter().min_by_key(|record| record.instance)?;
         Some(Self { record, dialect, own })
     }
 
     /// Of the record that a lookup shows: under a shared name any of the best, by `chance`.
-    pub fn chosen(records: &'r [Record], dialect: Dialect, own: &'r str, chance: usize) -> Option<Self> {
+    pub fn chosen(records: &'r [Arc<Record>], dialect: Dialect, own: &'r str, chance: usize) -> Option<Self> {
         // Those that are up and confirmed come first.
         let rank = |record: &Record| (record.readiness, record.standing);
         let best = rank(records.first()?);

@@ -1,11 +1,14 @@
+use std::borrow::Borrow;
+use std::cmp::Ordering as Order;
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
 use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use common::ids::{ClusterId, InstanceId};
-use common::names::{AnyName, BootCount, Cursor, Names, Record, Revision, Stamp, Stamped, TagMatch};
-use dashmap::DashMap;
+use common::names::{AnyName, BootCount, Cursor, Names, Record, Records, Revision, Stamp, Stamped, TagMatch};
+use dashmap::{DashMap, Entry};
 
 use crate::matcher::Matcher;
 use crate::registry::record_bytes;
@@ -14,9 +17,6 @@ use crate::registry::record_bytes;
 const SCAN_NAMES: usize = 2_000;
 /// A page ends after this many bytes of records; one record more still fits a frame.
 const PAGE_BYTES: usize = 256 * 1024;
-
-/// All records under one name.
-type Records = Arc<[Record]>;
 
 /// What every thread may read, whatever the writer does: the records by name, and in the order of names.
 ///
@@ -28,14 +28,57 @@ pub struct Shelf {
     /// The revision that the writer has begun to put here, and the one that it has finished.
     begun: AtomicU64,
     ended: AtomicU64,
-    by_name: DashMap<AnyName, Records>,
+    by_name: DashMap<Named, ()>,
     in_order: RwLock<Index>,
+}
+
+/// All records under one name, found by the name that is in them: a key beside them would be kept twice for each of a
+/// million names.
+#[derive(Clone, Debug)]
+struct Named(Records);
+
+impl Named {
+    fn name(&self) -> &AnyName {
+        &self.0.first().expect("a name on the shelf has records").name
+    }
+}
+
+impl Borrow<str> for Named {
+    fn borrow(&self) -> &str {
+        self.name().as_str()
+    }
+}
+
+impl Hash for Named {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name().as_str().hash(state);
+    }
+}
+
+impl PartialEq for Named {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl Eq for Named {}
+
+impl PartialOrd for Named {
+    fn partial_cmp(&self, other: &Self) -> Option<Order> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Named {
+    fn cmp(&self, other: &Self) -> Order {
+        self.name().cmp(other.name())
+    }
 }
 
 /// The records in the order of names, and which names have a tag.
 #[derive(Debug, Default)]
 struct Index {
-    records: BTreeMap<AnyName, Records>,
+    records: BTreeSet<Named>,
     tagged: BTreeMap<Box<str>, BTreeSet<AnyName>>,
 }
 
@@ -82,7 +125,7 @@ impl Shelf {
 
     /// The records under `name`: those up and confirmed first.
     pub fn get(&self, name: &AnyName) -> Option<Records> {
-        self.by_name.get(name).map(|records| Arc::clone(&records))
+        self.by_name.get(name.as_str()).map(|found| found.key().0.clone())
     }
 
     /// The records under each name, all from one revision; `None` when a change was under way: ask again.
@@ -107,7 +150,7 @@ impl Shelf {
                 break;
             }
             // Lookups have another order than listings.
-            let mut records: Vec<&Record> = records.iter().collect();
+            let mut records: Vec<&Arc<Record>> = records.iter().collect();
             records.sort_by_key(|record| record.instance);
             for record in records {
                 let here = Cursor { name: name.clone(), instance: record.instance };
@@ -119,7 +162,7 @@ impl Shelf {
                     return Next::Page(Cursor { name: last.name.clone(), instance: last.instance });
                 }
                 found.bytes += record_bytes(record);
-                found.records.push(Arc::new(record.clone()));
+                found.records.push(Arc::clone(record));
             }
             if looked >= SCAN_NAMES {
                 return Next::Scan(Cursor { name: name.clone(), instance: InstanceId::from_u128(u128::MAX) });
@@ -135,20 +178,15 @@ impl Shelf {
 
     /// Up to `limit` names in order, from after `after` on, that begin with `prefix`, and what stands under each. Fewer
     /// than `limit`: those were the last.
-    pub fn slice(
-        &self,
-        prefix: &str,
-        after: Option<&AnyName>,
-        limit: usize,
-    ) -> Vec<(AnyName, Arc<[Record]>)> {
+    pub fn slice(&self, prefix: &str, after: Option<&AnyName>, limit: usize) -> Vec<(AnyName, Records)> {
         let start = match after {
             Some(after) => Bound::Excluded(after.as_str()),
             None => Bound::Included(prefix),
         };
         let index = self.in_order.read().unwrap_or_else(PoisonError::into_inner);
         let begun = index.records.range::<str, _>((start, Bound::Unbounded));
-        let alike = begun.take_while(|(name, _)| name.as_str().starts_with(prefix));
-        alike.take(limit).map(|(name, records)| (name.clone(), Arc::clone(records))).collect()
+        let alike = begun.take_while(|named| named.name().as_str().starts_with(prefix));
+        alike.take(limit).map(|named| (named.name().clone(), named.0.clone())).collect()
     }
 
     pub(super) fn jump(&self, boot: BootCount, rev: Revision) {
@@ -161,17 +199,21 @@ impl Shelf {
         self.begun.store(rev.0, Ordering::Release);
     }
 
-    pub(super) fn put(&self, name: &AnyName, mut records: Vec<Record>) {
+    pub(super) fn put(&self, name: &AnyName, mut records: Vec<Arc<Record>>) {
         let mut index = self.in_order.write().unwrap_or_else(PoisonError::into_inner);
         if records.is_empty() {
             index.put(name, None);
-            self.by_name.remove(name);
+            self.by_name.remove(name.as_str());
             return;
         }
         records.sort_by_key(|record| (record.readiness as u8, record.standing as u8, record.instance));
-        let records: Records = records.into();
-        index.put(name, Some(Arc::clone(&records)));
-        self.by_name.insert(name.clone(), records);
+        let named = Named(records.into());
+        index.put(name, Some(named.clone()));
+        match self.by_name.entry(named) {
+            // In one step: no lookup finds nothing meanwhile.
+            Entry::Occupied(old) => drop(old.replace_entry(())),
+            Entry::Vacant(place) => drop(place.insert(())),
+        }
     }
 
     pub(super) fn end(&self, rev: Revision) {
@@ -180,9 +222,10 @@ impl Shelf {
 }
 
 impl Index {
-    fn put(&mut self, name: &AnyName, records: Option<Records>) {
-        let tags_of = |records: &Records| {
-            records
+    fn put(&mut self, name: &AnyName, records: Option<Named>) {
+        let tags_of = |named: &Named| {
+            named
+                .0
                 .iter()
                 .flat_map(|record| record.tags.iter())
                 .map(Box::from)
@@ -190,8 +233,8 @@ impl Index {
         };
         let new = records.as_ref().map(tags_of).unwrap_or_default();
         let old = match records {
-            Some(records) => self.records.insert(name.clone(), records),
-            None => self.records.remove(name),
+            Some(records) => self.records.replace(records),
+            None => self.records.take(name.as_str()),
         };
         let old = old.as_ref().map(tags_of).unwrap_or_default();
         for gone in old.difference(&new) {
@@ -214,7 +257,8 @@ impl Index {
         start: Bound<&'a str>,
     ) -> Box<dyn Iterator<Item = (&'a AnyName, &'a Records)> + 'a> {
         let range = (start, Bound::Unbounded);
-        let with_records = |name: &'a AnyName| self.records.get_key_value(name);
+        let with_name = |named: &'a Named| (named.name(), &named.0);
+        let with_records = move |name: &'a AnyName| self.records.get(name.as_str()).map(with_name);
         match tags {
             TagMatch::AllOf(tags) if tags.iter().len() > 0 => {
                 // Whoever has all of them has the rarest.
@@ -240,7 +284,9 @@ impl Index {
                 });
                 Box::new(merged.filter_map(with_records))
             }
-            TagMatch::Any | TagMatch::AllOf(_) => Box::new(self.records.range::<str, _>(range)),
+            TagMatch::Any | TagMatch::AllOf(_) => {
+                Box::new(self.records.range::<str, _>(range).map(with_name))
+            }
         }
     }
 }

@@ -65,7 +65,7 @@ impl House {
         self.registry.register(self.now, &self.leases, request).map(|(registered, _)| registered)
     }
 
-    fn found(&self, of: &str) -> Vec<Record> {
+    fn found(&self, of: &str) -> Vec<Arc<Record>> {
         self.registry.standing(&name(of))
     }
 
@@ -90,16 +90,21 @@ impl House {
         let leased: Vec<_> = listed
             .iter()
             .filter(|record| record.lifetime != Lifetime::Permanent)
-            .map(|record| ((record.name.clone(), record.instance), record.epoch))
+            .map(|record| (record.name.clone(), record.instance))
             .collect();
         let mut held: Vec<_> = Vec::new();
         for (lease, names) in &self.registry.held {
             let cell = self.leases.get(*lease).expect("a lease that holds names is there");
             assert_eq!(cell.names() as usize, names.names.len());
-            held.extend(names.names.iter().map(|(name, epoch)| ((name.clone(), cell.instance), *epoch)));
+            held.extend(names.names.iter().map(|name| (name.clone(), cell.instance)));
         }
-        held.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        held.sort_unstable();
         assert_eq!(leased, held);
+        let lifetime = |record: &Arc<Record>| match self.registry.tenures.contains_key(&record.epoch) {
+            true => Lifetime::Leased { ttl: TTL },
+            false => Lifetime::Permanent,
+        };
+        assert!(listed.iter().all(|record| record.lifetime == lifetime(record)));
         assert_eq!(self.registry.tenures.len(), held.len());
     }
 
@@ -366,7 +371,7 @@ fn the_lowest_free_number_is_given_once_per_attempt() {
 }
 
 #[test]
-fn one_machine_leaves_room_for_the_others() {
+fn t14_one_machine_leaves_room_for_the_others() {
     let mut house = House::new();
     house.registry.machines.insert(AFAR, NAMES_PER_MACHINE_MAX - 1);
     let lease = Some(house.grant(1, None));

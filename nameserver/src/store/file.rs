@@ -199,7 +199,7 @@ fn commit(database: &Database, number: u64, writes: &[Write]) -> Result<(), Faul
         for write in writes {
             match write {
                 Write::Name { name, instance, row } => {
-                    put(&mut names, "names", &name_key(name, *instance), row.as_deref())?;
+                    put(&mut names, "names", &name_key(name, *instance), row.as_ref())?;
                 }
                 Write::Registrant { name, instance, row } => {
                     let mut registrants = transaction.open_table(REGISTRANTS).map_err(fault)?;

@@ -16,6 +16,7 @@ pub mod file;
 mod mark;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::ids::{ClusterId, InstanceId};
@@ -41,7 +42,7 @@ pub enum Write {
         /// Whose it is.
         instance: InstanceId,
         /// What it is.
-        row: Option<Box<NameRow>>,
+        row: Option<NameRow>,
     },
     /// Who registered a permanent record; gone when `None`.
     Registrant {
@@ -77,7 +78,7 @@ pub struct NameRow {
     /// The lease under which it stands.
     pub lease: Option<LeaseId>,
     /// What it is.
-    pub record: Record,
+    pub record: Arc<Record>,
 }
 
 /// Who registered what.

@@ -1,3 +1,4 @@
+use common::ids::InstanceId;
 use common::names::{
     ContractName, Entry, Lifetime, NameEpoch, Names, ObjectName, Query, Readiness, Sharing, Standing, Tags,
     Target, Weight,
@@ -35,13 +36,7 @@ fn record(name: &str, readiness: Readiness) -> Arc<Record> {
 
 fn event(rev: u64, name: &str, before: Option<Readiness>, after: Option<Readiness>) -> Event {
     let record = |readiness| record(name, readiness);
-    Event {
-        name: name.parse().unwrap(),
-        instance: InstanceId::from_u128(1),
-        before: before.map(record),
-        after: after.map(record).ok_or(Removal::Expired),
-        rev: Revision(rev),
-    }
+    Event { before: before.map(record), after: after.map(record).ok_or(Removal::Expired), rev: Revision(rev) }
 }
 
 fn query(names: Names, readiness: Option<Readiness>) -> Vec<Numbered> {
@@ -103,7 +98,7 @@ proptest! {
         for (rev, size) in (1..).zip(sizes) {
             let events: Vec<Event> =
                 (0..size).map(|n| event(rev, &format!("r{rev}.{n}"), None, Some(Readiness::Up))).collect();
-            history.extend(events.iter().map(|event| (event.rev, event.name.clone())));
+            history.extend(events.iter().map(|event| (event.rev, event.name().clone())));
             ring.push(Revision(rev), events);
             if left > 0 {
                 left -= 1;

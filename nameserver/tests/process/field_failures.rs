@@ -1,14 +1,19 @@
 //! What went wrong elsewhere and must not here, on the real program; those that a core shows by itself stand beside it.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use common::directory::{self, Repeat};
-use common::names::{Holder, LeaseId, NameEpoch, Patch, Revision};
+use common::names::{Holder, LeaseId, LogicalName, NameEpoch, Patch, Revision, Stamped};
 use common::rpc::limits::PEER;
 use common::rpc::name_service::{RegisterError, UpdateError};
 use common::rpc::transport::{CallError, Connection, raise_fd_limit};
+use futures::future::join_all;
+use futures::{StreamExt as _, stream};
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
 
 use super::*;
 
@@ -481,7 +486,7 @@ async fn f18_every_verb_every_role() {
 }
 
 /// Field failure: reads became six times dearer after many writes. The server's processor time per lookup before and after
-/// 20,000 names came; the benchmark has the figure for 100,000.
+/// 100,000 names came. The same name is asked for: how far others' memory is from the processor is another matter.
 #[tokio::test]
 async fn f21_lookup_cost_is_flat() {
     const LOOKUPS: u32 = 8_000;
@@ -497,12 +502,12 @@ async fn f21_lookup_cost_is_flat() {
         let before = cpu();
         for _ in 0..LOOKUPS / 16 {
             let calls = (0..16).map(|_| lookup(&names, "replica.1"));
-            assert!(futures::future::join_all(calls).await.iter().all(Result::is_ok));
+            assert!(join_all(calls).await.iter().all(Result::is_ok));
         }
         cpu() - before
     };
     let few = each().await;
-    for batch in 0..20 {
+    for batch in 0..100 {
         let granted =
             names.grant(soon(), Duration::from_hours(1), InstanceId::random(), None).await.unwrap().unwrap();
         let tenure = Tenure::Leased(granted.value.lease);
@@ -510,40 +515,121 @@ async fn f21_lookup_cost_is_flat() {
             let name = format!("name.{batch}.{n}").parse().unwrap();
             names.register(soon(), tenure, name, entry("127.0.0.1:1"), Expect::Free)
         });
-        for done in futures::stream::StreamExt::collect::<Vec<_>>(
-            futures::stream::StreamExt::buffer_unordered(futures::stream::iter(registering), 40),
-        )
-        .await
-        {
+        let mut registered = stream::iter(registering).buffer_unordered(40);
+        while let Some(done) = registered.next().await {
             done.unwrap().unwrap();
         }
     }
     let many = each().await;
-    println!("{LOOKUPS} lookups took {few} hundredths of a second, and {many} with 20,000 names");
+    println!("{LOOKUPS} lookups took {few} hundredths of a second, and {many} with 100,000 names");
     assert!(many <= few * 2 + 5, "{few} before, {many} after");
 }
 
-/// Field failure: with Nagle's delay every second answer came 40 ms late.
+/// Field failure: with Nagle's delay every second answer came 40 ms late. It takes one end that forgot to switch it off, so
+/// the sockets of both are asked, wherever they are; how long anything takes on a busy machine tells nothing.
 #[tokio::test]
 async fn f22_no_nagle() {
     let server = Server::start(&["--store", "memory", "--warm-up", "0s"]);
-    let names = server.client();
-    register(&names, TTL_LONG).await;
-    let clock = Clock::start();
-    let mut times = Vec::new();
-    for _ in 0..100 {
-        let calls = (0..16).map(|_| {
-            let (names, begun) = (names.clone(), clock.now());
-            async move {
-                assert!(lookup(&names, "replica.1").await.is_ok());
-                clock.now().since(begun)
-            }
-        });
-        times.extend(futures::future::join_all(calls).await);
+    register(&server.client(), TTL_LONG).await;
+    let port = server.field("address").parse::<Address>().unwrap().port;
+    for (whose, pid) in [("client", std::process::id()), ("server", server.child.id())] {
+        let Some(delays) = delayed(pid, port) else {
+            return println!("not run: this system lends no sockets of other processes");
+        };
+        assert_eq!(delays, [false], "the {whose}'s end of the connection");
     }
-    times.sort_unstable();
-    println!("16 in flight: p50 {:?}, p99 {:?} (goal: 5 ms)", times[800], times[1584]);
-    assert!(times[800] < Duration::from_millis(30), "a delayed acknowledgement is 40 ms: {:?}", times[800]);
+}
+
+/// Whether a process has Nagle's delay on, for each of its connections with `port` at either end.
+fn delayed(pid: u32, port: u16) -> Option<Vec<bool>> {
+    use rustix::net::{getpeername, getsockname, sockopt::tcp_nodelay};
+    use rustix::process::{PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+
+    let process = pidfd_open(Pid::from_raw(pid.cast_signed())?, PidfdFlags::empty()).ok()?;
+    let mut delays = Vec::new();
+    for open in std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten() {
+        let is_socket =
+            std::fs::read_link(open.path()).is_ok_and(|what| what.to_string_lossy().starts_with("socket:"));
+        if !is_socket {
+            continue;
+        }
+        let number = open.file_name().to_str()?.parse().ok()?;
+        let socket = pidfd_getfd(&process, number, PidfdGetfdFlags::empty()).ok()?;
+        // One that listens has no other end.
+        let (Ok(here), Ok(there)) = (getsockname(&socket), getpeername(&socket)) else { continue };
+        let ports = [Some(here), there].map(|end| Some(SocketAddr::try_from(end?).ok()?.port()));
+        if ports.contains(&Some(port)) {
+            delays.push(!tcp_nodelay(&socket).ok()?);
+        }
+    }
+    Some(delays)
+}
+
+/// Field failure: watchers lost, repeated or reordered changes around a reconnect. Here ten watchers are cut off at
+/// random, in the middle of polls or between them, and come back on new connections; all of them end with the
+/// server's history, change by change.
+#[tokio::test]
+async fn f06_watchers_cut_off_at_random_replay_the_history() {
+    const WATCHERS: u64 = 10;
+    const CHANGES: u64 = 600;
+    let server = Server::start(&["--store", "memory", "--warm-up", "0s"]);
+    let names = server.client();
+    let start = names.status(soon()).await.unwrap().stamp;
+    let end = start.rev.0 + CHANGES;
+    let watchers = (0..WATCHERS).map(|watcher| {
+        let server = &server;
+        async move {
+            let (mut names, mut since, mut history, mut cuts) = (server.client(), start, Vec::new(), 0);
+            let mut chance = StdRng::seed_from_u64(watcher);
+            while since.rev.0 < end {
+                let all = vec![(WatchId(0), Query::by_name(Names::Any))];
+                let poll = names.watch(soon(), all, since, Duration::from_secs(8));
+                let patience = Duration::from_micros(chance.random_range(0..5_000));
+                match tokio::time::timeout(patience, poll).await {
+                    Ok(answer) => {
+                        let Stamped { stamp, value } = answer.unwrap().unwrap();
+                        history.extend(value);
+                        since = stamp;
+                    }
+                    Err(_) => {
+                        names = server.client();
+                        cuts += 1;
+                    }
+                }
+            }
+            (history, cuts)
+        }
+    });
+    let changes = async {
+        let (lease, _) = register(&names, TTL_LONG).await;
+        let mut history = 1;
+        while history < CHANGES {
+            let name: LogicalName = format!("name.{}", history % 7).parse().unwrap();
+            let (tenure, removed) = (Tenure::Leased(lease), history % 3 == 0);
+            if removed {
+                let holder = Holder::Lease(lease);
+                let gone = names.unregister(soon(), holder, AnyName::from(&name)).await.unwrap();
+                history += u64::from(gone.is_ok());
+            }
+            let port = format!("127.0.0.1:{}", 1 + history);
+            let before = names.status(soon()).await.unwrap().stamp.rev;
+            let entry = entry(&port);
+            names.register(soon(), tenure, name, entry, Expect::Free).await.unwrap().unwrap();
+            history += names.status(soon()).await.unwrap().stamp.rev.0 - before.0;
+        }
+    };
+    let (seen, ()) = futures::join!(join_all(watchers), changes);
+    // The last ones may have seen more.
+    let upto_end = |history: &[Change]| -> Vec<Change> {
+        history.iter().take_while(|change| change.rev.0 <= end).cloned().collect()
+    };
+    let first = upto_end(&seen[0].0);
+    let revisions: BTreeSet<u64> = first.iter().map(|change| change.rev.0).collect();
+    assert!(revisions.into_iter().eq(start.rev.0 + 1..=end), "every revision");
+    for (history, cuts) in &seen {
+        assert_eq!(upto_end(history), first);
+        assert!(*cuts > 0, "nobody was cut off");
+    }
 }
 
 /// Field failure: after a fail-over, reads were older than what had been read before. Writers replace a permanent record,

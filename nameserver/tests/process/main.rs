@@ -125,7 +125,11 @@ fn name(text: &str) -> AnyName {
 }
 
 async fn lookup(names: &Client, of: &str) -> Result<Record, LookupError> {
-    names.lookup(soon(), name(of), Freshness::Local).await.unwrap().map(|found| found.value[0].clone())
+    names
+        .lookup(soon(), name(of), Freshness::Local)
+        .await
+        .unwrap()
+        .map(|found| Record::clone(&found.value[0]))
 }
 
 /// Registers `replica.1` under a new lease.

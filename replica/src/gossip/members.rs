@@ -21,8 +21,8 @@ pub(super) struct Membership {
     last_read: Option<Moment>,
     /// Whether it has said anything since our start.
     heard: bool,
-    /// It does not know the group.
-    estranged: bool,
+    /// Since when it does not know the group.
+    estranged: Option<Moment>,
     /// Newer members, on their way to the disk.
     adopting: Option<GossipConfig>,
     /// When the last change was proposed.
@@ -35,7 +35,7 @@ pub(super) struct Membership {
     copies: BTreeMap<ReplicaId, (Bytes, Moment)>,
 }
 
-/// Between two questions that calls cause.
+/// Between two questions that calls cause. The shell waits no longer for an answer.
 const REFRESH_EVERY: Duration = Duration::from_secs(1);
 /// A copy that was not fetched by then is thrown away.
 const COPY_KEPT: Duration = Duration::from_mins(1);
@@ -50,7 +50,7 @@ impl Membership {
             read_at: Some(now),
             last_read: None,
             heard: false,
-            estranged: false,
+            estranged: None,
             adopting: None,
             proposed_at: None,
             wishes: BTreeSet::new(),
@@ -64,7 +64,7 @@ impl Membership {
     }
 
     pub(super) fn is_estranged(&self) -> bool {
-        self.estranged
+        self.estranged.is_some()
     }
 
     pub(super) fn name_server_heard(&self) -> bool {
@@ -120,14 +120,15 @@ impl Core {
         match (members, &self.standing) {
             (members, Standing::Blank(_)) => self.blank_read(members),
             (None, _) => {
-                // Once may be an answer of before the group was there.
-                if std::mem::replace(&mut self.membership.estranged, true) {
+                // May be an answer of before the group was there; but none is waited for so long.
+                let since = *self.membership.estranged.get_or_insert(self.now.at);
+                if self.now.at.since(since) > REFRESH_EVERY {
                     self.alarm("the name server does not know the group".into());
                 }
                 self.membership.read_at(self.now.at + REFRESH_EVERY);
             }
             (Some(members), _) => {
-                self.membership.estranged = false;
+                self.membership.estranged = None;
                 self.adopt(members);
             }
         }

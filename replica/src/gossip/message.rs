@@ -50,7 +50,7 @@ pub(super) enum Sent {
 #[derive(Clone, Debug)]
 pub(super) enum Held {
     Heard(Waiter, Message),
-    Pulled(ReplicaId, u64, News),
+    Pulled(ReplicaId, u64, ConfigVersion, News),
 }
 
 /// More than the messages that are under way to one replica.
@@ -99,7 +99,7 @@ impl Core {
         for held in std::mem::take(&mut self.held) {
             match held {
                 Held::Heard(waiter, message) => self.hear(waiter, message),
-                Held::Pulled(from, pull, news) => self.pulled(from, pull, self.members.version, None, news),
+                Held::Pulled(from, pull, members, news) => self.pulled(from, pull, members, None, news),
             }
         }
     }
@@ -328,8 +328,11 @@ impl Core {
         if let Some(newer) = newer {
             self.adopt(newer);
         }
-        if self.membership.adopting().is_some() && self.held.len() < HELD_MAX {
-            return self.held.push(Held::Pulled(from, pull, news));
+        if self.membership.adopting().is_some() {
+            if self.held.len() < HELD_MAX {
+                return self.held.push(Held::Pulled(from, pull, members, news));
+            }
+            return self.pull_failed(from, pull);
         }
         if self.gate(from, members).is_some() {
             return self.pull_failed(from, pull);

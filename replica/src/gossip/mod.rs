@@ -48,7 +48,6 @@ mod manager;
 mod members;
 mod message;
 mod newcomer;
-pub mod planted;
 mod requests;
 mod saving;
 mod timestamp_table;
@@ -75,12 +74,12 @@ use self::manager::Calls;
 use self::members::Membership;
 use self::message::{Held, Peer, Sent};
 use self::newcomer::Newcomer;
-pub use self::planted::{Fault, Planted};
 use self::requests::Requests;
 use self::saving::Batch;
 pub use self::timestamp_table::Heard;
 use self::timestamp_table::TimestampTable;
 use self::update_log::UpdateLog;
+pub use crate::planted::gossip::{Fault, Planted};
 
 /// How long a peer has for anything: its answer waits for its disk.
 const ANSWER_WITHIN: Duration = Duration::from_millis(500);
@@ -364,6 +363,11 @@ impl Core {
     /// Whether this identity was given up: nothing is done any more.
     pub fn has_ended(&self) -> bool {
         matches!(self.standing, Standing::Ended)
+    }
+
+    /// Whether its disk is an old copy, with nobody left to copy from: it waits for a person.
+    pub fn is_stuck(&self) -> bool {
+        matches!(self.standing, Standing::Stuck)
     }
 
     /// Whether it serves, if a person lets it.

@@ -15,7 +15,7 @@ use common::rpc::replica::{Answer, Consistency, Done, QueryError, SubmitError};
 use common::services::Served;
 
 use crate::disk::batch::{Ticket, WriteBatch};
-use crate::planted::Planted;
+use crate::planted::passive::Planted;
 use crate::state::{Work, Worked};
 
 /// The time of an event: the monotonic clock for waiting, the wall clock for stamping.

@@ -73,7 +73,7 @@ use self::log::Log;
 use self::primary::Primary;
 use self::snapshot::Snapshots;
 pub use crate::disk::batch::{Stored, Ticket, WriteBatch};
-pub use crate::planted::{Fault, Planted};
+pub use crate::planted::passive::{Fault, Planted};
 pub use crate::state::{LogBase, Work, Worked};
 use crate::state::{State, Taken};
 
@@ -356,9 +356,9 @@ impl Core {
 
     /// When to call again, with [`Event::Tick`], if nothing else happens.
     pub fn wake_at(&self, now: Moment) -> Moment {
-        /// Something slow is always due: suspicion, a silent peer.
+        /// Something slow is always due: suspicion, a slow disk.
         const AT_LEAST_EVERY: Duration = Duration::from_millis(100);
-        let leading = self.leading.as_ref().and_then(Primary::wake_at);
+        let leading = self.leading.as_ref().and_then(|primary| primary.wake_at(now));
         let drained = self.drained_at().filter(|at| *at > now);
         let due = [self.ask_again_at, self.suspicion.wake_at(), self.joining.ask_at, leading, drained];
         due.into_iter().flatten().fold(now + AT_LEAST_EVERY, Moment::min)

@@ -15,7 +15,7 @@ use super::confirmation::Reads;
 use super::in_sync_set::Membership;
 use super::{
     APPEND_WITHIN, ASK_WITHIN, BEACON_EVERY, CLONE_RETURNS, Core, Effect, Fault, MET_MAX, Met, RECORD_RETRY,
-    SendTicket, Waiter,
+    SHRINK_AFTER, SendTicket, Waiter,
 };
 use crate::state::{Admission, Effected};
 
@@ -109,9 +109,11 @@ impl Peer {
 
 impl Primary {
     /// When it has something to do; nothing before its barrier is on the disk, and the disk will wake us.
-    pub(super) fn wake_at(&self) -> Option<Moment> {
+    pub(super) fn wake_at(&self, now: Moment) -> Option<Moment> {
         let retries = self.peers.values().filter_map(|peer| peer.retry_at);
-        retries.chain([self.beacon_at]).min().filter(|_| self.open)
+        let silent = self.peers.values().filter_map(|peer| Some(peer.owes_since? + SHRINK_AFTER));
+        let dropped = silent.filter(|at| *at > now);
+        retries.chain(dropped).chain([self.beacon_at]).min().filter(|_| self.open)
     }
 
     /// A peer has presented itself: a new process starts from nothing.

@@ -11,7 +11,7 @@ use common::rpc::peer::{Hello, Message, Reply, ReplyBody, StateHash};
 use common::rpc::replica::{Answer, Consistency, QueryError, Role};
 
 use super::hostile::{ME, OTHER, following, following_record, following_with, genesis, now, update};
-use super::{Core, Effect, Event, SUSPECT_AFTER, SnapshotAfter, Ticket, Waiter};
+use super::{Core, Effect, Event, SHRINK_AFTER, SUSPECT_AFTER, SnapshotAfter, Ticket, Waiter};
 
 /// One core among others that are played here.
 #[expect(clippy::struct_excessive_bools, reason = "what fails, each by itself")]
@@ -206,6 +206,20 @@ fn a_backup_whose_state_differs_leaves_and_touches_nothing_any_more() {
     assert!(play.core.wake_at(now(60_000).at) > now(60_000).at);
     play.core.step(now(60_000), Event::Stop, &mut effects);
     assert!(matches!(effects[..], [Effect::Stopped]));
+}
+
+#[test]
+fn a_silent_backup_is_dropped_as_soon_as_it_was_silent_for_long_enough() {
+    let mut play = primary();
+    play.pass(Duration::from_millis(250));
+    play.silent_from = OTHER.id.to_u128();
+    let beacon = play.core.wake_at(now(play.ms).at);
+    while play.proposed.is_empty() {
+        let at = play.core.wake_at(now(play.ms).at).since_origin();
+        play.ms = u64::try_from(at.as_micros().div_ceil(1000)).unwrap();
+        play.step(Event::Tick);
+    }
+    assert_eq!(now(play.ms).at.since(beacon), SHRINK_AFTER);
 }
 
 #[test]

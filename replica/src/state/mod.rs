@@ -19,7 +19,7 @@ pub(crate) use self::request_table::Admission;
 use self::request_table::{RequestTable, digest};
 pub use self::snapshot::{Discarded, Work, Worked};
 pub(crate) use self::snapshot::{Made, Taken};
-use crate::planted::{Fault, Planted};
+use crate::planted::passive::{Fault, Planted};
 
 /// What a log stands on: the last entry that is no longer in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

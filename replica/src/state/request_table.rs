@@ -13,7 +13,7 @@ use common::replication::{Limits, LogPoint, RequestId};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::planted::{Fault, Planted};
+use crate::planted::passive::{Fault, Planted};
 
 /// The first 8 bytes of SHA-256 of the client's payload; a front end's facts do not count.
 pub(crate) fn digest(payload: &[u8]) -> u64 {

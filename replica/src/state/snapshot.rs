@@ -11,7 +11,7 @@ use common::replication::{Entry, LogPoint};
 use common::services::Served;
 
 use super::State;
-use crate::planted::Planted;
+use crate::planted::passive::Planted;
 
 /// What is to be done. At most one is under way, but for [`Work::Discard`].
 #[derive(Clone)]

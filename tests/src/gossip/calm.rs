@@ -53,9 +53,7 @@ impl World {
         let Some(record) = &self.record else { return true };
         record.active.iter().filter_map(|id| self.place_of(*id)).any(|n| {
             let node = &self.nodes[n];
-            let stuck =
-                node.core.as_ref().is_some_and(|core| core.trouble().starts_with("this disk is an old"));
-            !node.disk.is_blank() && !stuck
+            !node.disk.is_blank() && !node.core.as_ref().is_some_and(Core::is_stuck)
         })
     }
 

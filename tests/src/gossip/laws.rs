@@ -54,7 +54,7 @@ impl World {
         let node = &self.nodes[n];
         let Some(core) = &node.core else { return };
         let (members, applied) = (core.members(), core.applied().clone());
-        if core.has_ended() {
+        if core.has_ended() || core.is_stuck() {
             // It knows that it is out, or that its disk is an old copy, and answers nobody.
             return;
         }
@@ -156,11 +156,26 @@ impl World {
 
     /// A disk is gone, or has gone back to this.
     pub(super) fn disk_lost(&mut self, n: usize, back_to: Option<&Disk>) {
-        let held = self.held_by(&self.nodes[n].disk);
-        let kept = back_to.map(|disk| self.held_by(disk)).unwrap_or_default();
-        for number in (held & !kept).iter() {
+        for number in self.only_before(n, back_to).iter() {
             self.oracle.sent[number].copies_lost += 1;
         }
+    }
+
+    /// A disk of a member that a person has moved out is given up; this is what is kept of it. As good as lost, but by
+    /// nobody's fault: with the last other disk goes what was acknowledged while that one counted.
+    pub(super) fn disk_given_up(&mut self, n: usize, kept: &Disk) {
+        let id = self.nodes[n].id;
+        if self.record.as_ref().is_some_and(|record| record.knows(id) && !record.active.contains(&id)) {
+            for number in self.only_before(n, Some(kept)).iter() {
+                self.oracle.sent[number].copies_given_up += 1;
+            }
+        }
+    }
+
+    /// What is on a disk and will not be on what comes in its place.
+    fn only_before(&self, n: usize, after: Option<&Disk>) -> Set {
+        let kept = after.map(|disk| self.held_by(disk)).unwrap_or_default();
+        self.held_by(&self.nodes[n].disk) & !kept
     }
 
     /// What is on a disk, the log of a former identity included.
@@ -268,7 +283,7 @@ impl World {
         }
         let disks = self.nodes.iter().filter(|node| self.held_by(&node.disk).has(update)).count();
         let (needed, sent) = (self.plan.limits.ack_after, &self.oracle.sent[update]);
-        if disks + sent.copies_lost < needed {
+        if disks + sent.copies_lost + sent.copies_given_up < needed {
             return self.breach(format!("G11: update {update} is acknowledged and is on {disks} disks"));
         }
         self.oracle.sent[update].acknowledged = true;
@@ -302,6 +317,7 @@ impl World {
     /// of, or into the hands of a person.
     pub(super) fn may_be_gone(&self, number: usize) -> bool {
         let sent = &self.oracle.sent[number];
-        sent.copies_lost >= self.plan.limits.ack_after || sent.stranded
+        let gone = sent.copies_lost + sent.copies_given_up;
+        (sent.copies_lost > 0 && gone >= self.plan.limits.ack_after) || sent.stranded
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use common::clock::Moment;
 use common::replication::{GossipConfig, ReplicaId};
 use common::rpc::gossip::{Message, Reply};
 use replica::gossip::SendTicket;
@@ -46,6 +47,8 @@ pub enum Flying {
         by: ReplicaId,
         /// `None`: it reads.
         change: Option<GossipConfig>,
+        /// When it waits no more, by its own clock.
+        until: Moment,
     },
     /// From the name server.
     Told {
@@ -53,6 +56,8 @@ pub enum Flying {
         life: Life,
         /// `None`: it did not answer.
         members: Option<Option<GossipConfig>>,
+        /// When it waits no more; `None`: it has not asked.
+        until: Option<Moment>,
     },
 }
 

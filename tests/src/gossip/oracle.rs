@@ -97,6 +97,8 @@ pub struct Sent {
     pub acknowledged: bool,
     /// How many disks that held it were lost since it was first written.
     pub copies_lost: usize,
+    /// How many of those who held it have given their disk up, because a person had moved them out.
+    pub copies_given_up: usize,
     /// Whether a person was given it, as too old to be told apart.
     pub stranded: bool,
     cell: usize,
@@ -153,6 +155,7 @@ impl Oracle {
             prev,
             acknowledged: false,
             copies_lost: 0,
+            copies_given_up: 0,
             stranded: false,
             cell,
             digest,

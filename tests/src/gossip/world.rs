@@ -10,7 +10,7 @@ use common::replication::{
     BootId, ConfigError, ConfigVersion, GossipConfig, GroupName, Member, Proposer, ReplicaId,
     RequestIdSource, Session, VectorTimestamp,
 };
-use common::rpc::gossip::Reply;
+use common::rpc::gossip::{Message, Reply};
 use common::services::CausalServed;
 use replica::gossip::{
     Core, Effect, Event, Fault, Now, OldLog, Planted, SendTicket, Setup, Status, Ticket, Waiter, WriteBatch,
@@ -28,6 +28,8 @@ use crate::passive::story::Story;
 const WALL_BEGAN: i64 = 100 * 24 * 3_600_000;
 /// How long a client waits.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a replica waits for the name server.
+const NAME_SERVER_WITHIN: Duration = Duration::from_secs(1);
 /// A replica's id is shown by its first digits.
 const ID_SHIFT: u32 = 96;
 /// Copies of a disk that are kept, to go back to.
@@ -103,6 +105,8 @@ pub struct World {
     pub(super) rolled_back: bool,
     /// Who waits for an answer of which place: nobody waits for ever.
     asked: BTreeSet<(usize, Waiter)>,
+    /// Who asked what others remember, and has no answer yet: a second answer is told to nobody.
+    recalls: BTreeSet<(Life, SendTicket)>,
     lives: Life,
     identities: u128,
     pub(super) broken: Option<String>,
@@ -208,6 +212,7 @@ impl World {
             undone: false,
             rolled_back: false,
             asked: BTreeSet::new(),
+            recalls: BTreeSet::new(),
             lives: 0,
             identities: 0x100,
             broken: None,
@@ -254,9 +259,11 @@ impl World {
             Act::Start(n) => self.start(up(n)),
             Act::Crash(n, saved) => self.crash(up(n), saved),
             Act::Watch(n) => {
-                let life = self.nodes[up(n)].life;
-                let members = Some(self.record.clone());
-                self.network.push(NAME_SERVER, up(n), Flying::Told { life, members });
+                // A watch shows what there is.
+                if let Some(record) = self.record.clone() {
+                    let (life, members) = (self.nodes[up(n)].life, Some(Some(record)));
+                    self.network.push(NAME_SERVER, up(n), Flying::Told { life, members, until: None });
+                }
             }
             Act::Submit(n, session) => self.submit(up(n), up(session)),
             Act::Retry(n, update) => self.retry(up(n), usize::from(update)),
@@ -377,10 +384,15 @@ impl World {
         }
         let life = self.nodes[n].life;
         match effect {
-            Effect::Send { to, ticket, message, .. } => match self.place_of(to) {
-                Some(place) => self.network.push(n, place, Flying::Request { life, to, ticket, message }),
-                None => self.network.push(n, n, Flying::Reply { life, ticket, reply: None }),
-            },
+            Effect::Send { to, ticket, message, .. } => {
+                if matches!(message, Message::Recall { .. }) {
+                    self.recalls.insert((life, ticket));
+                }
+                match self.place_of(to) {
+                    Some(place) => self.network.push(n, place, Flying::Request { life, to, ticket, message }),
+                    None => self.network.push(n, n, Flying::Reply { life, ticket, reply: None }),
+                }
+            }
             Effect::Reply { waiter, reply } => {
                 self.asked.remove(&(n, waiter));
                 let (to, life, ticket) = asker(waiter);
@@ -392,17 +404,12 @@ impl World {
                 assert!(self.nodes[n].writing.is_none(), "one batch at a time");
                 self.nodes[n].writing = Some((batch, ticket));
             }
-            Effect::ReadMembers => {
-                let by = self.nodes[n].id;
-                self.network.push(n, NAME_SERVER, Flying::Ask { life, by, change: None });
-            }
-            Effect::Cas { next } => {
-                let by = self.nodes[n].id;
-                self.network.push(n, NAME_SERVER, Flying::Ask { life, by, change: Some(next) });
-            }
+            Effect::ReadMembers => self.ask_name_server(n, None),
+            Effect::Cas { next } => self.ask_name_server(n, Some(next)),
             Effect::FormatAnew => {
                 let was = self.nodes[n].id;
                 let disk = self.nodes[n].disk.replaced(was);
+                self.disk_given_up(n, &disk);
                 self.new_disk(n, disk);
                 self.live(n);
                 self.event(n, Event::Tick);
@@ -424,6 +431,12 @@ impl World {
                 self.new_disk(n, Disk::default());
             }
         }
+    }
+
+    fn ask_name_server(&mut self, n: usize, change: Option<GossipConfig>) {
+        let Node { life, id: by, now, .. } = self.nodes[n];
+        let until = now + NAME_SERVER_WITHIN;
+        self.network.push(n, NAME_SERVER, Flying::Ask { life, by, change, until });
     }
 
     /// Another identity on another disk.
@@ -488,16 +501,17 @@ impl World {
                 }
             }
             Flying::Reply { life, ticket, reply } => self.answered(to, life, ticket, reply),
-            Flying::Ask { life, by, change } => {
+            Flying::Ask { life, by, change, until } => {
                 if let Some(next) = change {
                     self.change(by, next);
                 }
-                let members = Some(self.record.clone());
-                self.network.push(NAME_SERVER, from, Flying::Told { life, members });
+                let (members, until) = (Some(self.record.clone()), Some(until));
+                self.network.push(NAME_SERVER, from, Flying::Told { life, members, until });
             }
-            Flying::Told { life, members } => {
+            Flying::Told { life, members, until } => {
                 if self.nodes[to].life == life {
-                    let event = members.map_or(Event::NoMembers, Event::Members);
+                    let in_time = until.is_none_or(|until| self.nodes[to].now <= until);
+                    let event = members.filter(|_| in_time).map_or(Event::NoMembers, Event::Members);
                     self.event(to, event);
                 }
             }
@@ -512,7 +526,8 @@ impl World {
         if self.nodes[n].life != life {
             return;
         }
-        self.nodes[n].convicted |= reply.as_ref().is_some_and(|reply| self.proves_old(n, reply));
+        let told = self.recalls.remove(&(life, ticket));
+        self.nodes[n].convicted |= told && reply.as_ref().is_some_and(|reply| self.proves_old(n, reply));
         self.event(n, Event::PeerReply { ticket, reply });
     }
 

@@ -67,7 +67,8 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// Lets `customers` order until [`Crowd::stop`], or until `limit` orders; each waits for `pause` between two.
+    /// Lets `customers` order until [`Crowd::stop`], or until `limit` orders; each waits for `pause` between two, in the
+    /// mean.
     pub fn start(door: Door, customers: usize, pause: Duration, limit: u64) -> Self {
         let (clock, stop, count) =
             (Clock::start(), Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
@@ -89,7 +90,8 @@ impl Crowd {
                         orders.push(Placed { begun, ended: clock.now(), epoch });
                         placed.fetch_add(1, Ordering::Relaxed);
                         if !pause.is_zero() {
-                            tokio::time::sleep(pause).await;
+                            // Not in step: else an order is under way for a small part of the time.
+                            tokio::time::sleep(pause.mul_f64(2.0 * rand::random::<f64>())).await;
                         }
                     }
                     Ok(orders)

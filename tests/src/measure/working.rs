@@ -32,8 +32,8 @@ impl Written {
     /// What the log of a process that was stopped says.
     fn of(process: &Process) -> Result<Self> {
         let log = process.log();
-        let line =
-            log.lines().rev().find(|line| line.contains("file closed")).context("it was not closed")?;
+        let closed = |line: &&str| line.contains("file closed") && line.contains("just.hungry.redb");
+        let line = log.lines().rev().find(closed).context("it was not closed")?;
         let field = |name: &str| number(line, name).with_context(|| format!("{name}: {line}"));
         Ok(Self { batches: field("batches")?, entries: field("entries")?, bytes: field("bytes")? })
     }

@@ -56,7 +56,7 @@ pub const fn hunt(fault: Fault) -> Hunt {
 /// What is hunted at a push: all that fall soon, and some of the others, others each time.
 pub fn at_turn(turn: usize) -> Vec<Fault> {
     let (soon, others): (Vec<_>, Vec<_>) =
-        Fault::ALL.into_iter().partition(|&fault| matches!(hunt(fault), Hunt::Soon(_) | Hunt::Test(_)));
+        Fault::ALL.iter().copied().partition(|&fault| matches!(hunt(fault), Hunt::Soon(_) | Hunt::Test(_)));
     let begin = turn * AT_A_TIME;
     let others = others.iter().cycle().skip(begin % others.len()).take(AT_A_TIME.min(others.len()));
     soon.iter().chain(others).copied().collect()

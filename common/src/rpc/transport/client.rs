@@ -3,22 +3,24 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
+use tarpc::client::RpcError;
 use tarpc::client::stub::Stub;
-use tarpc::client::{self, Channel, RpcError};
 use tarpc::context::Context;
-use tarpc::{ClientMessage, RequestName, Response};
-use tokio::sync::Semaphore;
+use tarpc::{ClientMessage, Request, RequestName, Response};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::codec::FrameError;
 use super::deadline;
 use super::error::{CallError, Unsent};
+use super::exchange::{Exchange, Order, Waiting};
 use super::link::{Link, Side, Socket};
 use super::preamble::{self, Ask, Unwelcome, Verdict};
 use crate::ids::ClusterId;
@@ -37,8 +39,8 @@ pub struct Connection<Req, Resp>(Arc<Inner<Req, Resp>>);
 struct Inner<Req, Resp> {
     address: Address,
     contract: Contract,
-    channel: Channel<Outgoing<Req>, Resp>,
-    /// What waits in tarpc's own queue never times out: nothing may wait there.
+    orders: UnboundedSender<Order<Req, Resp>>,
+    /// Who has none waits here, and not at a server that would refuse it.
     permits: Semaphore,
     shared: Arc<Shared>,
 }
@@ -50,6 +52,8 @@ struct Shared {
     gone: CancellationToken,
     /// Calls under way.
     calls: AtomicUsize,
+    /// Calls so far: their numbers.
+    asked: AtomicU64,
 }
 
 impl<Req, Resp> Clone for Connection<Req, Resp> {
@@ -118,19 +122,16 @@ where
         let shared = Arc::new(Shared::default());
         let side = ClientSide { shared: shared.clone(), types: std::marker::PhantomData };
         let link = Link::new(socket, side, limits.frame_out, limits.frame_in, limits);
-        let mut config = client::Config::default();
-        config.max_in_flight_requests = limits.in_flight;
-        config.pending_request_buffer = limits.in_flight;
-        let client::NewClient { client: channel, dispatch } = client::new(config, link);
+        let (orders, received) = unbounded_channel();
         let gone = shared.gone.clone().drop_guard();
         tokio::spawn(async move {
             let _gone = gone;
-            if let Err(error) = dispatch.await {
+            if let Err(error) = Exchange::new(link, received).await {
                 tracing::debug!(%error, "connection broken");
             }
         });
         let permits = Semaphore::new(limits.in_flight_client);
-        Self(Arc::new(Inner { address, contract, channel, permits, shared }))
+        Self(Arc::new(Inner { address, contract, orders, permits, shared }))
     }
 
     /// Whether new calls must go elsewhere.
@@ -138,11 +139,10 @@ where
         self.0.shared.gone.is_cancelled()
     }
 
-    /// Sends one attempt of `call`. An error tells what is known: `Unsent` inside means that this attempt never left,
-    /// and never will.
-    pub(super) async fn attempt(&self, mut ctx: Context, call: &Arc<Call<Req>>) -> Result<Resp, RpcError> {
+    /// Sends one attempt of `call`, whose deadline is one that the contract allows. An error tells what is known:
+    /// `Unsent` inside means that this attempt never left, and never will.
+    pub(super) async fn attempt(&self, ctx: Context, call: &Arc<Call<Req>>) -> Result<Resp, RpcError> {
         let inner = &*self.0;
-        ctx.deadline = deadline::at_most(ctx.deadline, inner.contract.limits.deadline_max);
         let attempt = call.attempt();
         let failed = match timeout(deadline::remaining(&ctx), self.send(ctx, call, attempt)).await {
             Ok(Ok(answer)) => return Ok(answer),
@@ -172,7 +172,14 @@ where
             return Err(RpcError::Shutdown);
         }
         let _counted = Counted::new(&inner.shared.calls);
-        inner.channel.call(ctx, Outgoing { call: call.clone(), attempt }).await
+        let id = inner.shared.asked.fetch_add(1, Ordering::Relaxed);
+        let request = Request { context: ctx, id, message: Outgoing { call: call.clone(), attempt } };
+        let (to, answer) = oneshot::channel();
+        inner.orders.send(Order::Ask(request, to)).map_err(|_| RpcError::Shutdown)?;
+        let mut waiting = Waiting { orders: &inner.orders, id, trace: ctx.trace_context, answered: false };
+        let answer = answer.await.unwrap_or(Err(RpcError::Shutdown));
+        waiting.answered = true;
+        answer
     }
 
     /// Returns when the connection is gone, or the other end said farewell.
@@ -189,7 +196,8 @@ where
     type Req = Req;
     type Resp = Resp;
 
-    async fn call(&self, ctx: Context, request: Req) -> Result<Resp, RpcError> {
+    async fn call(&self, mut ctx: Context, request: Req) -> Result<Resp, RpcError> {
+        ctx.deadline = deadline::at_most(ctx.deadline, self.0.contract.limits.deadline_max);
         self.attempt(ctx, &Arc::new(Call::new(request))).await
     }
 }
@@ -241,16 +249,10 @@ impl<Req> Call<Req> {
     }
 }
 
-/// What tarpc sends: that it is being encoded is what tells us that it leaves.
-struct Outgoing<Req> {
+/// What is sent: that it is being encoded is what tells us that it leaves.
+pub(super) struct Outgoing<Req> {
     call: Arc<Call<Req>>,
     attempt: u32,
-}
-
-impl<Req: RequestName> RequestName for Outgoing<Req> {
-    fn name(&self) -> &str {
-        self.call.request.name()
-    }
 }
 
 impl<Req: Serialize> Serialize for Outgoing<Req> {
@@ -262,7 +264,7 @@ impl<Req: Serialize> Serialize for Outgoing<Req> {
     }
 }
 
-struct ClientSide<Req, Resp> {
+pub(super) struct ClientSide<Req, Resp> {
     shared: Arc<Shared>,
     types: std::marker::PhantomData<fn(Req) -> Resp>,
 }

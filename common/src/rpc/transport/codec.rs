@@ -74,14 +74,15 @@ pub enum FrameError {
 
 /// What may come in: each kind with its own guards.
 pub(super) trait Incoming: DeserializeOwned {
-    /// Looks at the raw bytes: for what panics in the decoder, decoding is already too late.
-    fn check_head(frame: &[u8]) -> Result<(), FrameError>;
+    /// Looks at the raw bytes: for what panics in the decoder, decoding is already too late. Returns the time that is
+    /// asked for.
+    fn check_head(frame: &[u8]) -> Result<Duration, FrameError>;
     /// Pulls what was decoded into its bounds.
     fn clamp(&mut self, ceiling: Duration);
 }
 
 impl<Req: DeserializeOwned> Incoming for ClientMessage<Req> {
-    fn check_head(frame: &[u8]) -> Result<(), FrameError> {
+    fn check_head(frame: &[u8]) -> Result<Duration, FrameError> {
         check_head(frame)
     }
 
@@ -93,8 +94,8 @@ impl<Req: DeserializeOwned> Incoming for ClientMessage<Req> {
 }
 
 impl<Resp: DeserializeOwned> Incoming for Response<Resp> {
-    fn check_head(_: &[u8]) -> Result<(), FrameError> {
-        Ok(())
+    fn check_head(_: &[u8]) -> Result<Duration, FrameError> {
+        Ok(Duration::ZERO)
     }
 
     fn clamp(&mut self, _: Duration) {}
@@ -145,16 +146,18 @@ fn kind(kind: io::ErrorKind) -> u32 {
     }
 }
 
-/// Refuses a request whose deadline would make tarpc panic.
-fn check_head(mut head: &[u8]) -> Result<(), FrameError> {
+/// Refuses a request whose deadline would make tarpc panic; returns how far away it is.
+fn check_head(mut head: &[u8]) -> Result<Duration, FrameError> {
     match varint(&mut head)? {
         // Request: its first field is the deadline, as a Duration.
         0 => match (varint(&mut head)?, varint(&mut head)?) {
-            (seconds, nanos) if seconds <= DEADLINE_MAX.as_secs() && nanos < 1_000_000_000 => Ok(()),
+            (seconds, nanos) if seconds <= DEADLINE_MAX.as_secs() && nanos < 1_000_000_000 => {
+                Ok(Duration::from_secs(seconds) + Duration::from_nanos(nanos))
+            }
             (seconds, nanos) => Err(FrameError::Deadline { seconds, nanos }),
         },
         // Cancel.
-        1 => Ok(()),
+        1 => Ok(Duration::ZERO),
         tag => Err(FrameError::Tag(tag)),
     }
 }
@@ -182,13 +185,16 @@ pub(super) struct Wire<In, Out> {
     ceiling: Duration,
     /// Bytes of the frame decoded last.
     pub(super) last_frame: usize,
+    /// The frame in the making. An encoder hands over field by field, which costs far less here than in the buffer that
+    /// the socket is written from.
+    body: Vec<u8>,
     types: PhantomData<fn(Out) -> In>,
 }
 
 impl<In, Out> Wire<In, Out> {
     /// Frames of at most so many bytes in and out, deadlines at most `ceiling` away.
     pub(super) fn new(frame_in: usize, frame_out: usize, ceiling: Duration) -> Self {
-        Self { frame_in, frame_out, ceiling, last_frame: 0, types: PhantomData }
+        Self { frame_in, frame_out, ceiling, last_frame: 0, body: Vec::new(), types: PhantomData }
     }
 }
 
@@ -207,9 +213,11 @@ impl<In: Incoming, Out> Decoder for Wire<In, Out> {
             from.reserve((LENGTH + claimed - from.len()).min(STEP));
             return Ok(None);
         };
-        In::check_head(frame)?;
+        let time = In::check_head(frame)?;
         let mut message: In = decode(frame, self.frame_in)?;
-        message.clamp(self.ceiling);
+        if time > self.ceiling {
+            message.clamp(self.ceiling);
+        }
         from.advance(LENGTH + claimed);
         self.last_frame = claimed;
         Ok(Some(message))
@@ -221,40 +229,40 @@ impl<In, Out: Outbound> Encoder<Out> for Wire<In, Out> {
 
     /// Writes the frame whole, or leaves the buffer as it was.
     fn encode(&mut self, message: Out, to: &mut BytesMut) -> Result<(), FrameError> {
-        let start = to.len();
-        to.extend_from_slice(&[0; LENGTH]);
-        let mut frame = Frame { to, left: self.frame_out, over: false };
-        let written = message.encode(&mut frame);
-        let over = frame.over;
-        if let Err(error) = written {
-            to.truncate(start);
-            return Err(if over {
+        self.body.clear();
+        let mut frame = Frame { body: &mut self.body, limit: self.frame_out, over: false };
+        if let Err(error) = message.encode(&mut frame) {
+            return Err(if frame.over {
                 FrameError::TooLarge { limit: self.frame_out }
             } else {
                 FrameError::Encode(error.to_string())
             });
         }
-        let body = u32::try_from(to.len() - start - LENGTH).expect("a frame's limit is far below 4 GiB");
-        to[start..start + LENGTH].copy_from_slice(&body.to_be_bytes());
+        let length = u32::try_from(self.body.len()).expect("a frame's limit is far below 4 GiB");
+        to.reserve(LENGTH + self.body.len());
+        to.extend_from_slice(&length.to_be_bytes());
+        to.extend_from_slice(&self.body);
+        // One large answer is no reason to hold its memory for the connection's life.
+        self.body.shrink_to(STEP);
         Ok(())
     }
 }
 
 /// Takes a message's bytes up to the limit, and no byte more.
 struct Frame<'a> {
-    to: &'a mut BytesMut,
-    left: usize,
+    body: &'a mut Vec<u8>,
+    limit: usize,
     over: bool,
 }
 
 impl Writer for Frame<'_> {
+    #[inline]
     fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
-        let Some(left) = self.left.checked_sub(bytes.len()) else {
+        if bytes.len() > self.limit - self.body.len() {
             self.over = true;
             return Err(EncodeError::UnexpectedEnd);
-        };
-        self.left = left;
-        self.to.extend_from_slice(bytes);
+        }
+        self.body.extend_from_slice(bytes);
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! The guard round every handler.
 
+use std::future::Future;
 use std::io;
 use std::panic::AssertUnwindSafe;
 
@@ -19,12 +20,15 @@ impl<S: Serve> Serve for Guarded<S> {
     type Req = S::Req;
     type Resp = S::Resp;
 
-    async fn serve(self, ctx: Context, request: S::Req) -> Result<S::Resp, ServerError> {
+    /// Is no `async fn`: that would keep the request beside the handler that has it already.
+    fn serve(self, ctx: Context, request: S::Req) -> impl Future<Output = Result<S::Resp, ServerError>> {
+        let contract = self.contract;
         // A handler's state is its owner's task's, which it reaches by messages: nothing half-done is left behind.
-        let answer = AssertUnwindSafe(async move { self.inner.serve(ctx, request).await });
-        answer.catch_unwind().await.unwrap_or_else(|_| {
-            tracing::error!(service = self.contract, "handler panicked");
-            Err(ServerError::new(io::ErrorKind::Other, "handler panicked".to_owned()))
+        AssertUnwindSafe(self.inner.serve(ctx, request)).catch_unwind().map(move |answer| {
+            answer.unwrap_or_else(|_| {
+                tracing::error!(service = contract, "handler panicked");
+                Err(ServerError::new(io::ErrorKind::Other, "handler panicked".to_owned()))
+            })
         })
     }
 }

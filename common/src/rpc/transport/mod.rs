@@ -7,17 +7,19 @@
 //! **Reading order.** `codec`: frames, bincode, and the guard that looks at a deadline before it is decoded.
 //! `preamble`: what both ends say before tarpc starts. `link`: frames as a tarpc transport, with the time
 //! limits and the back-pressure that tarpc lacks; `server_side` and `client` are what differs at its two ends.
-//! `guarded`: a panicking handler answers. `seats`: who may connect, and what all together may hold. `serve`:
-//! accepting and stopping. `door`: other protocols on
-//! the same port. `reconnecting`: a client of one address for ever. How much of anything: [`super::limits`].
+//! `calls`: a server's calls on one connection; `exchange`: a client's. `guarded`: a panicking handler answers. `seats`: who may connect, and
+//! what all together may hold. `serve`: accepting and stopping. `door`: other protocols on the same port.
+//! `reconnecting`: a client of one address for ever. How much of anything: [`super::limits`].
 //!
 //! Only `codec` names bincode, and only this folder knows how a connection is made.
 
+mod calls;
 mod client;
 mod codec;
 mod deadline;
 mod door;
 mod error;
+mod exchange;
 mod guarded;
 mod link;
 mod preamble;

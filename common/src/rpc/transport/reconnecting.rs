@@ -103,8 +103,10 @@ where
     async fn connected(&self) -> Result<Connection<Req, Resp>, CallError> {
         let dial = {
             let mut slot = self.0.slot();
+            if let Some(connection) = slot.connected() {
+                return Ok(connection);
+            }
             match &slot.state {
-                State::Connected(connection) if !connection.is_gone() => return Ok(connection.clone()),
                 State::BackOff { until, why } if self.0.clock.now() < *until => return Err(why.clone()),
                 // One that is over and still here was given up with its runtime.
                 State::Dialing(dial) if dial.peek().is_none() => dial.clone(),
@@ -116,6 +118,19 @@ where
             }
         };
         dial.await
+    }
+}
+
+impl<Req, Resp> Slot<Req, Resp>
+where
+    Req: RequestName + Serialize + Send + Sync + 'static,
+    Resp: DeserializeOwned + Send + 'static,
+{
+    fn connected(&self) -> Option<Connection<Req, Resp>> {
+        match &self.state {
+            State::Connected(connection) if !connection.is_gone() => Some(connection.clone()),
+            _ => None,
+        }
     }
 }
 
@@ -178,10 +193,15 @@ where
         let call = Arc::new(Call::new(request));
         let mut attempts = 0;
         loop {
-            let connected = timeout(deadline::remaining(&ctx), self.connected()).await;
-            let connection =
-                connected.unwrap_or_else(|_| Err(self.unreachable("not connected before the deadline")));
-            let connection = connection.map_err(Unsent)?;
+            // Most calls find a connection: they need no timer for it.
+            let standing = self.0.slot().connected();
+            let connection = match standing {
+                Some(connection) => connection,
+                None => timeout(deadline::remaining(&ctx), self.connected())
+                    .await
+                    .unwrap_or_else(|_| Err(self.unreachable("not connected before the deadline")))
+                    .map_err(Unsent)?,
+            };
             attempts += 1;
             match connection.attempt(ctx, &call).await {
                 // The connection died under a call that was not sent yet: the next one may be better.

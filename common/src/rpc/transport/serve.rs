@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fs::File;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -10,18 +11,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::future::LocalBoxFuture;
-use futures::stream::FuturesUnordered;
-use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
+use futures::{FutureExt as _, SinkExt as _};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tarpc::server::{BaseChannel, Channel as _, Config, Serve};
-use tarpc::{ChannelError, RequestName};
+use tarpc::RequestName;
+use tarpc::server::Serve;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::calls::Calls;
 use super::client::prepare;
 use super::codec::FrameError;
 use super::door::{Door, Place, Visitor};
@@ -445,9 +446,9 @@ async fn part(socket: &mut impl Socket) -> io::Result<()> {
 /// Serves one connection until it ends.
 async fn converse<S>(socket: Box<dyn Socket>, contract: Contract, service: S, conversation: Conversation)
 where
-    S: Serve + Clone,
-    S::Req: RequestName + DeserializeOwned,
-    S::Resp: Serialize,
+    S: Serve + Clone + 'static,
+    S::Req: DeserializeOwned + 'static,
+    S::Resp: Serialize + 'static,
 {
     let Conversation { seat, stop, log } = conversation;
     let _open = OneMore::of(&meters::connections(contract.name));
@@ -455,44 +456,22 @@ where
     let leaving = Rc::new(Cell::new(Leaving::No));
     let side = ServerSide::new(limits, leaving.clone(), seat);
     let link = Link::new(socket, side, limits.frame_in, limits.frame_out, &limits);
-    // With fewer places for answers than requests, handlers and channel would wait for each other.
-    let config = Config { pending_response_buffer: limits.in_flight + 1 };
-    let channel = BaseChannel::new(config, link).max_concurrent_requests(limits.in_flight);
-    let mut requests = pin!(channel.requests());
+    let mut calls = Calls::new(link, service, limits.in_flight);
     let mut stopped = pin!(stop.cancelled());
-    let mut parked = FuturesUnordered::new();
-    loop {
-        tokio::select! { biased;
-            () = &mut stopped, if leaving.get() == Leaving::No => leaving.set(Leaving::Due),
-            // Before new requests: else a flood of them eats the runtime's budget, and the answers.
-            Some(()) = parked.next(), if !parked.is_empty() => {}
-            next = requests.next() => match next {
-                Some(Ok(request)) => {
-                    let mut answer = Box::pin(request.execute(service.clone()));
-                    // Most answers are ready at once: no task, no queue. The others are at most `in_flight`.
-                    if futures::poll!(&mut answer).is_pending() {
-                        parked.push(answer);
-                    }
-                }
-                Some(Err(error)) => {
-                    note_end(&log, contract, &error);
-                    break;
-                }
-                None => break,
-            },
+    let outcome = poll_fn(|cx| {
+        if leaving.get() == Leaving::No && stopped.as_mut().poll(cx).is_ready() {
+            leaving.set(Leaving::Due);
         }
+        calls.poll(cx)
+    });
+    if let Err(error) = outcome.await {
+        note_end(&log, contract, &error);
     }
-    drop(parked);
-    let _ = timeout(LINGER_TIME, requests.as_mut().channel_pin_mut().close()).await;
+    let _ = timeout(LINGER_TIME, calls.give_up().close()).await;
 }
 
-fn note_end(log: &Rarely, contract: Contract, error: &ChannelError<FrameError>) {
-    let (ChannelError::Read(why)
-    | ChannelError::Ready(why)
-    | ChannelError::Write(why)
-    | ChannelError::Flush(why)
-    | ChannelError::Close(why)) = error;
-    match &**why {
+fn note_end(log: &Rarely, contract: Contract, error: &FrameError) {
+    match error {
         FrameError::Io(error) => tracing::debug!(service = contract.name, %error, "connection broken"),
         error if log.is_due() => {
             tracing::warn!(service = contract.name, %error, "connection closed: its peer breaks the rules");

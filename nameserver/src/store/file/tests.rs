@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use common::ids::InstanceId;
 use common::names::{
     ContractName, Lifetime, NameEpoch, ObjectName, Readiness, Record, Sharing, Standing, Tags, Target, Weight,
@@ -40,7 +42,7 @@ fn name(text: &str, n: u64) -> Write {
     Write::Name {
         name,
         instance,
-        row: Some(Box::new(NameRow { lease: Some(LeaseId::from_random(n)), record })),
+        row: Some(NameRow { lease: Some(LeaseId::from_random(n)), record: Arc::new(record) }),
     }
 }
 

@@ -10,7 +10,8 @@
 //! # Acts
 //! `submit r0 s1` (an update of session 1), `retry r1 u0` (the update 0 again, elsewhere), `ask r1 s1`; `wait 500` (ms,
 //! for all), `jump r0 -50` (a wall clock); `crash r1`, `start r1`, `cut r1`, `heal r1` (from all), `hold r0>r1`,
-//! `release r0>r1` (one link), `lose r0>r1` (what is on it), `stall r1`, `go r1` (its disk), `wipe r2`, `back r2 1` (its
+//! `release r0>r1` (one link), `lose r0>r1` (what is on it), `deliver r0>ns`, `repeat r0>ns+1` (what is on it, held or not:
+//! the oldest, the one after), `stall r1`, `go r1` (its disk), `wipe r2`, `back r2 1` (its
 //! own copy, so many copies ago), `remove r0 r2` (asked of r0), `set r1 offline`. First: `replicas 3`, `ack 2`, `window 500`
 //! (ms), `held 5` (records, before a silent member is moved out), `also rounds` (tell empty pushes and acknowledgements too).
 //!
@@ -98,15 +99,15 @@ impl Stage {
         let small =
             |at: usize| number(at).and_then(|n| u8::try_from(n).map_err(|_| format!("{act:?}: {n}?")));
         let lane = || {
-            let ends = words
-                .get(1)
-                .and_then(|word| word.split_once('>'))
-                .ok_or_else(|| format!("{act:?}: r0>r1?"))?;
+            let word = words.get(1).ok_or_else(|| format!("{act:?}: r0>r1?"))?;
+            let (word, nth) = word.split_once('+').unwrap_or((word, "0"));
+            let ends = word.split_once('>').ok_or_else(|| format!("{act:?}: r0>r1?"))?;
+            let nth = nth.parse().map_err(|_| format!("{act:?}: {nth:?}?"))?;
             let place = |text: &str| match text {
                 "ns" => Ok(u8::try_from(super::network::NAME_SERVER).unwrap_or(u8::MAX)),
                 text => text.trim_start_matches('r').parse::<u8>().map_err(|_| format!("{act:?}: {text:?}?")),
             };
-            Ok::<_, String>((place(ends.0)?, place(ends.1)?))
+            Ok::<_, String>(Lane { from: place(ends.0)?, to: place(ends.1)?, nth })
         };
         let act = match words[0] {
             "submit" => Act::Submit(small(1)?, small(2)?),
@@ -126,16 +127,20 @@ impl Stage {
                 Act::Set(small(1)?, status.ok_or_else(|| format!("{act:?}: which status?"))?)
             }
             "wait" => return self.wait(Duration::from_millis(u64::try_from(number(1)?).unwrap_or(0))),
+            "deliver" => Act::Deliver(lane()?),
+            "repeat" => Act::Repeat(lane()?),
             "hold" => {
-                self.held.insert(lane()?);
+                let Lane { from, to, .. } = lane()?;
+                self.held.insert((from, to));
                 return Ok(());
             }
             "release" => {
-                self.held.remove(&lane()?);
+                let Lane { from, to, .. } = lane()?;
+                self.held.remove(&(from, to));
                 return Ok(());
             }
             "lose" => {
-                let (from, to) = lane()?;
+                let Lane { from, to, .. } = lane()?;
                 while self.world.network.peek(from.into(), to.into(), 0).is_some() {
                     self.perform(Act::Lose(Lane { from, to, nth: 0 }));
                 }
@@ -267,11 +272,13 @@ scenarios! {
     donor_dies_in_join
     hole_in_own_origin
     invented_prev
+    late_answers_of_the_name_server
     leave_while_cut
     moved_out_still_serves
     offline_and_back
     retry_at_second_replica
     rolled_back_disk
+    said_before_a_member_was_out
     silent_member_and_back
     silent_member_is_moved_out_when_it_holds_back_too_much
     wiped_disk
