@@ -70,8 +70,10 @@ impl Watched {
         let placed = self.cluster.json(&ann(&burger))?.pop().context("an order is placed")?;
         // All members refuse: each is a try that leads to another.
         let set = |status: &str| -> Result<()> {
-            let replicas = self.cluster.replicas.iter().map(|replica| replica.name().to_owned());
-            replicas.map(|name| self.cluster.json(&["cluster", "set", &name, status]).map(drop)).collect()
+            let mut replicas = self.cluster.replicas.iter();
+            replicas.try_for_each(|replica| {
+                self.cluster.json(&["cluster", "set", replica.name(), status]).map(drop)
+            })
         };
         set("offline")?;
         ensure!(
