@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use cluster_tests::measure::{browsing, counting, failing, finding, growing, load_of_machine, pyro, rating, working};
+use cluster_tests::measure::{
+    browsing, counting, failing, finding, growing, load_of_machine, pyro, rating, working,
+};
 
 const USAGE: &str = "\
 measure failover TIMES                    kill -9 of the primary under load: how long nobody is acknowledged
