@@ -36,7 +36,7 @@ const FORMAT: u8 = 1;
 
 /// A [`Checkpoint`] of what is applied, in the same bytes: the ids that are remembered are many, and need no copy.
 #[derive(Serialize)]
-struct Applied<'a> {
+struct Current<'a> {
     upto: u64,
     applied: &'a VectorTimestamp,
     requests: &'a Requests,
@@ -86,7 +86,7 @@ impl Core {
     /// What is applied, as it goes to the disk.
     pub(super) fn checkpoint_now(&self) -> Bytes {
         let (applied, requests) = (&self.applied, &self.requests);
-        write(&Applied { upto: self.reached, applied, requests, value: Some(self.value.snapshot()) })
+        write(&Current { upto: self.reached, applied, requests, value: Some(self.value.snapshot()) })
     }
 
     /// This disk, for a newcomer.

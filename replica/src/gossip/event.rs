@@ -307,7 +307,7 @@ pub struct Limits {
     pub request_window: Duration,
     /// Between two pushes to whoever is next, more or less.
     pub gossip_every: Duration,
-    /// After so many updates a checkpoint is written.
+    /// After so many updates, which are also as much as the last one, a checkpoint is written.
     pub checkpoint_after: u64,
     /// Or after so long, when there were any.
     pub checkpoint_every: Duration,

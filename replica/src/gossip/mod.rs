@@ -120,6 +120,8 @@ pub struct Core {
     bytes_since: usize,
     /// When the first update came after it.
     changed_at: Option<Moment>,
+    /// When the last one came.
+    last_record: Moment,
     /// Ids older than this are not taken in; in force when it is raised.
     floor: Timestamp,
     /// The same, as it is on the disk.
@@ -205,6 +207,7 @@ impl Core {
             checkpoint_bytes: stored.checkpoint.as_ref().map_or(0, Bytes::len),
             bytes_since: 0,
             changed_at: None,
+            last_record: now.at,
             floor: stored.floor,
             floor_told: stored.floor,
             taken: VectorTimestamp::default(),

@@ -156,6 +156,7 @@ impl Core {
         }
         if !records.is_empty() {
             self.changed_at.get_or_insert(self.now.at);
+            self.last_record = self.now.at;
             self.peers.values_mut().for_each(|peer| peer.fresh = true);
         }
         for (number, record) in records {

@@ -194,13 +194,14 @@ fn a_read_that_lacks_100_000_updates_asks_for_none_of_them_twice() {
 }
 
 #[test]
-fn a_log_is_empty_a_minute_after_the_last_of_25_000_updates() {
+fn a_log_is_short_5_s_after_the_last_of_25_000_updates() {
     let mut few = Few::new(3);
     few.rate(0, 15_000);
     few.rate(1, 10_000);
-    few.wait(Limits::default().checkpoint_every + Duration::from_secs(2));
+    few.wait(Duration::from_secs(5));
     for core in &few.cores {
-        assert_eq!(core.lengths(), (0, 25_000), "{}", core.applied());
+        let (log, ids) = core.lengths();
+        assert!(log <= 100 && ids == 25_000, "{log} records, {ids} ids: {}", core.applied());
     }
 }
 
