@@ -177,7 +177,12 @@ impl Replica for ReplicaServer {
         service: GroupName,
         version: ConfigVersion,
     ) -> Result<(), OperatorError> {
-        self.for_operator(service)?.adopted(version).await;
+        self.operator()?;
+        match self.served.group(&service) {
+            Some(Hosted::Passive(group)) => group.adopted(version).await,
+            Some(Hosted::Gossip(group)) => group.accept().await,
+            None => return Err(OperatorError::UnknownService { service }),
+        }
         Ok(())
     }
 

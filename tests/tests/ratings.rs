@@ -343,6 +343,33 @@ fn killed_server_rest_goes_on_and_all_are_back_after_a_full_stop() -> Result<()>
 }
 
 #[test]
+fn a_name_server_that_lost_the_ratings_record_is_told_it_again() -> Result<()> {
+    let mut cluster = start(3)?;
+    let id = cluster.name_server.told("cluster").to_owned();
+    expect(&cluster, "rate \"Heat (1995)\" 4 -u ann", "Your update has been sent: Heat (1995) 4.0", 0)?;
+    let before = ratings_of(&cluster)?["version"].clone();
+    cluster.name_server.kill()?;
+    std::fs::remove_file(cluster.data("nameserver.redb"))?;
+    cluster.name_server.give(&["--cluster", &id]);
+    cluster.name_server.start_again()?;
+    cluster.await_status(|status| {
+        let groups = status["groups"].as_array().into_iter().flatten();
+        groups.filter(|group| group["service"] == NAME).any(|group| group["needs_adoption"] == true)
+    })?;
+    // Nobody needs the record to take a rating.
+    expect(&cluster, "rate \"Heat (1995)\" 3 -u bob", "Your update has been sent: Heat (1995) 3.0", 0)?;
+    let (text, status) = said(&cluster, "cluster adopt ratings --yes")?;
+    ensure!(
+        status == 0 && text.contains("The name server keeps the record of ratings again."),
+        "{text} ({status})"
+    );
+    ensure!(ratings_of(&cluster)?["version"].as_u64() > before.as_u64(), "{before}");
+    // And now somebody may go, which changes it.
+    let gone = "replica.3 was taken out of the ratings for good.";
+    expect(&cluster, "cluster remove replica.3 --yes", gone, 0)
+}
+
+#[test]
 fn a_replica_is_taken_out_for_good_alive_or_gone() -> Result<()> {
     let mut cluster = start(3)?;
     expect(&cluster, "rate \"Heat (1995)\" 4 -u ann", "Your update has been sent: Heat (1995) 4.0", 0)?;

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use common::directory::NameError;
 use common::names::LogicalName;
-use common::replication::{GossipConfig, GroupName, Proposer, ReplicaId, VectorTimestamp};
+use common::replication::{ConfigVersion, GossipConfig, GroupName, Proposer, ReplicaId, VectorTimestamp};
 use common::rpc::gossip::Status;
 use common::rpc::limits::REPLICA;
 use common::rpc::name_service::{Config, GroupChange, GroupError};
-use common::rpc::replica::{GossipStatus, OperatorError};
+use common::rpc::replica::{GossipStatus, OLD_COPY, OperatorError};
 use common::rpc::transport::within;
 use tarpc::client::RpcError;
 
@@ -200,7 +200,12 @@ pub(super) async fn adopt(
         Err(NameError::Answer(GroupError::Regressed { stored, seen })) => (stored, seen),
         Err(error) => return Err(not_installed(&error.to_string()).into()),
     };
-    if stored.is_some_and(|stored| stored >= newest.version.max(shown)) {
+    if let Some(stored) = stored.filter(|stored| *stored >= newest.version.max(shown)) {
+        let old: Vec<&LogicalName> =
+            members.iter().filter(|member| member.trouble == OLD_COPY).map(|member| &member.name).collect();
+        if !old.is_empty() {
+            return accept(output, lookout, prompts, global, (group, stored), &old).await;
+        }
         let text = format!("The name server's record of {group} is the newest already.");
         return output.one(&objects::Done::YES, |_| text);
     }
@@ -223,6 +228,27 @@ pub(super) async fn adopt(
         }
         Err(error) => Err(not_installed(&error.to_string()).into()),
     }
+}
+
+/// Has members serve whose disks are old copies, since nobody is left who has more.
+async fn accept(
+    output: Output,
+    lookout: &mut Lookout,
+    prompts: &Prompts,
+    global: &Global,
+    (group, stored): (&GroupName, ConfigVersion),
+    old: &[&LogicalName],
+) -> Result<(), Ended> {
+    let names = old.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    output.plead(|_| {
+        format!("{names} lacks updates of {group} that were acknowledged; they are lost with this.")
+    });
+    prompts.agree(global, &format!("Go on with what {names} has?")).await?;
+    for &name in old {
+        let replica = lookout.replica(name).ok_or_else(|| unknown(name.as_str()))?;
+        settled(name, replica.adopted(within(REPLICA, PATIENCE * 2), group.clone(), stored).await)?;
+    }
+    output.one(&objects::Done::YES, |_| format!("{names} serves {group} again."))
 }
 
 fn not_installed(why: &str) -> Failure {

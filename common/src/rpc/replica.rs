@@ -40,7 +40,8 @@ pub trait Replica {
     /// that was not read yet, so that none of a lost future arrives afterwards; then tells how the member is. Only for
     /// an operator.
     async fn prepare_adoption(service: GroupName) -> Result<MemberStatus, OperatorError>;
-    /// An operator's record of this version stands at the name server: it is read, and followed. Only for an operator.
+    /// An operator's record of this version stands at the name server: it is read, and followed. A gossip group's member
+    /// whose disk is an [`OLD_COPY`] takes part again. Only for an operator.
     async fn adopted(service: GroupName, version: ConfigVersion) -> Result<(), OperatorError>;
     /// How its members of gossip groups are.
     async fn gossip_status() -> Vec<GossipStatus>;
@@ -423,6 +424,11 @@ pub struct KnownMember {
 /// nothing has to change.
 pub const RECORD_LOST: &str =
     "the name server has lost the group's record, or has an old one: client cluster adopt GROUP";
+
+/// What troubles a member of a gossip group whose disk is an old copy of itself, when all others have left: it waits
+/// until a person says that this disk counts.
+pub const OLD_COPY: &str =
+    "this disk is an old copy, and nobody is left to copy from: client cluster adopt GROUP";
 
 /// How one member of a gossip group is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -34,6 +34,15 @@ pub(super) struct Copied {
 /// The first byte of either.
 const FORMAT: u8 = 1;
 
+/// A [`Checkpoint`] of what is applied, in the same bytes: the ids that are remembered are many, and need no copy.
+#[derive(Serialize)]
+struct Current<'a> {
+    upto: u64,
+    applied: &'a VectorTimestamp,
+    requests: &'a Requests,
+    value: Option<Bytes>,
+}
+
 impl Checkpoint {
     pub(super) fn write(&self) -> Bytes {
         write(self)
@@ -75,13 +84,9 @@ fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
 
 impl Core {
     /// What is applied, as it goes to the disk.
-    pub(super) fn checkpoint_now(&self) -> Checkpoint {
-        Checkpoint {
-            upto: self.reached,
-            applied: self.applied.clone(),
-            requests: self.requests.clone(),
-            value: Some(self.value.snapshot()),
-        }
+    pub(super) fn checkpoint_now(&self) -> Bytes {
+        let (applied, requests) = (&self.applied, &self.requests);
+        write(&Current { upto: self.reached, applied, requests, value: Some(self.value.snapshot()) })
     }
 
     /// This disk, for a newcomer.
@@ -90,8 +95,14 @@ impl Core {
         if self.planted(Fault::SnapshotWithoutLog) {
             log.clear();
         }
+        let checkpoint = Checkpoint {
+            upto: self.reached,
+            applied: self.applied.clone(),
+            requests: self.requests.clone(),
+            value: Some(self.value.snapshot()),
+        };
         Copied {
-            checkpoint: self.checkpoint_now(),
+            checkpoint,
             log,
             truncated: self.log.truncated().clone(),
             floor: if self.planted(Fault::NewcomerFloorZero) { Timestamp::default() } else { self.floor },

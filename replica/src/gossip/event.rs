@@ -70,6 +70,8 @@ pub enum Event {
     SetStatus(Status),
     /// A person wants this member out, which may be this one.
     Remove(ReplicaId),
+    /// A person says that this disk counts, though it is an old copy: nobody is left to copy from.
+    Accept,
     /// Time has passed.
     Tick,
     /// Give away what only this replica has, and stop. Answered by [`Effect::Stopped`].
@@ -305,7 +307,7 @@ pub struct Limits {
     pub request_window: Duration,
     /// Between two pushes to whoever is next, more or less.
     pub gossip_every: Duration,
-    /// After so many updates a checkpoint is written.
+    /// After so many updates, which are also as much as the last one, a checkpoint is written.
     pub checkpoint_after: u64,
     /// Or after so long, when there were any.
     pub checkpoint_every: Duration,

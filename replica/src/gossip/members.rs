@@ -23,6 +23,8 @@ pub(super) struct Membership {
     heard: bool,
     /// Since when it does not know the group.
     estranged: Option<Moment>,
+    /// A person has said that this disk counts as it is, though it is an old copy.
+    accepted: bool,
     /// Newer members, on their way to the disk.
     adopting: Option<GossipConfig>,
     /// When the last change was proposed.
@@ -51,6 +53,7 @@ impl Membership {
             last_read: None,
             heard: false,
             estranged: None,
+            accepted: false,
             adopting: None,
             proposed_at: None,
             wishes: BTreeSet::new(),
@@ -138,38 +141,47 @@ impl Core {
     pub(super) fn adopt(&mut self, next: GossipConfig) {
         let newest = self.membership.adopting.as_ref().map_or(self.members.version, |config| config.version);
         let ours = next.cluster == self.setup.cluster && next.group == self.setup.group;
-        if ours && next.version > newest {
-            self.unsaved.members = Some(next.clone());
-            self.membership.adopting = Some(next);
+        let waits = self.is_stuck() && !self.membership.accepted;
+        if !ours || next.version <= newest || waits {
+            return;
         }
+        // Not once it is on the disk: who is retired is in no vector there, and a start would not see what is missing.
+        if let Some((id, last, have)) = self.lacks_of_retired(&next) {
+            self.alarm(format!("G12: {id:?} was retired with {last} updates, {have} of them are here"));
+            return self.rejoin_among(&next);
+        }
+        self.unsaved.members = Some(next.clone());
+        self.membership.adopting = Some(next);
+    }
+
+    /// One that these members newly retire, with how many updates, and how many of them are here, if that differs: then
+    /// this disk is an old copy, since it told that it had all.
+    fn lacks_of_retired(&self, next: &GossipConfig) -> Option<(ReplicaId, u64, u64)> {
+        let judged = self.members.version.0 > 0 && !self.membership.accepted;
+        if !judged || !next.active.contains(&self.me()) {
+            return None;
+        }
+        let newly = next.retired.iter().filter(|(id, _)| !self.members.retired.contains_key(*id));
+        let mut all = newly.map(|(id, last)| (*id, *last, self.taken.get(*id)));
+        all.find(|(_, last, have)| have != last)
     }
 
     /// Acts by these members from now on.
     pub(super) fn install(&mut self, next: GossipConfig) {
-        let before = self.members.clone();
-        let had = self.applied.clone();
+        let newest = self.members.version.max(next.version);
         self.install_vectors(next);
-        self.membership
-            .adopting
-            .take_if(|adopting| adopting.version <= before.version.max(self.members.version));
+        self.membership.adopting.take_if(|adopting| adopting.version <= newest);
         let me = self.me();
         if !self.members.active.contains(&me) {
             return self.moved_out();
         }
-        let known = before.version.0 > 0 && before.version < self.members.version;
-        let retired =
-            self.members.retired.iter().filter(|(id, _)| known && !before.retired.contains_key(*id));
-        let differs = retired.into_iter().find(|(id, last)| had.get(**id) != **last);
-        let differs = differs.map(|(id, last)| (*id, *last, had.get(*id)));
-        if let Some((id, last, have)) = differs {
-            self.alarm(format!("G12: {id:?} was retired with {last} updates, {have} of them are here"));
-            return self.rejoin();
-        }
         let new = self.meet_peers();
         self.membership.wishes.retain(|id| self.members.active.contains(id));
-        if let Standing::Blank(_) = self.standing {
+        match self.standing {
             // Its own group, just created.
-            self.standing = Standing::Serving;
+            Standing::Blank(_) => self.standing = Standing::Serving,
+            Standing::Stuck => self.catch_up(),
+            _ => {}
         }
         self.ask_recall(new);
         for id in self.membership.joining.keys().copied().collect::<Vec<_>>() {
@@ -212,12 +224,24 @@ impl Core {
 
     /// This disk is an old copy of itself: nothing that others believe of it can be relied on.
     pub(super) fn rejoin(&mut self) {
+        self.rejoin_among(&self.members.clone());
+    }
+
+    fn rejoin_among(&mut self, members: &GossipConfig) {
         self.refuse_all();
-        if self.members.others(self.me()).next().is_none() {
+        if members.others(self.me()).next().is_none() {
             self.standing = Standing::Stuck;
             return self.alarm(self.trouble().to_owned());
         }
         self.end(Effect::FormatAnew);
+    }
+
+    /// A person says that this disk counts as it is: nobody is left who knows better.
+    pub(super) fn accept(&mut self) {
+        if self.is_stuck() {
+            self.membership.accepted = true;
+            self.membership.read_at(self.now.at);
+        }
     }
 
     /// Whether a person wants this replica out.

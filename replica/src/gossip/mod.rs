@@ -50,6 +50,8 @@ mod message;
 mod newcomer;
 mod requests;
 mod saving;
+#[cfg(test)]
+mod tests;
 mod timestamp_table;
 mod update_log;
 
@@ -61,7 +63,7 @@ use bytes::Bytes;
 use common::clock::{Moment, Timestamp};
 use common::replication::{ConfigVersion, Digest, GossipConfig, ReplicaId, VectorTimestamp};
 use common::rpc::gossip::{Message, Reply};
-use common::rpc::replica::RECORD_LOST;
+use common::rpc::replica::{OLD_COPY, RECORD_LOST};
 use common::services::CausalMachine;
 
 use self::chance::Chance;
@@ -94,7 +96,7 @@ const AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// Alarms said; each is another one, and a peer may cause them.
 const ALARMS_MAX: usize = 64;
 /// How an alarm begins that tells of members who differ at the same vector.
-const DIFFER: &str = "G7: replicas differ";
+pub(crate) const DIFFER: &str = "G7: replicas differ";
 
 /// One member of one group.
 #[derive(Clone)]
@@ -113,8 +115,13 @@ pub struct Core {
     members: GossipConfig,
     /// The place up to which a checkpoint on the disk reaches.
     checkpointed: u64,
+    /// How long the last checkpoint was, and how much has come since.
+    checkpoint_bytes: usize,
+    bytes_since: usize,
     /// When the first update came after it.
     changed_at: Option<Moment>,
+    /// When the last one came.
+    last_record: Moment,
     /// Ids older than this are not taken in; in force when it is raised.
     floor: Timestamp,
     /// The same, as it is on the disk.
@@ -197,7 +204,10 @@ impl Core {
             requests: Requests::default(),
             members: nobody,
             checkpointed: 0,
+            checkpoint_bytes: stored.checkpoint.as_ref().map_or(0, Bytes::len),
+            bytes_since: 0,
             changed_at: None,
+            last_record: now.at,
             floor: stored.floor,
             floor_told: stored.floor,
             taken: VectorTimestamp::default(),
@@ -281,6 +291,7 @@ impl Core {
             Event::Pressed(pressed) => self.pressed = pressed,
             Event::SetStatus(status) => self.set_status(status),
             Event::Remove(id) => self.remove(id),
+            Event::Accept => self.accept(),
             Event::Stop => self.stopping = self.stopping.or(Some(self.now.at)),
             Event::Tick => {}
         }
@@ -384,9 +395,7 @@ impl Core {
             Standing::Serving if self.disk_full => "the disk is full",
             Standing::Serving if self.membership.is_estranged() => RECORD_LOST,
             Standing::Serving => "",
-            Standing::Stuck => {
-                "this disk is an old copy, and nobody is left to copy from: client cluster adopt GROUP"
-            }
+            Standing::Stuck => OLD_COPY,
             Standing::Ended => "this disk's identity was given up",
         }
     }

@@ -156,6 +156,7 @@ impl Core {
         }
         if !records.is_empty() {
             self.changed_at.get_or_insert(self.now.at);
+            self.last_record = self.now.at;
             self.peers.values_mut().for_each(|peer| peer.fresh = true);
         }
         for (number, record) in records {
@@ -198,6 +199,7 @@ impl Core {
             self.applied.raise(origin, counter);
         }
         self.reached = number;
+        self.bytes_since += record.weight();
         self.log.push(number, record.clone());
     }
 

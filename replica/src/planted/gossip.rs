@@ -78,11 +78,18 @@ super::faults! {
         OnlineWithoutCatchUp,
         /// Records are sent that are not on the disk yet.
         ShipBeforeFsync,
+        /// A gap is not noticed. Only a disk that went back, and that nobody remembers, makes one.
+        NoGapRule,
     }
     harmless {
         /// Any later record of an origin is taken. Not needed for safety: it must not be found.
         TakeAnyCounter,
-        /// A gap is not noticed. Not needed for safety: it must not be found.
-        NoGapRule,
+    }
+}
+
+impl Fault {
+    /// Whether only a story shows it: no walk does.
+    pub const fn is_for_a_story(self) -> bool {
+        matches!(self, Self::TakeFromRetired | Self::OfflineStillGossips | Self::OnlineWithoutCatchUp)
     }
 }

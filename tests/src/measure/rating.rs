@@ -91,10 +91,14 @@ pub fn throughput(time: Duration, raters: &[usize]) -> Result<()> {
     let cluster = Cluster::start(Options::default())?;
     let replicas = cluster.replica_addresses();
     for &raters in raters {
+        let before = run(fewest(&replicas))?;
         let clock = Clock::start();
         let (took, _) = run(rate(cluster.front_ends[0].address(), raters, time, usize::MAX))?;
         let rate = per_second(took.len() as u64, clock.now().since_origin());
         let equal = await_equal(&replicas)?;
+        let (acknowledged, there) = (took.len() as u64, run(fewest(&replicas))? - before);
+        ensure!(there >= acknowledged, "{acknowledged} acknowledged, {there} on some replica");
+        figure(format!("{raters} raters: acknowledged, and then on every replica"), acknowledged);
         figure(format!("{raters} raters: ratings/s"), format!("{rate:.0}"));
         figure(format!("{raters} raters: one rating"), Spread::of(took));
         figure(format!("{raters} raters: all replicas equal after the last one"), ms(equal));
@@ -107,6 +111,12 @@ pub fn throughput(time: Duration, raters: &[usize]) -> Result<()> {
     let logs = run(later)?.into_iter().map(|one| one.log).max().unwrap_or(0);
     figure("the longest log, 5 s after the last rating", logs);
     visible(&cluster, 100)
+}
+
+/// How many ratings are on each replica, at least.
+async fn fewest(replicas: &[SocketAddr]) -> Result<u64> {
+    let all = statuses(replicas).await?;
+    Ok(all.iter().map(|one| one.applied.seen.values().sum()).min().unwrap_or(0))
 }
 
 /// How long after its acknowledgement a rating is on all replicas.

@@ -46,6 +46,7 @@ pub(crate) enum Letter {
     Hello(oneshot::Sender<Hello>),
     Status(oneshot::Sender<GossipStatus>),
     SetStatus(Status, oneshot::Sender<Status>),
+    Accept,
     Remove(ReplicaId, oneshot::Sender<Result<(), OperatorError>>),
     Stop(oneshot::Sender<()>),
     Close(oneshot::Sender<()>),
@@ -168,6 +169,11 @@ impl Group {
     /// [`OperatorError`].
     pub async fn remove(&self, id: ReplicaId) -> Result<(), OperatorError> {
         self.ask(|answer| Letter::Remove(id, answer)).await.unwrap_or(Err(OperatorError::Draining))
+    }
+
+    /// A person says that this disk counts as it is.
+    pub async fn accept(&self) {
+        self.post(Letter::Accept).await;
     }
 
     /// Gives away what only this replica has; returns when nothing is left to wait for.

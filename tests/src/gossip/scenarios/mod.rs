@@ -9,7 +9,7 @@
 //!
 //! # Acts
 //! `submit r0 s1` (an update of session 1), `retry r1 u0` (the update 0 again, elsewhere), `ask r1 s1`; `wait 500` (ms,
-//! for all), `jump r0 -50` (a wall clock); `crash r1`, `start r1`, `cut r1`, `heal r1` (from all), `hold r0>r1`,
+//! for all), `jump r0 -50` (a wall clock); `crash r1`, `crash r1 written` (what was on its way to its disk is there), `start r1`, `cut r1`, `heal r1` (from all), `hold r0>r1`,
 //! `release r0>r1` (one link), `lose r0>r1` (what is on it), `deliver r0>ns`, `repeat r0>ns+1` (what is on it, held or not:
 //! the oldest, the one after), `stall r1`, `go r1` (its disk), `wipe r2`, `back r2 1` (its
 //! own copy, so many copies ago), `remove r0 r2` (asked of r0), `set r1 offline`. First: `replicas 3`, `ack 2`, `window 500`
@@ -114,7 +114,7 @@ impl Stage {
             "retry" => Act::Retry(small(1)?, u16::from(small(2)?)),
             "ask" => Act::Query(small(1)?, small(2)?),
             "jump" => Act::Jump(small(1)?, i32::try_from(number(2)?).unwrap_or(0)),
-            "crash" => Act::Crash(small(1)?, false),
+            "crash" => Act::Crash(small(1)?, words.get(2) == Some(&"written")),
             "start" => Act::Start(small(1)?),
             "cut" => Act::Cut(small(1)?, true),
             "heal" => Act::Cut(small(1)?, false),
@@ -276,6 +276,7 @@ scenarios! {
     leave_while_cut
     moved_out_still_serves
     offline_and_back
+    old_disk_lacks_of_a_retired_member
     retry_at_second_replica
     rolled_back_disk
     said_before_a_member_was_out
@@ -303,6 +304,8 @@ fn rules_that_only_a_story_shows_are_found_when_they_are_broken() {
         (replica::gossip::Fault::IgnorePrev, "cause_before_effect"),
         (replica::gossip::Fault::NoOldLog, "silent_member_and_back"),
     ];
+    let told: BTreeSet<_> = shown.iter().map(|(fault, _)| *fault).collect();
+    assert!(replica::gossip::Fault::ALL.iter().all(|fault| !fault.is_for_a_story() || told.contains(fault)));
     for (fault, story) in shown {
         let (acts, expected) = read(story);
         let told = tell(&acts, Planted::default().with(fault));

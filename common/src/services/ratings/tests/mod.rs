@@ -49,6 +49,24 @@ fn the_higher_stamp_stands_whichever_comes_first() {
 }
 
 #[test]
+fn the_same_title_in_two_years_is_two_films() {
+    let mut ratings = Ratings::default();
+    let film = |year| FilmKey::new("Heat", year);
+    for (at, year, stars) in [(1, Some(1995), "5"), (2, Some(1986), "2"), (3, None, "3")] {
+        let (film, user) = (film(year), "ann".to_owned());
+        let done = run(&mut ratings, at, Update::Rate { film, user, rating: rating(stars) });
+        assert_eq!(done, Outcome::Done(Done::Rated { rating: rating(stars), previous: None }));
+    }
+    let view = |year| {
+        let query = Query::View { film: film(year), user: "ann".into() };
+        CausalStateMachine::query(&ratings, query)
+    };
+    assert_eq!(view(Some(1995)), Answer::View { rating: rating("5"), stamp: id(1) });
+    assert_eq!(view(Some(1986)), Answer::View { rating: rating("2"), stamp: id(2) });
+    assert_eq!(view(None), Answer::View { rating: rating("3"), stamp: id(3) });
+}
+
+#[test]
 fn a_deleted_rating_stays_deleted_when_an_older_one_comes() {
     let mut ratings = Ratings::default();
     assert_eq!(run(&mut ratings, 5, delete("ann")), Outcome::Refused(Refusal::NotRated));
