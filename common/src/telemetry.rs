@@ -11,10 +11,8 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// tarpc opens a span per call at INFO, which doubles the CPU of a call; and it logs an error for every request whose
-/// deadline passes, so that a hostile caller could fill the disk with lines. Its client warns of a lost connection once
-/// for each call on it, which the caller learns, and says, itself.
-pub const DEFAULT_FILTER: &str = "info,tarpc=warn,tarpc::client=error,tarpc::server::in_flight_requests=off";
+/// Roles and membership; no line per call, which a hostile caller could fill the disk with.
+pub const DEFAULT_FILTER: &str = "info";
 
 /// Between two reminders that anybody can call.
 const WARN_EVERY: Duration = Duration::from_hours(1);

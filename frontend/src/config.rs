@@ -35,7 +35,8 @@ pub struct Config {
     #[arg(short, long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     pub listen: SocketAddr,
 
-    /// Where /healthz and /readyz are, or `off` [default: 127.0.0.1:8080, or a free port when that one is taken]
+    /// Where the web pages are, with /healthz, /readyz and /metrics, or `off` [default: 127.0.0.1:8080, or a free port
+    /// when that one is taken]
     #[arg(long, value_name = "ADDR|off")]
     pub http: Option<HttpAt>,
 

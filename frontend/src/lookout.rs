@@ -52,8 +52,8 @@ pub struct GossipLook {
     pub health: Health,
     /// Those who answer, by name, and where.
     pub members: Vec<(String, GossipStatus)>,
-    /// Those who should.
-    pub missing: Vec<ReplicaId>,
+    /// Those who should: by name, or by their disk's when nobody knows it; and how long ago somebody last heard them.
+    pub missing: Vec<(String, Option<Duration>)>,
 }
 
 /// How one member is.
@@ -161,8 +161,13 @@ fn assess_gossip(service: &GroupName, said: &[(String, Vec<GossipStatus>)]) -> G
     });
     let newest = members.iter().map(|(_, member)| &member.members).max_by_key(|config| config.version);
     let there = |id: &ReplicaId| members.iter().any(|(_, member)| member.member.id == *id);
-    let missing: Vec<_> =
-        newest.iter().flat_map(|config| config.active.iter().copied()).filter(|id| !there(id)).collect();
+    let known = || members.iter().flat_map(|(_, member)| &member.known);
+    let missing = newest.iter().flat_map(|config| config.active.iter()).filter(|id| !there(id)).map(|id| {
+        let told = || known().filter(|known| known.member.id == *id);
+        let name = told().next().map_or_else(|| id.to_string(), |known| known.name.to_string());
+        (name, told().filter_map(|known| known.heard).min())
+    });
+    let missing: Vec<_> = missing.collect();
     let is_good = |(_, member): &(String, GossipStatus)| {
         member.trouble.is_empty() && newest.is_some_and(|newest| member.is_in_sync(newest))
     };
@@ -373,6 +378,25 @@ mod tests {
         assert_eq!(health(&[old]), Health::Unavailable);
         let offline = GossipStatus { status: Status::Offline, ..rater(3, hears) };
         assert_eq!(health(&[offline]), Health::Unavailable);
+    }
+
+    #[test]
+    fn a_rater_who_is_missing_is_called_by_name_as_the_others_knew_it() {
+        let knowing = |heard| GossipStatus {
+            known: vec![KnownMember {
+                member: member(3),
+                name: "replica.3".parse().unwrap(),
+                address: "127.0.0.1:3".parse().unwrap(),
+                heard,
+            }],
+            ..rater(1, None)
+        };
+        let missing = |members: [GossipStatus; 2]| {
+            assess_gossip(&ratings(), &members.map(|member| (String::new(), vec![member]))).missing
+        };
+        let ago = Some(Duration::from_secs(14));
+        assert_eq!(missing([knowing(ago), rater(2, None)]), [("replica.3".to_owned(), ago)]);
+        assert_eq!(missing([rater(1, None), rater(2, None)]), [(member(3).id.to_string(), None)]);
     }
 
     #[test]

@@ -111,8 +111,8 @@ pub struct LeaseCell {
     pub ttl: Duration,
     /// Whose it is.
     pub instance: InstanceId,
-    /// Who may succeed its holder.
-    pub owner: Option<OwnerHash>,
+    /// Who may succeed its holder; most have named nobody.
+    owner: Option<Box<OwnerHash>>,
     deadline: AtomicU64,
     names: AtomicU32,
     unconfirmed: AtomicBool,
@@ -136,9 +136,14 @@ impl LeaseCell {
         self.unconfirmed.load(Ordering::Acquire)
     }
 
+    /// What the store keeps of it.
+    pub fn row(&self, heard: Heard) -> LeaseRow {
+        LeaseRow { ttl: self.ttl, instance: self.instance, owner: self.owner.as_deref().copied(), heard }
+    }
+
     /// Whether the same owner stands behind both.
     pub fn same_owner(&self, other: &Self) -> bool {
-        matches!((self.owner, other.owner), (Some(a), Some(b)) if a.same(b))
+        matches!((&self.owner, &other.owner), (Some(a), Some(b)) if a.same(**b))
     }
 
     /// Moves the deadline to a time-to-live after `now`; never back.
@@ -365,7 +370,7 @@ impl Leases {
             id,
             ttl,
             instance,
-            owner,
+            owner: owner.map(Box::new),
             deadline: AtomicU64::new(deadline),
             names: AtomicU32::new(0),
             unconfirmed: AtomicBool::new(unconfirmed),
@@ -415,7 +420,7 @@ impl Leases {
             cell.unconfirmed.store(true, Ordering::Release);
             // What a later start takes off for this boot's life is put on here.
             let heard = Heard::Left(boot, self.left(now, cell.id) + alive);
-            (cell.id, LeaseRow { ttl: cell.ttl, instance: cell.instance, owner: cell.owner, heard })
+            (cell.id, cell.row(heard))
         });
         doubted.collect()
     }

@@ -6,6 +6,7 @@
 //! is on the [`Shelf`]; what only the writer may know (who holds which lease) stays in here. Every change returns a
 //! [`Step`]: what watchers see, and what the store keeps.
 
+mod held;
 mod numbers;
 mod shelf;
 
@@ -22,9 +23,10 @@ use common::names::{
 };
 use common::rpc::name_service::{RegisterError, Registered, UpdateError};
 
+use self::held::Held;
 use self::numbers::Numbers;
 pub use self::shelf::{Found, Next, Shelf};
-use crate::leases::{Heard, LeaseCell, LeaseRow, Leases};
+use crate::leases::{Heard, LeaseCell, Leases};
 use crate::probes::{self, Registrant};
 use crate::store::{NameRow, RegistrantRow, Write};
 use crate::watch::Event;
@@ -35,6 +37,8 @@ pub const NAMES_MAX: usize = 1_000_000;
 pub const NAMES_PER_MACHINE_MAX: usize = 100_000;
 /// Names of one lease: so the revision that ends it fits one answer to a watcher.
 pub const LEASE_NAMES_MAX: usize = 1_000;
+/// Leases of one process that hold names: it needs one, and each is looked at when it matters which.
+pub const LEASES_OF_ONE_MAX: usize = 16;
 /// Bytes of one record: so a page of records fits a frame.
 pub const RECORD_BYTES_MAX: usize = 16 * 1024;
 /// Revisions reserved in the store ahead of their use: a restart goes on after the mark, so none comes twice.
@@ -93,10 +97,12 @@ pub enum Same {
 #[derive(Debug)]
 pub struct Registry {
     shelf: Arc<Shelf>,
-    /// Under which lease each registration stands; a permanent one is not here.
-    tenures: BTreeMap<NameEpoch, LeaseId>,
-    /// What stands under a lease.
+    /// What stands under each lease that holds something.
     held: BTreeMap<LeaseId, Held>,
+    /// Whose leases these are. A key for each name would cost a tenth of the memory.
+    holders: BTreeSet<(InstanceId, LeaseId)>,
+    /// From where they were registered for, where that is another machine; of before a restart it is not known.
+    afar: BTreeMap<LeaseId, IpAddr>,
     /// Who registered each permanent record.
     registrants: BTreeMap<NameEpoch, Registrant>,
     rev: Revision,
@@ -114,23 +120,15 @@ pub struct Registry {
     contracts: BTreeSet<ContractName>,
 }
 
-/// What stands under one lease.
-#[derive(Debug)]
-struct Held {
-    /// From where its holder called; one of before a restart is not known, and counts as ours.
-    from: IpAddr,
-    /// In order.
-    names: Vec<AnyName>,
-}
-
 impl Registry {
     /// An empty registry of at most `limit` names. Its first change is revision `rev` + 1.
     pub fn new(cluster: ClusterId, boot: BootCount, rev: Revision, limit: usize) -> Self {
         let reserved = Revision(rev.0 + RESERVE);
         Self {
             shelf: Arc::new(Shelf::new(cluster, boot, rev)),
-            tenures: BTreeMap::new(),
             held: BTreeMap::new(),
+            holders: BTreeSet::new(),
+            afar: BTreeMap::new(),
             registrants: BTreeMap::new(),
             rev,
             reserved,
@@ -190,35 +188,43 @@ impl Registry {
             .put(&name, vec![Arc::new(record(name.clone(), entry, instance, self.rev, Lifetime::Permanent))]);
     }
 
-    /// Takes in a record from the store; its lease was restored before it. False when its lease was not.
-    pub fn restore(&mut self, row: NameRow, leases: &Leases) -> bool {
-        let NameRow { lease, mut record } = row;
-        let name = record.name.clone();
-        if let Some(lease) = lease {
-            let Some(cell) = leases.get(lease) else { return false };
-            Arc::make_mut(&mut record).standing = Standing::Unconfirmed;
-            self.unconfirmed += 1;
-            self.tenures.insert(record.epoch, lease);
-            let ours = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
-            let held = self.held.entry(lease).or_insert_with(|| Held::of(ours));
-            held.insert(&name);
-            cell.set_names(count(held.names.len()));
+    /// Takes in what the store holds, names and registrants in the same order; the leases were restored before. Returns
+    /// the records whose lease was not.
+    pub fn restore(
+        &mut self,
+        rows: Vec<NameRow>,
+        registrants: Vec<RegistrantRow>,
+        leases: &Leases,
+    ) -> Vec<Arc<Record>> {
+        let mut orphans = Vec::new();
+        let mut registrants = registrants.into_iter().peekable();
+        let mut names: Vec<Vec<Arc<Record>>> = Vec::with_capacity(rows.len());
+        for NameRow { lease, mut record } in rows {
+            if let Some(lease) = lease {
+                let Some(cell) = leases.get(lease) else {
+                    orphans.push(record);
+                    continue;
+                };
+                Arc::make_mut(&mut record).standing = Standing::Unconfirmed;
+                self.unconfirmed += 1;
+                self.hold(&cell, &record.name);
+            } else {
+                let key = (&record.name, record.instance);
+                while registrants.next_if(|(name, instance, _)| (name, *instance) < key).is_some() {}
+                if let Some((.., who)) = registrants.next_if(|(name, instance, _)| (name, *instance) == key) {
+                    self.registrants.insert(record.epoch, who);
+                    self.count_in(who.from);
+                }
+            }
+            self.names += 1;
+            self.share_contract(&mut Arc::make_mut(&mut record).target);
+            match names.last_mut() {
+                Some(last) if last[0].name == record.name => last.push(record),
+                _ => names.push(vec![record]),
+            }
         }
-        self.names += 1;
-        self.share_contract(&mut Arc::make_mut(&mut record).target);
-        let mut records = self.standing(&name);
-        records.push(record);
-        self.shelf.put(&name, records);
-        true
-    }
-
-    /// Takes in who registered a permanent record that was restored before.
-    pub fn restore_registrant(&mut self, (name, instance, registrant): RegistrantRow) {
-        let standing = self.standing(&name);
-        if let Some(record) = standing.iter().find(|record| record.instance == instance) {
-            self.registrants.insert(record.epoch, registrant);
-            self.count_in(registrant.from);
-        }
+        self.shelf.fill(names);
+        orphans
     }
 
     /// The permanent records, and who registered each.
@@ -308,11 +314,8 @@ impl Registry {
         if displaced.is_empty() {
             self.has_room(caller)?;
         }
-        if let Some(held) = lease_id.and_then(|id| self.held.get(&id))
-            && held.names.binary_search(&name).is_err()
-            && held.names.len() >= LEASE_NAMES_MAX
-        {
-            return Err(RegisterError::QuotaFull { limit: LEASE_NAMES_MAX as u64 });
+        if let Some(cell) = &lease {
+            self.may_hold(cell, &name)?;
         }
         if epoch > self.safe {
             // The store is far behind: an epoch past its mark could come twice.
@@ -326,12 +329,13 @@ impl Registry {
             self.take_off(&mut step, leases, old, Removal::Replaced);
         }
         if let Some(cell) = lease {
-            self.tenures.insert(record.epoch, cell.id);
-            let held = self.held.entry(cell.id).or_insert_with(|| Held::of(caller));
-            held.insert(&name);
-            cell.set_names(count(held.names.len()));
-            let from = held.from;
-            self.count_in(from);
+            if !self.held.contains_key(&cell.id) && !is_local(caller) {
+                self.afar.insert(cell.id, caller);
+            }
+            self.hold(&cell, &name);
+            if let Some(&from) = self.afar.get(&cell.id) {
+                self.count_in(from);
+            }
         } else {
             self.count_in(caller);
             let registrant = Registrant { from: caller, seen: false };
@@ -513,7 +517,7 @@ impl Registry {
     /// Removes everything under a lease that has ended, in one revision.
     pub fn end_lease(&mut self, leases: &Leases, lease: LeaseId, why: Removal) -> (u32, Step) {
         let mut step = self.begin();
-        let held = self.held.get(&lease).map(|held| held.names.clone()).unwrap_or_default();
+        let held = self.held.get(&lease).map(|held| held.names().to_vec()).unwrap_or_default();
         for name in &held {
             // By the registration's lease, never by name: a successor's record stays.
             let of_this = |record: &Arc<Record>| self.tenure(record) == Some(lease);
@@ -521,7 +525,6 @@ impl Registry {
                 self.remove(&mut step, leases, old, why);
             }
         }
-        self.held.remove(&lease);
         step.writes.push(Write::Lease { lease, row: None });
         self.end(&step);
         (count(held.len()), step)
@@ -529,7 +532,7 @@ impl Registry {
 
     /// Marks everything under a lease as its holder's word again.
     pub fn confirm(&mut self, cell: &LeaseCell) -> Vec<Step> {
-        let names: Vec<AnyName> = self.held.get(&cell.id).map(|held| held.names.clone()).unwrap_or_default();
+        let names = self.held.get(&cell.id).map(|held| held.names().to_vec()).unwrap_or_default();
         let stale = |record: &Arc<Record>| {
             record.instance == cell.instance && record.standing == Standing::Unconfirmed
         };
@@ -550,8 +553,7 @@ impl Registry {
     /// What the store keeps of a lease whose holder was heard in this boot.
     pub fn lease_row(&self, cell: &LeaseCell) -> Write {
         let heard = Heard::In(self.shelf.stamp().boot);
-        let row = LeaseRow { ttl: cell.ttl, instance: cell.instance, owner: cell.owner, heard };
-        Write::Lease { lease: cell.id, row: Some(row) }
+        Write::Lease { lease: cell.id, row: Some(cell.row(heard)) }
     }
 
     /// Takes note of a stamp that somebody was given by this cluster. One later than ours proves that our store is an
@@ -646,15 +648,8 @@ impl Registry {
     fn take_off(&mut self, step: &mut Step, leases: &Leases, old: Arc<Record>, why: Removal) {
         let (name, instance) = (old.name.clone(), old.instance);
         self.unconfirmed -= usize::from(old.standing == Standing::Unconfirmed);
-        if let Some(lease) = self.tenures.remove(&old.epoch)
-            && let Some(held) = self.held.get_mut(&lease)
-        {
-            held.remove(&name);
-            if let Some(cell) = leases.get(lease) {
-                cell.set_names(count(held.names.len()));
-            }
-            let from = held.from;
-            self.count_out(from);
+        if let Some(lease) = self.tenure(&old) {
+            self.let_go(leases, lease, &old);
         }
         self.numbers.freed(&name);
         if let Some(registrant) = self.registrants.remove(&old.epoch) {
@@ -670,8 +665,51 @@ impl Registry {
         self.shelf.get(name).map(|records| records.to_vec()).unwrap_or_default()
     }
 
+    /// The lease under which a record stands: of its holder's few, the one with that name.
     fn tenure(&self, record: &Record) -> Option<LeaseId> {
-        self.tenures.get(&record.epoch).copied()
+        if record.lifetime == Lifetime::Permanent {
+            return None;
+        }
+        let mut leases = self.leases_of(record.instance);
+        leases.find(|lease| self.held.get(lease).is_some_and(|held| held.holds(&record.name)))
+    }
+
+    fn leases_of(&self, holder: InstanceId) -> impl Iterator<Item = LeaseId> {
+        let all = (holder, LeaseId::from_random(0))..=(holder, LeaseId::from_random(u64::MAX));
+        self.holders.range(all).map(|(_, lease)| *lease)
+    }
+
+    fn may_hold(&self, cell: &LeaseCell, name: &AnyName) -> Result<(), RegisterError> {
+        let limit = match self.held.get(&cell.id) {
+            Some(held) if held.names().len() >= LEASE_NAMES_MAX && !held.holds(name) => LEASE_NAMES_MAX,
+            None if self.leases_of(cell.instance).count() >= LEASES_OF_ONE_MAX => LEASES_OF_ONE_MAX,
+            _ => return Ok(()),
+        };
+        Err(RegisterError::QuotaFull { limit: limit as u64 })
+    }
+
+    fn hold(&mut self, cell: &LeaseCell, name: &AnyName) {
+        self.holders.insert((cell.instance, cell.id));
+        let held = self.held.entry(cell.id).or_insert_with(|| Held::One(name.clone()));
+        held.insert(name);
+        cell.set_names(count(held.names().len()));
+    }
+
+    fn let_go(&mut self, leases: &Leases, lease: LeaseId, old: &Record) {
+        if let Some(&from) = self.afar.get(&lease) {
+            self.count_out(from);
+        }
+        let left = self.held.remove(&lease).and_then(|held| held.without(&old.name));
+        let names = left.as_ref().map_or(0, |held| held.names().len());
+        if let Some(left) = left {
+            self.held.insert(lease, left);
+        } else {
+            self.holders.remove(&(old.instance, lease));
+            self.afar.remove(&lease);
+        }
+        if let Some(cell) = leases.get(lease) {
+            cell.set_names(count(names));
+        }
     }
 
     fn begin(&mut self) -> Step {
@@ -687,28 +725,6 @@ impl Registry {
 
     fn end(&self, step: &Step) {
         self.shelf.end(step.rev);
-    }
-}
-
-impl Held {
-    fn of(from: IpAddr) -> Self {
-        Self { from, names: Vec::new() }
-    }
-
-    fn insert(&mut self, name: &AnyName) {
-        if let Err(place) = self.names.binary_search(name) {
-            // Most processes have one name.
-            if self.names.is_empty() {
-                self.names.reserve_exact(1);
-            }
-            self.names.insert(place, name.clone());
-        }
-    }
-
-    fn remove(&mut self, name: &AnyName) {
-        if let Ok(place) = self.names.binary_search(name) {
-            self.names.remove(place);
-        }
     }
 }
 

@@ -266,14 +266,8 @@ pub fn restore(now: Moment, image: Image, (names_max, leases_max): (usize, usize
     // Everything up to the mark may have been used.
     let mut registry = Registry::new(cluster, boot, Revision(reserved.0), names_max);
     writes.push(Write::Reserved(registry.reserved()));
-    for row in names {
-        let (name, instance) = (row.record.name.clone(), row.record.instance);
-        if !registry.restore(row, &leases) {
-            writes.push(Write::Name { name, instance, row: None });
-        }
-    }
-    for row in registrants {
-        registry.restore_registrant(row);
+    for orphan in registry.restore(names, registrants, &leases) {
+        writes.push(Write::Name { name: orphan.name.clone(), instance: orphan.instance, row: None });
     }
     Restored { registry, leases, groups: Groups::new(cluster, groups), writes, cluster, boot, copy }
 }

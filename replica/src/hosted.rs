@@ -6,7 +6,7 @@ use common::names::LogicalName;
 use common::replication::{GroupName, Member};
 use common::rpc::peer::Hello;
 
-use crate::{gossip, passive};
+use crate::{gossip, meters, passive};
 
 /// A member, as the name server lists it.
 #[derive(Clone, Debug)]
@@ -70,11 +70,16 @@ impl Hosted {
         }
     }
 
-    /// Why it does not take part, in words, empty when it does; `None` when it is closing.
+    /// Why it does not take part, in words, empty when it does; `None` when it is closing. The numbers of how it is are
+    /// written down on the way.
     pub async fn trouble(&self) -> Option<String> {
         match self {
             Self::Passive(group) => group.status().await.map(|status| status.trouble),
-            Self::Gossip(group) => group.status().await.map(|status| status.trouble),
+            Self::Gossip(group) => {
+                let status = group.status().await?;
+                meters::gossip_is(&status);
+                Some(status.trouble)
+            }
         }
     }
 

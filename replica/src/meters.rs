@@ -7,10 +7,12 @@ use std::time::Duration;
 use common::clock::{Clock, Moment};
 use common::meters::{Came, number};
 use common::replication::{GroupName, ReplicaId};
-use common::rpc::gossip::SaidBack;
+use common::rpc::gossip::{Message, SaidBack};
 use common::rpc::peer::{PeerResponse, Reply, ReplyBody};
-use common::rpc::replica::{MemberStatus, ReplicaResponse, Role};
+use common::rpc::replica::{GossipStatus, MemberStatus, ReplicaResponse, Role};
 use metrics::{Counter, Histogram, counter, gauge, histogram};
+
+use crate::gossip::DIFFER;
 
 /// A group with a primary.
 #[derive(Debug)]
@@ -67,32 +69,34 @@ impl Passive {
     }
 }
 
-/// The groups that gossip.
-#[derive(Debug)]
-pub(crate) struct Gossip {
-    pushes: Counter,
-    divergence: Counter,
+/// What a group that gossips tells another member.
+pub(crate) fn told(message: &Message) {
+    if matches!(message, Message::Push { .. }) {
+        pushes().increment(1);
+    }
 }
 
-impl Gossip {
-    pub(crate) fn new() -> Self {
-        Self { pushes: counter!("gossip_rounds_total"), divergence: counter!("gossip_divergence_total") }
+/// What a group that gossips tells a person.
+pub(crate) fn alarmed(why: &str) {
+    if why.starts_with(DIFFER) {
+        divergence().increment(1);
     }
+}
 
-    /// News go to another member.
-    pub(crate) fn pushed(&self) {
-        self.pushes.increment(1);
-    }
+/// How a group that gossips is now.
+pub(crate) fn gossip_is(status: &GossipStatus) {
+    gauge!("gossip_log_records").set(number(status.log));
+    // Also where nothing of it has happened yet.
+    pushes().increment(0);
+    divergence().increment(0);
+}
 
-    /// Another member differs.
-    pub(crate) fn diverged(&self) {
-        self.divergence.increment(1);
-    }
+fn pushes() -> Counter {
+    counter!("gossip_rounds_total")
+}
 
-    /// The log has so many records now.
-    pub(crate) fn keeps(records: u64) {
-        gauge!("gossip_log_records").set(number(records));
-    }
+fn divergence() -> Counter {
+    counter!("gossip_divergence_total")
 }
 
 /// A group's disk.

@@ -134,6 +134,20 @@ impl Browser {
         Ok(Page { status, headers, body: body.to_owned(), path: path.to_owned() })
     }
 
+    /// Asks for a page that never ends; its status, and the connection, whose end is the page's.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn listen(&self, path: &str) -> Result<(u16, TcpStream)> {
+        let mut socket = TcpStream::connect(&self.host)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        write!(socket, "GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.host)?;
+        let mut status = [0; "HTTP/1.1 200".len()];
+        socket.read_exact(&mut status)?;
+        let code = std::str::from_utf8(&status)?.rsplit(' ').next().and_then(|code| code.parse().ok());
+        Ok((code.context("a status")?, socket))
+    }
+
     /// Goes where an answer sends a browser.
     ///
     /// # Errors

@@ -18,6 +18,9 @@ use common::clock::Clock;
 use common::meters::{CONTRACT, Kind, Metric, Program};
 use serde_json::Value;
 
+/// How long a dead process keeps its name, here.
+const TTL: Duration = Duration::from_secs(1);
+
 /// Where each process of a cluster shows its numbers, and what it is called.
 struct Watched {
     apis: FakeApis,
@@ -27,7 +30,7 @@ struct Watched {
 impl Watched {
     fn start() -> Result<Self> {
         let apis = FakeApis::anywhere()?;
-        let cluster = Cluster::start_in(Options::default(), |name| {
+        let cluster = Cluster::start_in(Options { ttl: TTL, ..Options::default() }, |name| {
             let mut place =
                 Place { args: ["--http", "127.0.0.1:0"].map(str::to_owned).into(), ..Place::default() };
             if name.starts_with("frontend") {
@@ -67,8 +70,10 @@ impl Watched {
         let placed = self.cluster.json(&ann(&burger))?.pop().context("an order is placed")?;
         // All members refuse: each is a try that leads to another.
         let set = |status: &str| -> Result<()> {
-            let replicas = self.cluster.replicas.iter().map(|replica| replica.name().to_owned());
-            replicas.map(|name| self.cluster.json(&["cluster", "set", &name, status]).map(drop)).collect()
+            let mut replicas = self.cluster.replicas.iter();
+            replicas.try_for_each(|replica| {
+                self.cluster.json(&["cluster", "set", replica.name(), status]).map(drop)
+            })
         };
         set("offline")?;
         ensure!(
@@ -80,6 +85,7 @@ impl Watched {
         for words in [
             ann(&["order", "place", "--item", "flour", "--postcode", "DH1 3LE"]),
             vec!["movie", "find", "xyzzy"],
+            vec!["ns", "lookup", "nobody"],
             vec!["movie", "find", "xyzzy"],
         ] {
             ensure!(!self.cluster.client(&words)?.status.success(), "{words:?}");
@@ -90,11 +96,18 @@ impl Watched {
         }
         let primary = self.cluster.primary()?;
         self.cluster.replicas[primary].kill()?;
-        // The same order again: the next primary knows it.
+        let name = self.cluster.replicas[primary].name().to_owned();
+        self.cluster.json(&ann(&burger))?;
+        // The first order again: the next primary knows it.
         let id = placed["request_id"].as_str().context("it tells its id")?;
         let again = self.cluster.json(&[&["--request-id", id], &*ann(&burger)].concat())?;
         ensure!(again[0]["no"] == placed["no"], "{again:?} is not {placed}");
-        self.cluster.json(&ann(&burger)).map(drop)
+        // Its name ends with its lease; each look is a process of its own.
+        let clock = Clock::start();
+        while self.cluster.client(&["ns", "lookup", &name])?.status.success() {
+            ensure!(clock.now().since_origin() < PATIENCE, "{name} is still there");
+        }
+        Ok(())
     }
 }
 

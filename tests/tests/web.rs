@@ -3,6 +3,8 @@
 use anyhow::{Context as _, Result, ensure};
 use cluster_tests::browser::{Browser, Page};
 use cluster_tests::cluster::{Cluster, Options, Place};
+use cluster_tests::process::PATIENCE;
+use common::clock::Clock;
 use serde_json::Value;
 
 /// A cluster whose front ends show pages.
@@ -298,24 +300,111 @@ fn t12_what_is_typed_into_any_field_comes_back_as_text() -> Result<()> {
     let cluster = small()?;
     let mut ann = browser(&cluster);
     let tag = "<script>alert(1)</script>\"'&";
+    // What an operator types, too.
+    let menu = tempfile::NamedTempFile::new()?;
+    std::fs::write(&menu, "name,price,stock\nKale,0.99,6\n\"<script>alert(2)</script>\",1.00,6\n")?;
+    cluster.json(&["motd", "set", tag])?;
+    cluster.json(&["--yes", "menu", "load", menu.path().to_str().context("a path is text")?])?;
     become_user(&mut ann, tag)?;
-    add(&mut ann, "Kale")?;
-    let typed = ["first", "last", "address", "phone", "postcode", "tip"];
+    let mut pages = vec![add(&mut ann, "Kale")?, add(&mut ann, "<script>alert(2)</script>")?];
+    let (basket, _) = ann.get("/")?.button("update", "1")?;
+    pages.push(ann.press(&basket.with("qty", tag), ("update", "1"))?);
+    let typed = ["first", "last", "address", "phone", "postcode", "tip", "delivery", "request", "expected"];
     let form = ann.get("/checkout")?.form("/checkout")?;
-    let form = typed.iter().fold(form, |form, name| form.with(name, tag));
-    let mut pages = vec![ann.press(&form, ("", ""))?, ann.get("/")?, ann.get("/orders")?];
-    let film = ann.get("/movies/new")?.form("/movies/new")?;
-    let film = ["title", "description", "genres"].iter().fold(film, |form, name| form.with(name, tag));
-    pages.push(ann.press(&film, ("", ""))?);
-    pages.push(ann.get("/movies")?);
+    let all = typed.iter().fold(form.clone(), |form, name| form.with(name, tag));
+    pages.push(ann.press(&all, ("", ""))?);
+    let good = [("phone", "020 7946 0018"), ("postcode", "DH1 3LE"), ("tip", "0"), ("delivery", "2h")];
+    let named = ["first", "last", "address"].iter().fold(form, |form, name| form.with(name, tag));
+    let review =
+        ann.press(&good.iter().fold(named, |form, (name, value)| form.with(name, value)), ("", ""))?;
+    ensure!(review.text().contains(tag), "it comes back as it was typed: {}", review.text());
+    pages.push(ann.press(&review.form("/checkout")?, ("", ""))?);
+    pages.extend([review, ann.get("/checkout")?, ann.get("/")?, ann.get("/orders")?, ann.get("/orders/1")?]);
+
+    let form = ann.get("/movies/new")?.form("/movies/new")?;
+    let fields = ["title", "year", "url", "description", "genres", "request"];
+    pages.push(ann.press(&fields.iter().fold(form.clone(), |form, name| form.with(name, tag)), ("", ""))?);
+    let good = ["title", "description", "genres"].iter().fold(form, |form, name| form.with(name, tag));
+    let film = ann.press(&good, ("", ""))?;
+    ensure!(film.text().contains(tag), "so does a film: {}", film.text());
+    let address = film.path.split('?').next().unwrap_or_default().to_owned();
+    let edit = ann.get(&format!("{address}/edit"))?.form(&format!("{address}/edit"))?;
+    pages.push(ann.press(&edit.with("url", tag).with("description", tag).with("genres", tag), ("", ""))?);
+    let rate = film.form(&format!("{address}/rating"))?;
+    pages.push(ann.press(&rate.with("stars", tag), ("", ""))?);
+    pages.extend([film, ann.get("/movies")?, ann.get("/cluster")?]);
     let encoded = cluster_tests::browser::encoded(tag);
-    for path in ["/movies?q=", "/movies/new?title=", "/movies/", "/checkout?tip=", "/orders/"] {
+    for path in [
+        "/movies?q=",
+        "/movies?after=",
+        "/movies/new?title=",
+        "/movies/",
+        "/checkout?tip=",
+        "/checkout?review&delivery=",
+        "/checkout/postcode?code=",
+        "/orders/",
+        "/?added=",
+        "/",
+    ] {
         pages.push(ann.get(&format!("{path}{encoded}"))?);
     }
     for page in pages {
-        ensure!(!page.body.contains("<script>"), "{}: {}", page.path, page.body);
+        let is_data = page.header("content-type") == Some("application/json");
+        ensure!(is_data || !page.body.contains("<script>"), "{}: {}", page.path, page.body);
         let policy = page.header("content-security-policy").context("each page has a policy")?;
         ensure!(policy.starts_with("default-src 'self';") && !policy.contains("unsafe"), "{policy}");
+        ensure!(page.header("x-content-type-options") == Some("nosniff"), "{}", page.path);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_thousand_who_watch_keep_nobody_from_the_shop() -> Result<()> {
+    let cluster = small()?;
+    let mut ann = browser(&cluster);
+    // A socket each.
+    common::rpc::transport::raise_fd_limit();
+    let mut watching = vec![];
+    for _ in 0..1_000 {
+        let (status, socket) = ann.listen("/cluster/events")?;
+        ensure!(status == 200, "{status}");
+        watching.push(socket);
+    }
+    let (status, _) = ann.listen("/cluster/events")?;
+    ensure!(status == 503, "the next one is told that too many watch");
+    let form = {
+        add(&mut ann, "Kale")?;
+        ann.review("DH1 3LE", "next-day", "0")?.form("/checkout")?
+    };
+    let placed = ann.press_only(&form, ("", ""))?;
+    ensure!(placed.header("location") == Some("/orders/1?placed"), "{}", placed.text());
+    // Who goes makes room.
+    drop(watching);
+    let clock = Clock::start();
+    while ann.listen("/cluster/events")?.0 != 200 {
+        ensure!(clock.now().since_origin() < PATIENCE, "those who went still count");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_page_weighs_at_most_60_kb_with_all_that_it_brings() -> Result<()> {
+    let cluster = small()?;
+    let mut ann = browser(&cluster);
+    add(&mut ann, "Kale")?;
+    let mut weigh = |path: &str| -> Result<usize> {
+        let page = ann.get(path)?;
+        // Names of headers and the like: a tenth of a page at most.
+        let head: usize = page.headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum();
+        Ok(head + page.body.len())
+    };
+    let brought: usize =
+        ["/style.css", "/script.js", "/icon.svg"].iter().map(|path| weigh(path)).sum::<Result<_>>()?;
+    for path in
+        ["/", "/checkout", "/movies", "/movies?q=ring", "/movies/new", "/orders", "/cluster", "/about"]
+    {
+        let weight = brought + weigh(path)?;
+        ensure!(weight <= 60_000, "{path} weighs {weight} bytes");
     }
     Ok(())
 }

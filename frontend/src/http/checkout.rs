@@ -153,8 +153,7 @@ async fn first_step(
         tip: entered("tip", None),
         items: basket.items,
     };
-    let status = if wrong { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
-    Ok(html(status, &checkout))
+    Ok(html(checkout.page.status(), &checkout))
 }
 
 /// The review of what would be ordered, with a button of its own; `said` first, if the last one did not order.
@@ -170,11 +169,10 @@ async fn review(
     let Some(verdict) = details.verdict.clone() else {
         return first_step(site, visitor, &chosen(), said.into_iter().collect()).await;
     };
-    let status = if said.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     match site.quote(visitor.user(), delivery, tip).await {
         Ok(quote) => {
             let page = Page::new(visitor, "basket", "Review your order").saying(said);
-            Ok(html(status, &Review { page, request: site.draw(), details, verdict, quote }))
+            Ok(html(page.status(), &Review { page, request: site.draw(), details, verdict, quote }))
         }
         Err(No::Refused(refusal)) => {
             let errors = said.into_iter().chain([notice(&refusal)]).collect();

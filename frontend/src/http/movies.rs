@@ -303,8 +303,8 @@ async fn draw(
     let ratings = ratings::of(site, visitor.user(), &movie, &mut seen).await.ok();
     let mine = ratings.as_ref().and_then(|ratings| ratings.mine);
     let stars = mine.map_or_else(String::new, |rating| rating.to_string());
-    let status = ratings::status_of(&said);
     let page = Page::new(visitor, "movies", movie.title.clone()).saying(said);
+    let status = page.status();
     let path = path(&movie.key());
     let response = html(status, &Film { page, movie, path, note, ratings, stars });
     (seen.cookie().map(|cookie| [(header::SET_COOKIE, cookie)]), response).into_response()
@@ -317,7 +317,6 @@ pub(super) async fn new(State(site): State<Site>, visitor: Visitor, RawQuery(que
 }
 
 fn draw_new(site: &Site, visitor: &Visitor, form: &Form, error: Option<Notice>) -> Response {
-    let status = if error.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     let typed = |name: &str| form.get(name).to_owned();
     let editor = Editor {
         page: Page::new(visitor, "movies", "Add a movie").saying(error),
@@ -330,7 +329,7 @@ fn draw_new(site: &Site, visitor: &Visitor, form: &Form, error: Option<Notice>) 
         description: typed("description"),
         genres: typed("genres"),
     };
-    html(status, &editor)
+    html(editor.page.status(), &editor)
 }
 
 /// `POST /movies/new`.
@@ -377,7 +376,6 @@ pub(super) async fn edit(State(site): State<Site>, visitor: Visitor, Path(part):
 fn draw_edit(site: &Site, visitor: &Visitor, movie: &Movie, typed: Option<(&Form, Notice)>) -> Response {
     let path = path(&movie.key());
     let (form, error) = typed.unzip();
-    let status = if error.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     let text = |name: &str, kept: &str| form.map_or(kept, |form| form.get(name)).to_owned();
     let editor = Editor {
         page: Page::new(visitor, "movies", format!("Edit {}", movie.title)).saying(error),
@@ -390,7 +388,7 @@ fn draw_edit(site: &Site, visitor: &Visitor, movie: &Movie, typed: Option<(&Form
         description: text("description", &movie.description),
         genres: text("genres", &movie.genres.join(", ")),
     };
-    html(status, &editor)
+    html(editor.page.status(), &editor)
 }
 
 /// `POST /movies/{key}/edit`.

@@ -103,12 +103,8 @@ async fn draw(
         return Ok(refused(visitor, StatusCode::NOT_FOUND, words));
     };
     let notice = say(&order);
-    let status = match &notice {
-        Some(notice) if notice.is_error => StatusCode::UNPROCESSABLE_ENTITY,
-        _ => StatusCode::OK,
-    };
     let page = Page::new(visitor, "orders", format!("Order #{}", order.no)).saying(notice);
-    Ok(html(status, &One { page, order, request: site.draw(), now: Clock::wall() }))
+    Ok(html(page.status(), &One { page, order, request: site.draw(), now: Clock::wall() }))
 }
 
 /// `POST /orders/{no}/cancel`.

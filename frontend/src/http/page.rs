@@ -57,6 +57,11 @@ impl Page {
         self.notices.iter().filter(|notice| !notice.is_error)
     }
 
+    /// Its status: whether something went wrong.
+    pub(super) fn status(&self) -> StatusCode {
+        if self.errors().next().is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK }
+    }
+
     /// What is wrong with the field of this id.
     pub(super) fn error_at(&self, id: &str) -> Option<&str> {
         self.errors().find(|notice| notice.field == Some(id)).map(|notice| notice.text.as_str())

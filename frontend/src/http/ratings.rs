@@ -2,7 +2,7 @@
 //! goes with it, as a cookie, to every front end.
 
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use common::replication::{RequestId, VectorTimestamp};
 use common::rpc::replica::Position;
@@ -147,15 +147,6 @@ pub(super) async fn rate(
             redraw(&site, &visitor, &headers, movie, error).await
         }
         Err(failed) => Problem::of(&visitor)(failed).into_response(),
-    }
-}
-
-/// The status of a page with this said first.
-pub(super) fn status_of(notices: &[Notice]) -> StatusCode {
-    if notices.iter().any(|notice| notice.is_error) {
-        StatusCode::UNPROCESSABLE_ENTITY
-    } else {
-        StatusCode::OK
     }
 }
 

@@ -123,7 +123,7 @@ impl Line {
             let head = line.trim_end();
             match head.split_once(": ") {
                 Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
-                    length = value.parse().ok()?
+                    length = value.parse().ok()?;
                 }
                 _ if head.is_empty() => break,
                 _ => good |= head.starts_with("HTTP/1.1 200"),

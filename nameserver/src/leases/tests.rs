@@ -228,10 +228,10 @@ fn a_renewal_and_the_end_of_its_lease_never_both_succeed() {
     }
 }
 
-/// Field failure: a step of the wall clock ended leases, or kept them. Nothing that decides about time can see that clock:
-/// it is asked for a greeting, and for the first numbers of a store without a file.
+/// What `f23_wall_clock_is_ignored` shows of the whole program: nothing that decides about time can see that clock. It is
+/// asked for a greeting, and for the first numbers of a store without a file.
 #[test]
-fn f23_wall_clock_is_ignored() {
+fn nobody_who_decides_about_time_names_the_wall_clock() {
     for (file, text) in [
         ("leases", include_str!("../leases.rs")),
         ("wheel", include_str!("wheel.rs")),

@@ -38,6 +38,12 @@ pub struct Shelf {
 struct Named(Records);
 
 impl Named {
+    /// Those up and confirmed first.
+    fn of(mut records: Vec<Arc<Record>>) -> Self {
+        records.sort_by_key(|record| (record.readiness as u8, record.standing as u8, record.instance));
+        Self(records.into())
+    }
+
     fn name(&self) -> &AnyName {
         &self.0.first().expect("a name on the shelf has records").name
     }
@@ -199,15 +205,28 @@ impl Shelf {
         self.begun.store(rev.0, Ordering::Release);
     }
 
-    pub(super) fn put(&self, name: &AnyName, mut records: Vec<Arc<Record>>) {
+    /// Takes in all that a store held, in the order of names: far cheaper than name by name.
+    pub(super) fn fill(&self, names: Vec<Vec<Arc<Record>>>) {
+        let mut index = self.in_order.write().unwrap_or_else(PoisonError::into_inner);
+        assert!(index.records.is_empty(), "a shelf is filled before anything else is put there");
+        let names: Vec<Named> = names.into_iter().map(Named::of).collect();
+        for named in &names {
+            for tag in named.0.iter().flat_map(|record| record.tags.iter()) {
+                index.tagged.entry(tag.into()).or_default().insert(named.name().clone());
+            }
+            self.by_name.insert(named.clone(), ());
+        }
+        index.records = names.into_iter().collect();
+    }
+
+    pub(super) fn put(&self, name: &AnyName, records: Vec<Arc<Record>>) {
         let mut index = self.in_order.write().unwrap_or_else(PoisonError::into_inner);
         if records.is_empty() {
             index.put(name, None);
             self.by_name.remove(name.as_str());
             return;
         }
-        records.sort_by_key(|record| (record.readiness as u8, record.standing as u8, record.instance));
-        let named = Named(records.into());
+        let named = Named::of(records);
         index.put(name, Some(named.clone()));
         match self.by_name.entry(named) {
             // In one step: no lookup finds nothing meanwhile.

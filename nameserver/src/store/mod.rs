@@ -101,7 +101,7 @@ pub struct Image {
     pub leases: Vec<(LeaseId, LeaseRow)>,
     /// The records, in the order of names.
     pub names: Vec<NameRow>,
-    /// Who registered the permanent ones.
+    /// Who registered the permanent ones, in the same order.
     pub registrants: Vec<RegistrantRow>,
     /// The groups.
     pub groups: Vec<GroupRow>,

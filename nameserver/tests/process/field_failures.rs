@@ -585,16 +585,13 @@ async fn f06_watchers_cut_off_at_random_replay_the_history() {
                 let all = vec![(WatchId(0), Query::by_name(Names::Any))];
                 let poll = names.watch(soon(), all, since, Duration::from_secs(8));
                 let patience = Duration::from_micros(chance.random_range(0..5_000));
-                match tokio::time::timeout(patience, poll).await {
-                    Ok(answer) => {
-                        let Stamped { stamp, value } = answer.unwrap().unwrap();
-                        history.extend(value);
-                        since = stamp;
-                    }
-                    Err(_) => {
-                        names = server.client();
-                        cuts += 1;
-                    }
+                if let Ok(answer) = tokio::time::timeout(patience, poll).await {
+                    let Stamped { stamp, value } = answer.unwrap().unwrap();
+                    history.extend(value);
+                    since = stamp;
+                } else {
+                    names = server.client();
+                    cuts += 1;
                 }
             }
             (history, cuts)
@@ -629,6 +626,62 @@ async fn f06_watchers_cut_off_at_random_replay_the_history() {
     for (history, cuts) in &seen {
         assert_eq!(upto_end(history), first);
         assert!(*cuts > 0, "nobody was cut off");
+    }
+}
+
+/// The C library's clock, the wall's moved by as many seconds as a file says.
+const MOVED_CLOCK: &str = r#"
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    long done = syscall(SYS_clock_gettime, clock, now);
+    FILE *file = clock == CLOCK_REALTIME ? fopen(getenv("WALL_CLOCK_AHEAD"), "r") : NULL;
+    if (file) {
+        long ahead = 0;
+        if (fscanf(file, "%ld", &ahead) == 1) now->tv_sec += ahead;
+        fclose(file);
+    }
+    return (int)done;
+}
+"#;
+
+/// Field failure: a step of the wall clock ended leases, or kept them. Here that clock jumps an hour ahead and two back under
+/// a name server that believes it: who renews stays, who does not is gone, and not before its time.
+#[tokio::test]
+async fn f23_wall_clock_is_ignored() {
+    const HOUR: i64 = 3_600;
+    let directory = tempfile::tempdir().unwrap();
+    let [source, library, ahead] = ["clock.c", "clock.so", "ahead"].map(|file| directory.path().join(file));
+    std::fs::write(&source, MOVED_CLOCK).unwrap();
+    std::fs::write(&ahead, "0").unwrap();
+    let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).args([&library, &source]).status();
+    if !built.is_ok_and(|built| built.success()) {
+        return println!("not run: there is no C compiler here");
+    }
+    let mut command = command(&["--store", "memory", "--warm-up", "0s"]);
+    let server = Server::of(command.env("LD_PRELOAD", &library).env("WALL_CLOCK_AHEAD", &ahead));
+    let names = server.client();
+    let wall = async || {
+        let who = Hello { cluster: None, seen: None, program: "test".into(), version: "0".into() };
+        i64::try_from(names.hello(soon(), who).await.unwrap().unwrap().now.millis() / 1_000).unwrap()
+    };
+    let leases = holders(&names, 1, TTL_LONG).await;
+    let (clock, mut told) = (Clock::start(), wall().await);
+    for jump in [HOUR, -HOUR, 0] {
+        let asked = clock.now();
+        register(&names, TTL).await;
+        std::fs::write(&ahead, jump.to_string()).unwrap();
+        let now = wall().await;
+        assert!((now - told).abs() > HOUR / 2, "the wall clock went from {told} to {now}");
+        told = now;
+        while lookup(&names, "replica.1").await.is_ok() {}
+        assert!(clock.now().since(asked) >= TTL, "gone early, {jump} seconds ahead");
+        assert!(names.renew(soon(), leases.clone()).await.unwrap().value[0].is_ok());
+        assert!(lookup(&names, "holder.0").await.is_ok());
     }
 }
 

@@ -30,8 +30,7 @@ use tracing::{error, info, warn};
 
 use self::mailbox::{Asks, Call, Letter, Mailbox};
 use super::{
-    Answer, Core, DIFFER, Done, Effect, Event, Now, OldLog, Refused, SendTicket, Setup, Stored, Waiter,
-    WriteBatch,
+    Answer, Core, Done, Effect, Event, Now, OldLog, Refused, SendTicket, Setup, Stored, Waiter, WriteBatch,
 };
 use crate::disk::file::{GroupFile, Identity, Place};
 use crate::disk::{CommitThread, Disk as _, EXIT_DISK_FAILED, REPORTS_MAX, Report, gossip as files};
@@ -125,7 +124,6 @@ pub struct Driver {
     left: CancellationToken,
     stopping: Option<oneshot::Sender<()>>,
     closing: Option<oneshot::Sender<()>>,
-    meters: meters::Gossip,
 }
 
 /// How calls come.
@@ -221,7 +219,6 @@ impl Driver {
             left,
             stopping: None,
             closing: None,
-            meters: meters::Gossip::new(),
         };
         Ok((driver, shown))
     }
@@ -486,9 +483,7 @@ impl Driver {
                 }
                 Effect::Strand(updates) => self.strand(updates).await,
                 Effect::Alarm { why } => {
-                    if why.starts_with(DIFFER) {
-                        self.meters.diverged();
-                    }
+                    meters::alarmed(&why);
                     error!(group = %self.setup.group, replica = %self.setup.me, why, "a person must look");
                 }
                 Effect::Stopped => match self.stopping.take() {
@@ -509,9 +504,7 @@ impl Driver {
     }
 
     fn send(&mut self, to: ReplicaId, ticket: SendTicket, message: Message, within: Duration) {
-        if matches!(message, Message::Push { .. }) {
-            self.meters.pushed();
-        }
+        meters::told(&message);
         let call = self.links.call_gossip(&self.setup.group, to, message, within);
         let mut heard = async move {
             let reply = match call {
@@ -633,7 +626,6 @@ impl Driver {
     }
 
     fn shown(&self, now: Now) -> GossipStatus {
-        meters::Gossip::keeps(self.core.lengths().0 as u64);
         GossipStatus {
             service: self.setup.group.clone(),
             name: self.name.clone(),

@@ -96,7 +96,7 @@ const AGAIN_AFTER: Duration = Duration::from_millis(100);
 /// Alarms said; each is another one, and a peer may cause them.
 const ALARMS_MAX: usize = 64;
 /// How an alarm begins that tells of members who differ at the same vector.
-const DIFFER: &str = "G7: replicas differ";
+pub(crate) const DIFFER: &str = "G7: replicas differ";
 
 /// One member of one group.
 #[derive(Clone)]

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use cluster_tests::measure::{failing, finding, growing, load_of_machine, pyro, rating, working};
+use cluster_tests::measure::{
+    browsing, counting, failing, finding, growing, load_of_machine, pyro, rating, working,
+};
 
 const USAGE: &str = "\
 measure failover TIMES                    kill -9 of the primary under load: how long nobody is acknowledged
@@ -17,6 +19,8 @@ measure join ORDERS                       an empty replica joins a group that ho
 measure behind ENTRIES [ORDERS]           a replica comes back that missed so many
 measure snapshot-stall ORDERS             snapshots taken while a group grows so far, then one sent and installed
 measure films                             MovieLens' sample imported, films found among it (SHARED_DATA)
+measure counting SECONDS                  64 clients, with numbers shown and without: what counting costs
+measure pages SECONDS                     200 pages a second, alone and beside 1,000 who watch the cluster; first page
 measure pyro NAMES SECONDS                the name server beside Pyro's own, asked by Pyro's own messages
 measure native NAMES SECONDS              native lookups beside those of the build whose file BEFORE names";
 
@@ -50,6 +54,8 @@ fn main() -> Result<()> {
         ("pyro", &[names, time]) => pyro::compare(names as usize, seconds(time))?,
         ("native", &[names, time]) => pyro::native(names as usize, seconds(time))?,
         ("films", []) => finding::films()?,
+        ("counting", &[time]) => counting::cost(time)?,
+        ("pages", &[time]) => browsing::pages(seconds(time))?,
         _ => bail!("measure does not understand {args:?}\n{USAGE}"),
     }
     load_of_machine("after")

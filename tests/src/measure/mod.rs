@@ -1,10 +1,12 @@
 //! What `docs/PERFORMANCE.md` tells is measured here, on a whole cluster of real programs. Reading order: [`crowd`]
 //! (customers, and how long the shop kept silent), [`usage`] (what a process took), then the figures: [`failing`],
-//! [`working`], [`growing`], [`finding`], [`rating`]; [`pyro`], the name server beside Pyro's own.
+//! [`working`], [`growing`], [`finding`], [`rating`], [`browsing`], [`counting`]; [`pyro`], the name server beside Pyro's own.
 //!
 //! Everything is on one machine, customers included. Each figure is one line: what, how much with its unit; the
 //! machine's load stands at the beginning and at the end.
 
+pub mod browsing;
+pub mod counting;
 pub mod crowd;
 pub mod failing;
 pub mod finding;

@@ -283,9 +283,10 @@ impl Port {
     /// One connection's life.
     async fn receive(self: Rc<Self>, mut socket: impl Socket, ends: Ends, seat: Seat) {
         let Ends { peer, local } = ends;
+        let mut silent = true;
         let heard = tokio::select! { biased;
             () = self.stop.cancelled() => Ok(Ok(Heard::Other(Verdict::Draining, "the server is stopping"))),
-            heard = timeout(PREAMBLE_TIME, self.listen(&mut socket)) => heard,
+            heard = timeout(PREAMBLE_TIME, self.listen(&mut socket, &mut silent)) => heard,
         };
         let ask = match heard {
             Ok(Ok(Heard::Ask(ask))) => ask,
@@ -299,6 +300,8 @@ impl Port {
             Ok(Ok(Heard::Other(verdict, why))) => return self.refuse(socket, verdict, why, None).await,
             // It went away by itself.
             Ok(Err(_)) => return,
+            // Who only looks whether somebody is there wants no answer, and in whose tongue would it be?
+            Err(_) if silent && !self.doors.is_empty() => return,
             Err(_) => {
                 return self
                     .refuse(socket, Verdict::Preamble, "the preamble was not whole in time", None)
@@ -355,9 +358,12 @@ impl Port {
     }
 
     /// Hears what a caller wants. The first four bytes tell, however slowly they come.
-    async fn listen(&self, socket: &mut impl Socket) -> io::Result<Heard> {
+    async fn listen(&self, socket: &mut impl Socket, silent: &mut bool) -> io::Result<Heard> {
         let mut first = [0; MAGIC.len()];
-        socket.read_exact(&mut first).await?;
+        let read = socket.read(&mut first).await?;
+        // At the end of what comes, what is missing cannot be read.
+        *silent = read == 0;
+        socket.read_exact(&mut first[read..]).await?;
         if let Some(at) = self.doors.iter().position(|door| door.magic == first) {
             return Ok(Heard::Foreign(at));
         }

@@ -55,6 +55,13 @@ fn write_items(out: &mut Vec<u8>, open: &[u8], items: &[Value<'_>], close: &[u8]
 
 /// Writes a text as Python's `repr`: in single quotes, unless it holds one and no double quote.
 pub fn write_text(out: &mut Vec<u8>, text: &str) {
+    // Nearly all are plain, and a listing has a hundred thousand of them.
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'\'' && byte != b'\\') {
+        out.reserve(text.len() + 2);
+        out.push(b'\'');
+        out.extend(text.as_bytes());
+        return out.push(b'\'');
+    }
     let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
     out.push(quote as u8);
     let must_escape = |char: char| {
