@@ -89,7 +89,7 @@ pub struct Compacted {
     pub oldest: Revision,
 }
 
-/// The last events: as many as it is told, and at most [`RING_BYTES`] of them.
+/// The last events: as many as it is told, and at most `RING_BYTES` of them.
 #[derive(Debug)]
 pub struct Ring {
     events: VecDeque<Event>,
