@@ -6,6 +6,7 @@
 //! is on the [`Shelf`]; what only the writer may know (who holds which lease) stays in here. Every change returns a
 //! [`Step`]: what watchers see, and what the store keeps.
 
+mod ahead;
 mod held;
 mod numbers;
 mod permanent;
@@ -20,10 +21,12 @@ use common::clock::Moment;
 use common::ids::{ClusterId, InstanceId};
 use common::names::{
     Address, AnyName, AttemptId, BootCount, ContractName, Entry, Expect, Holder, Host, LeaseId, Lifetime,
-    LogicalName, NameEpoch, Patch, Record, Removal, Revision, Sharing, Stamp, Standing, Target,
+    LogicalName, NameEpoch, Patch, Record, Removal, Revision, Sharing, Standing, Target,
 };
 use common::rpc::name_service::{RegisterError, Registered, UpdateError};
 
+pub use self::ahead::TooFarAhead;
+pub(crate) use self::ahead::{BOOTS_AHEAD_MAX, REVISIONS_AHEAD_MAX};
 use self::held::Held;
 use self::numbers::Numbers;
 pub use self::shelf::{Found, Next, Shelf};
@@ -50,10 +53,6 @@ pub const RESERVED_NAME: &str = "Pyro.NameServer";
 const CONTRACTS_SHARED: usize = 256;
 /// Records in one revision of a confirmation: with their contents, so that these fit an answer too.
 const CONFIRMED_AT_ONCE: usize = 16;
-/// A stamp shown to us may lie this far ahead and still be honest: more starts, and more changes, than a lost disk
-/// has seen.
-pub(crate) const BOOTS_AHEAD_MAX: u64 = 1_000;
-pub(crate) const REVISIONS_AHEAD_MAX: u64 = 1 << 40;
 
 /// One revision: what it did.
 #[derive(Clone, Debug, Default)]
@@ -517,26 +516,6 @@ impl Registry {
         Write::Lease { lease: cell.id, row: Some(cell.row(heard)) }
     }
 
-    /// Takes note of a stamp that somebody was given by this cluster. One later than ours proves that our store is an
-    /// old copy: we go on past it, so that no epoch comes twice. Returns what must be stored then.
-    ///
-    /// # Errors
-    /// When it lies too far ahead to be honest.
-    pub fn seen(&mut self, seen: Stamp) -> Result<Option<Vec<Write>>, TooFarAhead> {
-        let ours = self.shelf.stamp();
-        if ours.covers(seen) || seen.cluster != ours.cluster {
-            return Ok(None);
-        }
-        if seen.boot.0 > ours.boot.0 + BOOTS_AHEAD_MAX || seen.rev.0 > ours.rev.0 + REVISIONS_AHEAD_MAX {
-            return Err(TooFarAhead);
-        }
-        let boot = BootCount(seen.boot.0.max(ours.boot.0) + 1);
-        self.rev = Revision(seen.rev.0.max(ours.rev.0) + RESERVE);
-        self.reserved = Revision(self.rev.0 + RESERVE);
-        self.shelf.jump(boot, self.rev);
-        Ok(Some(vec![Write::Boot(boot), Write::Reserved(self.reserved)]))
-    }
-
     /// Nothing is its holder's word any more, until each is heard again.
     pub fn doubt(&mut self) {
         for (name, records) in self.shelf.slice("", None, usize::MAX) {
@@ -688,10 +667,6 @@ impl Registry {
         self.shelf.end(step.rev);
     }
 }
-
-/// A stamp lies too far ahead of ours to be honest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooFarAhead;
 
 /// Whether a caller is on our own machine.
 pub fn is_local(caller: IpAddr) -> bool {

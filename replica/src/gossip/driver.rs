@@ -1,6 +1,7 @@
 //! The shell round one core: everything that happens goes in, in one task, and what must happen is carried out in
 //! order. It decides nothing.
 
+mod answers;
 pub mod mailbox;
 mod record;
 
@@ -16,11 +17,11 @@ use common::directory::Names;
 use common::machine::{self, aside};
 use common::names::LogicalName;
 use common::replication::{
-    BootId, ConfigVersion, Epoch, GossipConfig, LogIndex, LogPoint, Member, ReplicaId, RequestId, Update,
+    BootId, ConfigVersion, Epoch, GossipConfig, LogIndex, LogPoint, Member, ReplicaId, Update,
 };
 use common::rpc::gossip::{Message, Reply, Status};
 use common::rpc::peer::Hello;
-use common::rpc::replica::{self as rpc, GossipStatus, OperatorError, Position, QueryError, SubmitError};
+use common::rpc::replica::{self as rpc, GossipStatus, OperatorError, QueryError, SubmitError};
 use futures::future::{FutureExt as _, LocalBoxFuture};
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -28,10 +29,9 @@ use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use self::answers::{acknowledged, answered, not_answered, not_done};
 use self::mailbox::{Asks, Call, Letter, Mailbox};
-use super::{
-    Answer, Core, Done, Effect, Event, Now, OldLog, Refused, SendTicket, Setup, Stored, Waiter, WriteBatch,
-};
+use super::{Core, Effect, Event, Now, OldLog, SendTicket, Setup, Stored, Waiter, WriteBatch};
 use crate::disk::file::{GroupFile, Identity, Place};
 use crate::disk::{CommitThread, Disk as _, EXIT_DISK_FAILED, REPORTS_MAX, Report, gossip as files};
 use crate::known::Known;
@@ -45,8 +45,6 @@ const ROUND_MAX: usize = 256;
 const WAITED_LONG: Duration = Duration::from_millis(500);
 /// … until there was room for so long.
 const EASED: Duration = Duration::from_secs(1);
-/// When a client that was refused for too many waiting calls should come back.
-const RETRY_IN: Duration = Duration::from_millis(20);
 /// Trouble that passes sooner is none.
 const TROUBLE_LASTS: Duration = Duration::from_secs(5);
 /// How often those who no longer wait are forgotten.
@@ -642,55 +640,6 @@ impl Driver {
             uptime: now.at.since(self.started),
             known: self.known.members(now.at),
         }
-    }
-}
-
-fn acknowledged(now: Now, done: Done) -> rpc::Done {
-    let Done { reply, vector, latest, floor } = done;
-    let floor = RequestId::from_parts(floor, 0, 0);
-    rpc::Done { reply, position: Position::Causal { vector, latest }, floor, now: now.wall }
-}
-
-fn answered(answer: Answer) -> rpc::Answer {
-    let Answer { answer, vector, latest } = answer;
-    rpc::Answer { answer, position: Position::Causal { vector, latest } }
-}
-
-/// A refusal of an update, in the words of the contract.
-fn not_done(now: Now, refused: Refused) -> SubmitError {
-    match refused {
-        Refused::Behind { missing } => SubmitError::Behind { missing },
-        Refused::Expired { floor } => {
-            SubmitError::Expired { floor: RequestId::from_parts(floor, 0, 0), now: now.wall }
-        }
-        Refused::FromTheFuture { now } => SubmitError::FromTheFuture { now },
-        Refused::Reused => SubmitError::Reused,
-        Refused::Busy => SubmitError::Busy { retry_in: RETRY_IN },
-        Refused::Overloaded => SubmitError::Overloaded,
-        Refused::Offline => SubmitError::Offline,
-        Refused::Draining => SubmitError::Draining,
-        Refused::DiskFull => SubmitError::DiskFull,
-        Refused::TooLarge { limit } => SubmitError::TooLarge { limit: limit as u64 },
-        Refused::Full { reply } => SubmitError::AtTheDoor { reply },
-        Refused::Unacknowledged { waited } => SubmitError::Unacknowledged { waited },
-    }
-}
-
-/// A refusal of a query, in the words of the contract.
-fn not_answered(refused: Refused) -> QueryError {
-    match refused {
-        Refused::Behind { missing } => QueryError::Lacks { missing },
-        Refused::Busy => QueryError::Busy { retry_in: RETRY_IN },
-        Refused::Overloaded => QueryError::Overloaded,
-        Refused::Offline => QueryError::Offline,
-        Refused::Draining => QueryError::Draining,
-        Refused::TooLarge { limit } => QueryError::TooLarge { limit: limit as u64 },
-        Refused::Unacknowledged { waited } => QueryError::Unacknowledged { waited },
-        other @ (Refused::Expired { .. }
-        | Refused::FromTheFuture { .. }
-        | Refused::Reused
-        | Refused::DiskFull
-        | Refused::Full { .. }) => QueryError::Internal { why: other.to_string() },
     }
 }
 

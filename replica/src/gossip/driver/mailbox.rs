@@ -18,7 +18,7 @@ const CALLS_MAX: usize = 1024;
 /// Everything else; whoever posts here waits for room.
 const LETTERS_MAX: usize = 1024;
 /// When a client that found the mailbox full should come back: the time in which a slow disk frees much of it.
-const RETRY_IN: Duration = Duration::from_millis(20);
+pub(super) const RETRY_IN: Duration = Duration::from_millis(20);
 
 /// A client's call, and when it was posted.
 #[derive(Debug)]
