@@ -1,5 +1,5 @@
 use common::names::{
-    AttemptId, ContractName, Names, ObjectName, OwnerKey, PyroUri, Query, Readiness, Tags, Weight,
+    AttemptId, ContractName, Names, ObjectName, OwnerKey, PyroUri, Query, Readiness, Stamp, Tags, Weight,
 };
 use proptest::prelude::*;
 
