@@ -21,10 +21,21 @@ impl Core {
         if self.ask_again_at.take_if(|at| *at <= self.now.at).is_none() {
             return;
         }
+        if self.hands_over_to_nobody() {
+            // Whether it still arrives or not, the set as it is counts all whom it names.
+            self.pending_cas = None;
+        }
         self.effects.push(match &self.pending_cas {
             Some(next) if self.standing != Standing::Estranged => Effect::Cas { next: next.clone() },
             _ => Effect::ReadRecord { known: self.newest_config().map(|config| config.version) },
         });
+    }
+
+    /// Whether the unsettled change gives the group to somebody who is gone by now.
+    fn hands_over_to_nobody(&self) -> bool {
+        let (Some(next), Some(primary)) = (&self.pending_cas, &self.leading) else { return false };
+        let successor = primary.peers.get(&next.primary.id);
+        !self.is_led_from_here(next) && successor.is_none_or(|peer| peer.is_gone(self.now.at))
     }
 
     /// The name server said which record stands.

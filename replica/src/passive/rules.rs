@@ -222,6 +222,26 @@ fn a_silent_backup_is_dropped_as_soon_as_it_was_silent_for_long_enough() {
     assert_eq!(now(play.ms).at.since(beacon), SHRINK_AFTER);
 }
 
+/// Walk, `wild`, seed 20074663: it was sent again until it stood, and then nobody could lead.
+#[test]
+fn a_hand_over_that_was_lost_is_not_repeated_to_a_successor_who_has_died() {
+    let mut play = primary();
+    play.authority = false;
+    play.pass(Duration::from_millis(200));
+    play.step(Event::DiskFull(true));
+    play.pass(Duration::from_millis(100));
+    assert_eq!(play.proposed.pop().map(|next| next.primary), Some(OTHER));
+
+    play.silent_from = OTHER.id.to_u128();
+    play.step(Event::PeerRefused(OTHER));
+    play.step(Event::DiskFull(false));
+    play.authority = true;
+    play.step(Event::AskAgainIn(Duration::from_millis(50)));
+    play.pass(Duration::from_millis(200));
+    assert_eq!(play.proposed.iter().map(|next| next.primary).collect::<Vec<_>>(), [ME]);
+    assert_eq!(play.in_sync(), [ME.id]);
+}
+
 #[test]
 fn a_primary_drops_whoever_refuses_to_confirm() {
     let mut play = primary();
