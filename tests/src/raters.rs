@@ -210,14 +210,15 @@ impl Raters {
     /// Returns when so many more ratings were acknowledged.
     ///
     /// # Errors
-    /// When that takes more than [`PATIENCE`].
+    /// When that takes more than two minutes: where a third of all packets is lost, connections stand still for long.
     pub fn await_acknowledged(&self, more: u64) -> Result<()> {
+        const WAITED: Duration = Duration::from_mins(2);
         let before = self.acknowledged.load(Ordering::Relaxed);
         run(async {
             let clock = Clock::start();
             while self.acknowledged.load(Ordering::Relaxed) < before + more {
                 ensure!(!self.work.is_finished(), "the raters have ended");
-                ensure!(clock.now().since_origin() < PATIENCE, "fewer than {more} ratings in {PATIENCE:?}");
+                ensure!(clock.now().since_origin() < WAITED, "fewer than {more} ratings in {WAITED:?}");
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
             Ok(())

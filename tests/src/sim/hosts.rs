@@ -38,8 +38,8 @@ pub struct Host {
     pub machine: Rc<Machine>,
     /// How long the machine takes to start it next time.
     pub start_after: Rc<Cell<Duration>>,
-    /// Whether it is to run at all.
-    pub switched_off: Rc<Cell<bool>>,
+    /// Whether its machine is about to start it.
+    pub waits: Rc<Cell<bool>>,
 }
 
 /// What is the same for all hosts of a run.
@@ -59,18 +59,17 @@ pub struct Plan {
 pub fn add(sim: &mut Sim<'_>, name: &'static str, program: Program, plan: &Plan) -> Host {
     let ip = sim.lookup(name);
     let machine = Machine::new(name, ip);
-    let host = Host {
-        program,
-        machine: Rc::clone(&machine),
-        start_after: Rc::default(),
-        switched_off: Rc::default(),
-    };
-    let (plan, start_after) = (plan.clone(), Rc::clone(&host.start_after));
+    let host =
+        Host { program, machine: Rc::clone(&machine), start_after: Rc::default(), waits: Rc::default() };
+    let (plan, start_after, waits) = (plan.clone(), Rc::clone(&host.start_after), Rc::clone(&host.waits));
     sim.host(name, move || {
         let (machine, plan, wait) = (Rc::clone(&machine), plan.clone(), start_after.get());
+        let waits = Rc::clone(&waits);
         async move {
             machine.power_on();
+            waits.set(true);
             tokio::time::sleep(wait).await;
+            waits.set(false);
             let ended = match program {
                 Program::NameServer => name_server(&machine).await,
                 Program::Replica(number) => replica(number, &machine, &plan).await,

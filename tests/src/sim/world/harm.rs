@@ -262,6 +262,11 @@ impl World<'_> {
             host.machine.disk.fill(false);
             host.machine.disk.calm();
         }
+        for host in self.hosts.clone() {
+            if host.waits.get() {
+                self.kill(&host, Left::All, Duration::from_millis(20));
+            }
+        }
     }
 
     pub(super) fn at_ease(&self, machine: &Machine) {
