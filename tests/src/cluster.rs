@@ -77,6 +77,17 @@ impl Cluster {
         Self::start_in(options, |_| Place::default())
     }
 
+    /// As [`Cluster::start`], with front ends that show their pages.
+    ///
+    /// # Errors
+    /// As [`Cluster::start`].
+    pub fn with_pages(options: Options) -> Result<Self> {
+        Self::start_in(options, |name| {
+            let shown = name.starts_with("frontend").then_some(["--http", "127.0.0.1:0"]);
+            Place { args: shown.into_iter().flatten().map(str::to_owned).collect(), ..Place::default() }
+        })
+    }
+
     /// As [`Cluster::start`], each process in the place that its name is given.
     ///
     /// # Errors

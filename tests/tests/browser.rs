@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
-use cluster_tests::cluster::{Cluster, Options, Place};
+use cluster_tests::cluster::{Cluster, Options};
 use cluster_tests::source;
 
 /// Where a program is, by its names.
@@ -57,13 +57,7 @@ fn people_order_watch_and_search_in_a_real_browser() -> Result<()> {
             return Ok(());
         }
     };
-    let mut cluster = Cluster::start_in(Options::default(), |name| {
-        let mut place = Place::default();
-        if name.starts_with("frontend") {
-            place.args = ["--http", "127.0.0.1:0"].map(str::to_owned).into();
-        }
-        place
-    })?;
+    let mut cluster = Cluster::with_pages(Options::default())?;
     let mut journeys = Command::new(node)
         .arg(scripts.join("journeys.mjs"))
         .env("MODULES", &modules)

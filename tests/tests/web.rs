@@ -2,25 +2,14 @@
 
 use anyhow::{Context as _, Result, ensure};
 use cluster_tests::browser::{Browser, Page};
-use cluster_tests::cluster::{Cluster, Options, Place};
+use cluster_tests::cluster::{Cluster, Options};
 use cluster_tests::process::PATIENCE;
 use common::clock::Clock;
 use serde_json::Value;
 
-/// A cluster whose front ends show pages.
-fn cluster(options: Options) -> Result<Cluster> {
-    Cluster::start_in(options, |name| {
-        let mut place = Place::default();
-        if name.starts_with("frontend") {
-            place.args = ["--http", "127.0.0.1:0"].map(str::to_owned).into();
-        }
-        place
-    })
-}
-
 /// One replica is enough where nobody dies.
 fn small() -> Result<Cluster> {
-    cluster(Options { replicas: 1, ..Options::default() })
+    Cluster::with_pages(Options { replicas: 1, ..Options::default() })
 }
 
 fn browser(cluster: &Cluster) -> Browser {
@@ -86,7 +75,7 @@ fn an_order_goes_from_menu_to_history_without_javascript() -> Result<()> {
 
 #[test]
 fn a_double_click_a_reload_and_a_coming_back_are_one_order() -> Result<()> {
-    let cluster = cluster(Options { replicas: 1, front_ends: 2, ..Options::default() })?;
+    let cluster = Cluster::with_pages(Options { replicas: 1, front_ends: 2, ..Options::default() })?;
     let mut ann = browser(&cluster);
     become_user(&mut ann, "ann")?;
     let (form, (name, value)) = ann.get("/")?.button("add", " Pizza")?;
@@ -119,7 +108,7 @@ fn a_double_click_a_reload_and_a_coming_back_are_one_order() -> Result<()> {
 
 #[test]
 fn a_primary_killed_during_checkout_costs_nothing_but_a_moment() -> Result<()> {
-    let mut cluster = cluster(Options::default())?;
+    let mut cluster = Cluster::with_pages(Options::default())?;
     let mut ann = browser(&cluster);
     become_user(&mut ann, "ann")?;
     add(&mut ann, "Kale")?;
@@ -270,7 +259,7 @@ fn a_basket_is_changed_line_by_line_and_emptied() -> Result<()> {
 
 #[test]
 fn a_rating_is_seen_at_once_through_any_front_end_and_taken_back() -> Result<()> {
-    let cluster = cluster(Options { front_ends: 2, ..Options::default() })?;
+    let cluster = Cluster::with_pages(Options { front_ends: 2, ..Options::default() })?;
     let mut ann = browser(&cluster);
     become_user(&mut ann, "ann")?;
     let path = "/movies/toy-story-1995";

@@ -398,6 +398,21 @@ fn the_lowest_free_number_is_given_once_per_attempt() {
 }
 
 #[test]
+fn a_process_holds_names_under_sixteen_leases_and_no_more() {
+    let mut house = House::new();
+    let holder = InstanceId::from_u128(1);
+    let mut lease = |n: u64| {
+        house.leases.grant(house.now, LeaseId::from_random(n), TTL, holder, None).unwrap();
+        house.register(Some(LeaseId::from_random(n)), &format!("n{n}"), entry(), Expect::Free)
+    };
+    assert!((1..=16).all(|n| lease(n).is_ok()));
+    assert_eq!(lease(17), Err(RegisterError::QuotaFull { limit: 16 }));
+    // One that holds something already may hold more.
+    house.register(Some(LeaseId::from_random(16)), "more", entry(), Expect::Free).unwrap();
+    house.check_books();
+}
+
+#[test]
 fn t14_one_machine_leaves_room_for_the_others() {
     let mut house = House::new();
     house.registry.machines.insert(AFAR, NAMES_PER_MACHINE_MAX - 1);

@@ -11,7 +11,7 @@ use common::clock::{Clock, Moment};
 
 use super::{Spread, figure};
 use crate::browser::Browser;
-use crate::cluster::{Cluster, Options, Place};
+use crate::cluster::{Cluster, Options};
 use crate::process::PATIENCE;
 
 /// What people look at, in turn: the menu, films, one of them, their orders, the cluster, what a page brings along.
@@ -30,13 +30,7 @@ const VISITS: usize = 200;
 /// # Errors
 /// When a page is another than expected, or a process fails.
 pub fn pages(time: Duration) -> Result<()> {
-    let mut cluster = Cluster::start_in(Options::default(), |name| {
-        let mut place = Place::default();
-        if name.starts_with("frontend") {
-            place.args = ["--http", "127.0.0.1:0"].map(str::to_owned).into();
-        }
-        place
-    })?;
+    let mut cluster = Cluster::with_pages(Options::default())?;
     let host = cluster.front_ends[0].told("http").replace("http://", "");
     let mut ann = Browser::at(&host);
     let film = ann.get("/movies?q=jaws")?.body;
