@@ -182,19 +182,12 @@ impl Cluster {
         let clock = Clock::start();
         loop {
             // Each look is a process of its own: enough of a pause for those who are looked at.
-            let status = self.look()?;
+            let status = self.status()?;
             if wanted(&status) {
                 return Ok(status);
             }
             ensure!(clock.now().since_origin() < PATIENCE, "still not: {status:#}");
         }
-    }
-
-    /// `client cluster status`, as one object, whether or not anybody is served.
-    fn look(&self) -> Result<Value> {
-        let output = self.client(&["--json", "cluster", "status"])?;
-        let text = String::from_utf8(output.stdout)?;
-        serde_json::from_str(&text).with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
     /// Runs `client`, with the user's state kept apart from the tester's own.
@@ -238,12 +231,14 @@ impl Cluster {
         self.json(&["cluster", "wait", "--replicas", &replicas, "--timeout", &patience]).map(drop)
     }
 
-    /// `client cluster status`, as one object.
+    /// `client cluster status`, as one object, whether or not every service is served.
     ///
     /// # Errors
     /// When nobody answers.
     pub fn status(&self) -> Result<Value> {
-        self.json(&["cluster", "status"])?.pop().context("the status is one object")
+        let output = self.client(&["--json", "cluster", "status"])?;
+        let text = String::from_utf8(output.stdout)?;
+        serde_json::from_str(&text).with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
     /// The members of `just.hungry`.
