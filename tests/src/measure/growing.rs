@@ -13,6 +13,10 @@ use crate::cluster::{Cluster, Options};
 
 /// Customers who fill a group.
 const FILLERS: usize = 384;
+/// Customers under whom a group grows while it is looked at: a third of what it could take, since what a busy machine
+/// makes wait is no snapshot's doing.
+const GROWERS: usize = 96;
+const GROWERS_PAUSE: Duration = Duration::from_millis(12);
 /// Customers who order all the while, and how long each waits between two orders.
 const LIVE: usize = 8;
 const LIVE_PAUSE: Duration = Duration::from_millis(5);
@@ -67,7 +71,7 @@ pub fn snapshots(orders: u64) -> Result<()> {
     open_shop(door)?;
     let live = Crowd::start(door, LIVE, LIVE_PAUSE, u64::MAX);
     let clock = live.clock();
-    let filler = Crowd::start(primary_door(&cluster)?, FILLERS, Duration::ZERO, orders);
+    let filler = Crowd::start(primary_door(&cluster)?, GROWERS, GROWERS_PAUSE, orders);
     // Of every replica: when it said that it took one.
     let mut taken: Vec<(usize, Moment, Duration, String)> = Vec::new();
     let mut seen = vec![0; cluster.replicas.len()];
@@ -86,7 +90,7 @@ pub fn snapshots(orders: u64) -> Result<()> {
     let filled = clock.now();
     let placed = filler.finish()?;
     let rate = per_second(placed.len() as u64, filled.since(begun));
-    figure(format!("filling with {orders} orders, {FILLERS} clients"), format!("{rate:.0} orders/s"));
+    figure(format!("growing to {orders} orders, {GROWERS} clients"), format!("{rate:.0} orders/s"));
     wait(CALM)?;
     let lived = live.stop()?;
     let (calm, silent) = judge(&lived, filled, filled + CALM);
@@ -94,11 +98,12 @@ pub fn snapshots(orders: u64) -> Result<()> {
     for (number, at, took, line) in taken {
         let began = Moment::ORIGIN + at.since_origin().saturating_sub(took + LOOK);
         let (waits, silent) = judge(&lived, began, at);
+        let (_, before) = judge(&lived, Moment::ORIGIN + began.since_origin().saturating_sub(CALM), began);
         let name = cluster.replicas[number].name();
         let index = line.split_once("index=").map_or("?", |(_, rest)| rest.split(' ').next().unwrap_or("?"));
         figure(
             format!("{name} took a snapshot at {index} in {}: live orders", ms(took)),
-            format!("{waits}, longest silence {}", ms(silent)),
+            format!("{waits}, longest silence {}, in the five seconds before {}", ms(silent), ms(before)),
         );
     }
     let away = other_than_primary(&cluster)?;
