@@ -290,25 +290,30 @@ fn who_knows_of_a_force_elect_takes_nothing_from_the_primary_before() {
 }
 
 /// A winner that was told to stop handed the group to a member that had said nothing in its epoch. That one's disk was
-/// no more, and so nobody could lead.
+/// no more, and so nobody could lead. Walk, `wild`, seed 21360: one had, and its disk was no more since.
 #[test]
 fn who_stops_hands_over_to_nobody_who_is_silent() {
-    let handed_over = |answered: bool| {
+    let handed_over = |before: bool, after: bool| {
         let mut tried = Tried::new();
         let hello = Hello { me: SECOND, ..tried.core.hello(now().wall) };
         tried.step(Event::Met(hello));
         tried.step(Event::Record(Some(record(2, 1, ME, &[ME, SECOND]))));
         tried.written();
-        if answered {
+        if before {
             tried.confirmed(SECOND);
         }
-        tried.step(Event::Stop);
-        let drained = Now { at: now().at + Duration::from_millis(60), ..now() };
-        tried.core.step(drained, Event::Tick, &mut tried.effects);
+        let later = |ms| Now { at: now().at + Duration::from_millis(ms), ..now() };
+        tried.core.step(later(1), Event::Stop, &mut tried.effects);
+        if after {
+            tried.confirmed(SECOND);
+        }
+        tried.core.step(later(60), Event::Tick, &mut tried.effects);
         tried.effects.iter().any(|effect| matches!(effect, Effect::Cas { .. }))
     };
-    assert!(handed_over(true));
-    assert!(!handed_over(false));
+    assert!(handed_over(false, true));
+    assert!(handed_over(true, true));
+    assert!(!handed_over(true, false));
+    assert!(!handed_over(false, false));
 }
 
 /// Two appends were on their way, and the second one's refusal undid what the first one's had said: both were sent

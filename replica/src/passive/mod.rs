@@ -317,7 +317,7 @@ impl Core {
                 self.query(waiter, consistency, payload, deadline);
             }
             Event::Peer { waiter, message } => self.hear(waiter, message),
-            Event::Stop => self.stopping = self.stopping.or(Some(self.now.at)),
+            Event::Stop => self.stop(),
             // It answers, and does nothing else.
             _ if self.standing == Standing::Diverged => {}
             Event::Met(hello) => self.meet(&hello),

@@ -70,7 +70,7 @@ pub(super) struct Peer {
 enum Sent {
     Append { first: LogIndex },
     Chunk,
-    Confirm,
+    Confirm { at: Moment },
 }
 
 /// A front end that waits for an entry.
@@ -299,6 +299,14 @@ impl Core {
         }
     }
 
+    /// Is to stop. Who is to lead then must have said so after this: what it said before, its disk may not have outlived.
+    pub(super) fn stop(&mut self) {
+        self.stopping = self.stopping.or(Some(self.now.at));
+        if let Some(primary) = &mut self.leading {
+            primary.beacon_at = self.now.at;
+        }
+    }
+
     /// Tells every peer, in sync or not, that this primary lives and how far the log is committed.
     fn beacon(&mut self) {
         let now = self.now.at;
@@ -322,11 +330,12 @@ impl Core {
         }
         let round = primary.reads.round;
         let state = self.hashes.back().copied();
-        self.send_to_peer(to, Sent::Confirm, Message::Confirm { from, epoch, round, committed, state });
+        let sent = Sent::Confirm { at: self.now.at };
+        self.send_to_peer(to, sent, Message::Confirm { from, epoch, round, committed, state });
     }
 
     fn send_to_peer(&mut self, to: ReplicaId, sent: Sent, message: Message) {
-        let within = if matches!(sent, Sent::Confirm) { ASK_WITHIN } else { APPEND_WITHIN };
+        let within = if matches!(sent, Sent::Confirm { .. }) { ASK_WITHIN } else { APPEND_WITHIN };
         let ticket = self.send(to, message, within);
         if let Some(primary) = &mut self.leading {
             primary.sent.insert(ticket, (to, sent));
@@ -403,13 +412,12 @@ impl Core {
         let Some(peer) = self.leading.as_mut().and_then(|primary| primary.peers.get_mut(&from)) else {
             return;
         };
-        if !matches!(sent, Sent::Confirm) {
+        if !matches!(sent, Sent::Confirm { .. }) {
             peer.in_flight -= 1;
         }
         // Of an epoch before: it says nothing about this one.
         let reply = reply.filter(|reply| reply.epoch == self.epoch || unfenced);
         let body = reply.map(|reply| reply.body);
-        let asked = peer.owes_since.unwrap_or(self.now.at);
         if !matches!(body, None | Some(ReplyBody::Refused { .. })) {
             // Who refuses does not follow, and is dropped as if it were silent.
             peer.heard();
@@ -427,7 +435,9 @@ impl Core {
             }
             Some(ReplyBody::Confirmed { round, full }) => {
                 peer.confirmed_round = peer.confirmed_round.max(round);
-                peer.confirmed_at = Some(asked);
+                if let Sent::Confirm { at } = sent {
+                    peer.confirmed_at = peer.confirmed_at.max(Some(at));
+                }
                 peer.full = full;
             }
             Some(ReplyBody::Next { offset }) => {

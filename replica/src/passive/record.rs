@@ -227,10 +227,11 @@ impl Core {
         if unsettled || (drains && waited < DRAIN_FOR) {
             return true;
         }
-        // Who has said nothing in this epoch may be no more, and its disk neither; and two whose disks are full would
-        // hand it to and fro, so first each says whether its disk has room.
+        // Who has said nothing in this epoch, or since this one is to stop, may be no more, and its disk neither; and two
+        // whose disks are full would hand it to and fro, so first each says whether its disk has room.
         let fit = |(id, peer): &(&_, &Peer)| {
-            config.in_sync.contains(**id) && !peer.is_gone(self.now.at) && peer.confirmed_at.is_some()
+            let said_so = peer.confirmed_at.is_some() && peer.confirmed_at >= self.stopping;
+            config.in_sync.contains(**id) && !peer.is_gone(self.now.at) && said_so
         };
         let successors = primary.peers.iter().filter(fit);
         let advanced = successors.filter_map(|(_, peer)| Some((peer.matched, peer.boot?)));
