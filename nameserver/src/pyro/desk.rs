@@ -1,14 +1,14 @@
 //! Carries calls out: reads from the shelf, changes through the writer. A shell: it decides nothing that a
 //! Pyro program could tell from the outside but how long others wait.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use common::ids::InstanceId;
 use common::names::{
-    AnyName, BadName, Entry, Expect, Holder, Lifetime, NameEpoch, Patch, PyroUri, Readiness, Records,
+    AnyName, BadName, Entry, Expect, Holder, Lifetime, NameEpoch, PackedRecord, Patch, PyroUri, Readiness,
     Sharing, Tags, Target, Weight,
 };
 use common::rpc::name_service::{RegisterError, StoreError, UpdateError};
@@ -25,7 +25,7 @@ use super::uri::Uri;
 use super::value::Value;
 use super::view::{View, uri_value};
 use crate::config::PyroMode;
-use crate::registry::{Registration, Same};
+use crate::registry::{Kept, Registration, Same};
 use crate::writer::{self, Message};
 
 /// Names looked at, or written, before others get the thread: some 50 microseconds.
@@ -78,7 +78,7 @@ impl Desk {
     }
 
     fn lookup(&self, name: &str, tagged: bool, answer: &mut Answer) -> Result<(), Refusal> {
-        let records = name.parse().ok().and_then(|name: AnyName| self.house.shared.shelf.get(&name));
+        let records = self.house.shared.shelf.get(name);
         let Some(records) = records else {
             let warming = self.house.shared.warm_at.get() > self.house.shared.clock.now();
             let hint = if warming { " (name server is warming up, try again)" } else { "" };
@@ -177,7 +177,7 @@ impl Desk {
     ) -> Result<usize, Refusal> {
         self.may_change()?;
         if let Some(name) = name
-            && key(name).is_ok_and(|key| self.house.shared.shelf.get(&key).is_some())
+            && self.house.shared.shelf.get(name).is_some()
         {
             let (key, epochs) = self.permanent(name)?;
             return Ok(self.unregister(epochs.into_iter().map(|epoch| (key.clone(), epoch))).await?.min(1));
@@ -185,11 +185,10 @@ impl Desk {
         let Some(filter) = filter else { return Ok(0) };
         let mut removed = 0;
         let mut chosen = Vec::new();
-        for (key, records) in self.matching(&filter, dialect).await? {
+        for records in self.matching(&filter, dialect).await? {
             // What lives by its lease is passed over.
-            let permanent = records.iter().all(|record| record.lifetime == Lifetime::Permanent);
-            if permanent && key.as_str() != NAME_SERVER {
-                chosen.extend(records.iter().map(|record| (key.clone(), record.epoch)));
+            if is_permanent(&records) && records.name() != NAME_SERVER {
+                chosen.extend(records.iter().map(|record| (record.view().to_name(), record.epoch())));
             }
         }
         for some in chosen.chunks(REMOVED_AT_ONCE) {
@@ -224,7 +223,7 @@ impl Desk {
         let found = self.matching(filter, dialect).await?;
         answer.open_listing(found.len());
         // Given back name by name, too: all hundred thousand at once take milliseconds.
-        for (place, (name, records)) in found.into_iter().enumerate() {
+        for (place, records) in found.into_iter().enumerate() {
             if place % SLICE == SLICE - 1 {
                 self.place.holds(answer.bytes());
                 if answer.bytes() > ANSWER_MAX {
@@ -233,7 +232,7 @@ impl Desk {
                 yield_now().await;
             }
             if let Some(view) = View::listed(&records, dialect, &self.own) {
-                answer.entry(name.as_str(), &view, tagged);
+                answer.entry(records.name(), &view, tagged);
             }
         }
         answer.close_listing();
@@ -242,12 +241,8 @@ impl Desk {
 
     /// The names that `filter` takes, as they stood in one revision: looked at a slice at a time, and what changed
     /// meanwhile once more.
-    async fn matching(
-        &self,
-        filter: &Filter,
-        dialect: Dialect,
-    ) -> Result<BTreeMap<AnyName, Records>, Refusal> {
-        let mut found = BTreeMap::new();
+    async fn matching(&self, filter: &Filter, dialect: Dialect) -> Result<BTreeSet<Kept>, Refusal> {
+        let mut found = BTreeSet::new();
         if matches!(filter, Filter::Nothing) {
             return Ok(found);
         }
@@ -260,23 +255,23 @@ impl Desk {
         let shelf = &self.house.shared.shelf;
         let clock = self.house.shared.clock;
         let prefix = if let Filter::Prefix(prefix) = filter { prefix } else { "" };
-        let taken = |records: &Records| match View::listed(records, dialect, &self.own) {
+        let taken = |records: &Kept| match View::listed(records, dialect, &self.own) {
             Some(view) => view.is_taken(filter).map_err(|_| Refusal::naming("invalid regex: too expensive")),
             None => Ok(false),
         };
         let mut spent = Duration::ZERO;
         'again: loop {
             let since = shelf.stamp().rev;
-            let mut after = None;
+            let mut after: Option<Kept> = None;
             found.clear();
             loop {
-                let slice = shelf.slice(prefix, after.as_ref(), SLICE);
+                let slice = shelf.slice(prefix, after.as_ref().map(Kept::name), SLICE);
                 let last = slice.len() < SLICE;
-                after = slice.last().map(|(name, _)| name.clone()).or(after);
+                after = slice.last().cloned().or(after);
                 let mut began = clock.now();
-                for (name, records) in slice {
+                for records in slice {
                     if taken(&records)? {
-                        found.insert(name, records);
+                        found.insert(records);
                     }
                     if matches!(filter, Filter::Matching(_)) && clock.now().since(began) > MATCHING_SLICE {
                         spent += clock.now().since(began);
@@ -298,12 +293,12 @@ impl Desk {
                 continue 'again;
             };
             for name in changed {
-                found.remove(name);
+                found.remove(name.as_bytes());
                 if let Some(records) = shelf.get(name)
-                    && name.as_str().starts_with(prefix)
+                    && name.starts_with(prefix)
                     && taken(&records)?
                 {
-                    found.insert(name.clone(), records);
+                    found.insert(records);
                 }
             }
             return Ok(found);
@@ -314,11 +309,11 @@ impl Desk {
     fn permanent(&self, name: &str) -> Result<(AnyName, Vec<NameEpoch>), Refusal> {
         let unknown = || Refusal::naming(format!("unknown name: {name}"));
         let key: AnyName = name.parse().map_err(|_| unknown())?;
-        let records = self.house.shared.shelf.get(&key).ok_or_else(unknown)?;
-        if records.iter().any(|record| record.lifetime != Lifetime::Permanent) {
+        let records = self.house.shared.shelf.get(name).ok_or_else(unknown)?;
+        if !is_permanent(&records) {
             return Err(leased(name));
         }
-        Ok((key, records.iter().map(|record| record.epoch).collect()))
+        Ok((key, records.iter().map(PackedRecord::epoch).collect()))
     }
 
     fn may_change(&self) -> Result<(), Refusal> {
@@ -329,6 +324,10 @@ impl Desk {
             }
         }
     }
+}
+
+fn is_permanent(records: &[PackedRecord]) -> bool {
+    records.iter().all(|record| record.view().lifetime == Lifetime::Permanent)
 }
 
 fn key(name: &str) -> Result<AnyName, Refusal> {
