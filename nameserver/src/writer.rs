@@ -90,6 +90,11 @@ pub(crate) enum Message {
         request: Box<Registration>,
         to: To<Registered, RegisterError>,
     },
+    /// One after the other, up to the first that is refused: how many were registered, and why no more.
+    RegisterAll {
+        requests: Vec<Registration>,
+        to: To<(usize, Option<RegisterError>), StoreError>,
+    },
     RegisterNext {
         request: Box<Registration>,
         prefix: LogicalName,
@@ -374,6 +379,9 @@ impl Writer {
             Message::Register { request, to } => {
                 self.change(to, |this| this.registry.register(now, &this.leases, *request));
             }
+            Message::RegisterAll { requests, to } => {
+                self.change(to, |this| Ok((this.register_all(now, requests), None)));
+            }
             Message::RegisterNext { request, prefix, attempt, to } => self.change(to, |this| {
                 this.registry.register_next(now, &this.leases, &prefix, attempt, *request)
             }),
@@ -424,6 +432,18 @@ impl Writer {
             }
             Err(error) => refuse(to, error),
         }
+    }
+
+    fn register_all(&mut self, now: Moment, requests: Vec<Registration>) -> (usize, Option<RegisterError>) {
+        let mut done = 0;
+        for request in requests {
+            match self.registry.register(now, &self.leases, request) {
+                Ok((_, step)) => step.into_iter().for_each(|step| self.publish(step)),
+                Err(refused) => return (done, Some(refused)),
+            }
+            done += 1;
+        }
+        (done, None)
     }
 
     fn revoke(&mut self, lease: LeaseId) -> (u32, Option<Step>) {

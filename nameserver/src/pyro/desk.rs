@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use common::ids::InstanceId;
 use common::names::{
-    AnyName, BadName, Entry, Expect, Holder, Lifetime, NameEpoch, PackedRecord, Patch, PyroUri, Readiness,
-    Sharing, Tags, Target, Weight,
+    AnyName, BadName, Entry, Expect, Holder, Lifetime, NameEpoch, PackedRecord, Patch, Readiness, Sharing,
+    Tags, Target, Weight,
 };
 use common::rpc::name_service::{RegisterError, StoreError, UpdateError};
 use common::rpc::transport::Place;
@@ -18,7 +18,7 @@ use tokio::task::yield_now;
 
 use super::answer::{ANSWER_MAX, Answer};
 use super::frame::Dialect;
-use super::name_server::{Call, Filter, NAME_SERVER};
+use super::name_server::{Call, Filter, NAME_SERVER, Register};
 use super::refusal::{Class, Refusal};
 use super::session::House;
 use super::uri::Uri;
@@ -54,8 +54,8 @@ impl Desk {
         match call {
             Call::Count => answer.value(&number(self.house.shared.shelf.names())),
             Call::Lookup { name, tagged } => self.lookup(&name, tagged, answer)?,
-            Call::Register { name, uri, safe, tags } => {
-                self.register(&name, uri, safe, tags).await?;
+            Call::Register(register) => {
+                self.register(&[register]).await.1?;
                 answer.value(&Value::None);
             }
             Call::SetTags { name, tags } => {
@@ -97,44 +97,55 @@ impl Desk {
         Ok(())
     }
 
-    async fn register(&self, name: &str, uri: PyroUri, safe: bool, tags: Tags) -> Result<(), Refusal> {
-        self.may_change()?;
-        let taken = || Refusal::naming(format!("name already registered: {name}"));
-        if name == NAME_SERVER {
-            if safe {
-                return Err(taken());
+    /// Registers one after the other, up to the first that is refused; all together wait for one commit. Returns how many
+    /// were registered, and why no more.
+    pub(super) async fn register(&self, wanted: &[Register]) -> (usize, Result<(), Refusal>) {
+        let mut done = 0;
+        while let [next, ..] = &wanted[done..] {
+            // A name that is none ends the batch, but not before it is its turn.
+            let requests: Vec<Registration> =
+                wanted[done..].iter().map_while(|register| self.request(register).ok()).collect();
+            if requests.is_empty() {
+                return (done, self.request(next).map(drop));
             }
-            tracing::warn!(peer = %self.caller, "a Pyro program registers the name server's own name: not done");
-            return Ok(());
+            let answer = writer::ask(&self.house.mailbox, |to| Message::RegisterAll { requests, to }).await;
+            let (registered, refused) = match answer.and_then(|answer| answer) {
+                Ok(answer) => answer.value,
+                Err(error) => return (done, Err(cannot_store(error))),
+            };
+            done += registered;
+            match refused {
+                None => {}
+                Some(RegisterError::Reserved) if !wanted[done].safe => {
+                    tracing::warn!(peer = %self.caller, "a Pyro program registers the name server's own name: not done");
+                    done += 1;
+                }
+                Some(error) => return (done, Err(refusal(&wanted[done], error))),
+            }
         }
-        let key = key(name)?;
+        (done, Ok(()))
+    }
+
+    /// What is asked of the writer.
+    fn request(&self, register: &Register) -> Result<Registration, Refusal> {
+        self.may_change()?;
+        let Register { name, uri, safe, tags } = register;
         let entry = Entry {
             sharing: Sharing::Exclusive,
-            target: Target::Pyro { uri },
-            tags,
+            target: Target::Pyro { uri: uri.clone() },
+            tags: tags.clone(),
             readiness: Readiness::Up,
             weight: Weight::default(),
         };
-        let request = Box::new(Registration {
+        Ok(Registration {
             caller: self.caller,
-            name: key,
+            name: key(name)?,
             entry,
-            expect: if safe { Expect::Free } else { Expect::Whatever },
+            expect: if *safe { Expect::Free } else { Expect::Whatever },
             lease: None,
             fresh: InstanceId::random(),
             same: Same::Anew,
-        });
-        let answer = writer::ask(&self.house.mailbox, |to| Message::Register { request, to }).await;
-        match answer.map_err(cannot_store)? {
-            Ok(_) => Ok(()),
-            Err(RegisterError::Held { .. } | RegisterError::SharingMismatch { .. }) if safe => Err(taken()),
-            Err(RegisterError::Held { .. } | RegisterError::SharingMismatch { .. }) => Err(leased(name)),
-            Err(RegisterError::QuotaFull { limit }) => {
-                Err(Refusal::naming(format!("name server is full: {limit} names")))
-            }
-            Err(RegisterError::Store(error)) => Err(cannot_store(error)),
-            Err(other) => Err(Refusal::naming(other.to_string())),
-        }
+        })
     }
 
     async fn set_tags(&self, name: &str, tags: Tags) -> Result<(), Refusal> {
@@ -323,6 +334,21 @@ impl Desk {
                 Err(Refusal::naming("name server is read-only for Pyro clients"))
             }
         }
+    }
+}
+
+fn refusal(register: &Register, error: RegisterError) -> Refusal {
+    let name = &register.name;
+    match error {
+        RegisterError::Held { .. } | RegisterError::SharingMismatch { .. } | RegisterError::Reserved
+            if register.safe =>
+        {
+            Refusal::naming(format!("name already registered: {name}"))
+        }
+        RegisterError::Held { .. } | RegisterError::SharingMismatch { .. } => leased(name),
+        RegisterError::QuotaFull { limit } => Refusal::naming(format!("name server is full: {limit} names")),
+        RegisterError::Store(error) => cannot_store(error),
+        other => Refusal::naming(other.to_string()),
     }
 }
 
