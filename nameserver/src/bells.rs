@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use common::names::{AnyName, Names};
+use common::names::Names;
 use tokio::sync::Notify;
 
 use crate::matcher::Numbered;
@@ -98,14 +98,14 @@ impl Drop for Bell {
 }
 
 /// The first label of a name.
-pub(crate) fn label(name: &AnyName) -> &str {
-    name.as_str().split('.').next().unwrap_or_default()
+pub(crate) fn label(name: &str) -> &str {
+    name.split('.').next().unwrap_or_default()
 }
 
 /// The first label of every name that matches; `None` when they have different ones.
 fn label_of(names: &Names) -> Option<Box<str>> {
     match names {
-        Names::Exact(name) => Some(label(name).into()),
+        Names::Exact(name) => Some(label(name.as_str()).into()),
         Names::Prefix(prefix) => prefix.split_once('.').map(|(label, _)| label.into()),
         Names::Any | Names::Regex(_) => None,
     }

@@ -59,9 +59,9 @@ pub struct Flags {
     /// The secret itself, as Pyro 4 has it
     #[arg(long, hide = true, value_name = "KEY", env = "PYRO_HMAC_KEY", hide_env_values = true)]
     pub pyro4_hmac_key: Option<String>,
-    /// Where to show /healthz, /status and /metrics over HTTP; port 0 takes a free one [default: nowhere]
-    #[arg(long, value_name = "ADDR", env = "NS_HTTP")]
-    pub http: Option<SocketAddr>,
+    /// Where to show /healthz, /status and /metrics over HTTP; port 0 takes a free one
+    #[arg(long, value_name = "ADDR|off", env = "NS_HTTP", default_value = "off", value_parser = http_at)]
+    pub http: std::option::Option<SocketAddr>,
     /// Names at most
     #[arg(long, value_name = "N", default_value_t = NAMES_MAX)]
     pub max_names: usize,
@@ -299,6 +299,14 @@ pub fn state_directory() -> Option<PathBuf> {
     Some(base.join("just-hungry"))
 }
 
+/// `off`, or where.
+fn http_at(text: &str) -> Result<Option<SocketAddr>, &'static str> {
+    match text {
+        "off" => Ok(None),
+        _ => text.parse().map(Some).map_err(|_| "an address like 127.0.0.1:9091, or off"),
+    }
+}
+
 /// Reads `300ms`, `5s` or `2m`.
 fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -341,6 +349,14 @@ mod tests {
         assert!(checked(&["-l", "0.0.0.0:9090", "--insecure-bind"]).is_ok());
         assert!(checked(&["-l", "[::1]:9090"]).is_ok());
         assert_eq!(checked(&["--http", "0.0.0.0:9090"]), Err(BadFlags::InsecureBind(address)));
+    }
+
+    #[test]
+    fn pages_are_off_unless_they_have_an_address() {
+        let http = |arguments: &[&str]| checked(arguments).unwrap().http;
+        assert_eq!(http(&[]), None);
+        assert_eq!(http(&["--http", "off"]), None);
+        assert_eq!(http(&["--http", "127.0.0.1:0"]), Some("127.0.0.1:0".parse().unwrap()));
     }
 
     #[test]

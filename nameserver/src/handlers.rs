@@ -10,7 +10,7 @@ use common::clock::{Clock, Moment};
 use common::ids::{ClusterId, InstanceId};
 use common::names::{
     AnyName, AttemptId, Change, Entry, Expect, Freshness, Holder, LeaseId, LogicalName, NameEpoch, Names,
-    OwnerKey, Page, Patch, Query, Records, Stamp, Stamped, Tenure, WatchId,
+    OwnerKey, Page, Patch, Query, Records, Sent, Stamp, Stamped, Tenure, WatchId,
 };
 use common::replication::{ConfigVersion, GroupName};
 use common::rpc::name_service::{
@@ -25,7 +25,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::matcher::{Matcher, Numbered};
-use crate::registry::{Found, Next, Registration, Same, is_local};
+use crate::registry::{Found, Kept, Next, Registration, Same, is_local};
 use crate::watch::Compacted;
 use crate::writer::{self, Message, Shared};
 
@@ -159,11 +159,11 @@ impl NameService for Handlers {
                 self.ready_for(freshness, std::slice::from_ref(&name)).await?
         {
             let found = value.pop().flatten().ok_or_else(|| self.absent())?;
-            return Ok(Stamped { stamp, value: found });
+            return Ok(Stamped { stamp, value: found.into() });
         }
         let stamp = self.now_stamp();
-        let value = self.shared.shelf.get(&name).ok_or_else(|| self.absent())?;
-        Ok(Stamped { stamp, value })
+        let found = self.shared.shelf.get(name.as_str()).ok_or_else(|| self.absent())?;
+        Ok(Stamped { stamp, value: found.into() })
     }
 
     async fn lookup_many(
@@ -176,8 +176,8 @@ impl NameService for Handlers {
             let value = names.iter().map(|_| Err(LookupError::TooMany)).collect();
             return Stamped { stamp: self.now_stamp(), value };
         }
-        let each = |value: Vec<Option<Records>>| {
-            value.into_iter().map(|found| found.ok_or_else(|| self.absent())).collect()
+        let each = |value: Vec<Option<Kept>>| {
+            value.into_iter().map(|found| found.map(Records::from).ok_or_else(|| self.absent())).collect()
         };
         match self.ready_for(freshness, &names).await {
             Ok(Some(Stamped { stamp, value })) => return Stamped { stamp, value: each(value) },
@@ -215,7 +215,10 @@ impl NameService for Handlers {
         // A listing claims to be whole, and its reader drops what is not in it.
         match self.warming() {
             Some(retry_in) if !exact || found.records.is_empty() => Err(ListError::Warming { retry_in }),
-            _ => Ok(Stamped { stamp, value: Listing { records: found.records, next } }),
+            _ => {
+                let records = found.records.into_iter().map(Sent::from).collect();
+                Ok(Stamped { stamp, value: Listing { records, next } })
+            }
         }
     }
 
@@ -359,7 +362,7 @@ impl Handlers {
         &self,
         freshness: Freshness,
         names: &[AnyName],
-    ) -> Result<Option<Stamped<Vec<Option<Records>>>>, LookupError> {
+    ) -> Result<Option<Stamped<Vec<Option<Kept>>>>, LookupError> {
         match freshness {
             Freshness::Local => Ok(None),
             Freshness::AtLeast(wanted) => {

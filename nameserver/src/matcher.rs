@@ -1,6 +1,6 @@
 //! A query made ready to be asked of many records: core of `list` and `watch`.
 
-use common::names::{Names, Query, Record, TagMatch, WatchId};
+use common::names::{Names, PackedRecord, Query, RecordRef, TagMatch, WatchId};
 use regex::{Regex, RegexBuilder};
 
 /// Bytes of a pattern: a person types less.
@@ -52,22 +52,33 @@ impl Matcher {
     }
 
     /// Whether `record` is asked for.
-    pub fn matches(&self, record: &Record) -> bool {
-        let name = record.name.as_str();
-        let named = match (&self.query.names, &self.regex) {
+    pub fn matches(&self, record: &PackedRecord) -> bool {
+        self.matches_name(record.name()) && (self.asks_for_names_only() || self.matches_rest(&record.view()))
+    }
+
+    fn matches_name(&self, name: &str) -> bool {
+        match (&self.query.names, &self.regex) {
             (Names::Exact(exact), _) => exact.as_str() == name,
             (Names::Prefix(prefix), _) => name.starts_with(&**prefix),
             (_, Some(regex)) => regex.is_match(name),
             (_, None) => true,
-        };
-        let tagged = || match &self.query.tags {
+        }
+    }
+
+    fn asks_for_names_only(&self) -> bool {
+        let Query { names: _, tags, without, readiness } = &self.query;
+        *tags == TagMatch::Any && without.iter().len() == 0 && readiness.is_none()
+    }
+
+    fn matches_rest(&self, record: &RecordRef<'_>) -> bool {
+        let has = |tag: &str| record.tags.binary_search(&tag).is_ok();
+        let tagged = match &self.query.tags {
             TagMatch::Any => true,
-            TagMatch::AllOf(tags) => tags.iter().all(|tag| record.tags.contains(tag)),
-            TagMatch::AnyOf(tags) => tags.iter().any(|tag| record.tags.contains(tag)),
+            TagMatch::AllOf(tags) => tags.iter().all(has),
+            TagMatch::AnyOf(tags) => tags.iter().any(has),
         };
-        named
+        tagged
             && self.query.readiness.is_none_or(|readiness| readiness == record.readiness)
-            && tagged()
-            && !self.query.without.iter().any(|tag| record.tags.contains(tag))
+            && !self.query.without.iter().any(has)
     }
 }

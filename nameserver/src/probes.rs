@@ -10,13 +10,13 @@
 //! Everything hangs on (name, instance, epoch): whoever registers again starts anew (Pyro 5.17 removed the new entry for
 //! the old one's silence).
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use common::clock::Moment;
-use common::ids::InstanceId;
-use common::names::{Address, AnyName, Host, NameEpoch, Target};
+use common::names::{Address, Host, PackedRecord, TargetRef};
 
 /// Probes of one period.
 const PROBES: u32 = 4;
@@ -84,12 +84,12 @@ pub struct Place {
 
 impl Place {
     /// Where a record's object can be dialled; `None` when it cannot.
-    pub fn of(target: &Target) -> Option<Self> {
+    pub fn of(target: &TargetRef<'_>) -> Option<Self> {
         let address = match target {
-            Target::Service { address, .. } => address.clone(),
+            TargetRef::Service { address, .. } => address.clone(),
             // PYRO:object@host:port; PYRONAME and unix sockets are nothing to dial.
-            Target::Pyro { uri } => {
-                let (_, location) = uri.as_str().strip_prefix("PYRO:")?.rsplit_once('@')?;
+            TargetRef::Pyro { uri } => {
+                let (_, location) = uri.strip_prefix("PYRO:")?.rsplit_once('@')?;
                 location.parse().ok()?
             }
         };
@@ -120,24 +120,13 @@ pub fn never_dialled(ip: IpAddr) -> bool {
     }
 }
 
-/// One registration.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Registered {
-    /// Its name.
-    pub name: AnyName,
-    /// Whose it is.
-    pub instance: InstanceId,
-    /// Which registration.
-    pub epoch: NameEpoch,
-}
-
 /// What one answer, or none, tells.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
     /// Seen alive for the first time.
-    pub seen: Vec<Registered>,
+    pub seen: Vec<PackedRecord>,
     /// Dead.
-    pub dead: Vec<Registered>,
+    pub dead: Vec<PackedRecord>,
 }
 
 /// The names that are watched over, by where they are dialled.
@@ -155,14 +144,38 @@ pub struct Probes {
 
 #[derive(Debug, Default)]
 struct Names {
-    registered: BTreeMap<(AnyName, InstanceId), Watched>,
+    registered: BTreeMap<Registered, Watched>,
     /// When it is due; `None` while it is being dialled.
     due: Option<Moment>,
 }
 
+/// A registration, as it was when it was made: in place of an earlier one of its name and instance.
+#[derive(Debug)]
+struct Registered(PackedRecord);
+
+impl PartialEq for Registered {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Registered {}
+
+impl PartialOrd for Registered {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Registered {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let by_name = self.0.name_bytes().cmp(other.0.name_bytes());
+        by_name.then_with(|| self.0.instance().cmp(&other.0.instance()))
+    }
+}
+
 #[derive(Debug)]
 struct Watched {
-    epoch: NameEpoch,
     seen: bool,
     /// Since when, and how often in a row, nobody answered.
     failing: Option<(Moment, u32)>,
@@ -192,9 +205,10 @@ impl Probes {
     }
 
     /// Watches over a permanent record, in place of an earlier one of the same name and instance.
-    pub fn add(&mut self, now: Moment, record: Registered, target: &Target, registrant: Registrant) {
+    pub fn add(&mut self, now: Moment, record: &PackedRecord, registrant: Registrant) {
         let Some(every) = self.autoclean.every() else { return };
-        let Some(place) = Place::of(target).filter(|place| !place.is_never_dialled()) else { return };
+        let place = Place::of(&record.view().target).filter(|place| !place.is_never_dialled());
+        let Some(place) = place else { return };
         if matches!(self.autoclean, Autoclean::Careful(_)) && !place.is_on(registrant.from) {
             return;
         }
@@ -204,16 +218,18 @@ impl Probes {
             names.due = Some(now + every);
             self.queue.insert((now + every, place));
         }
-        let watched = Watched { epoch: record.epoch, seen: registrant.seen, failing: None };
-        names.registered.insert((record.name, record.instance), watched);
+        let record = Registered(record.clone());
+        // With the old one's place in the map its epoch would stay.
+        names.registered.remove(&record);
+        names.registered.insert(record, Watched { seen: registrant.seen, failing: None });
     }
 
     /// Watches over it no more.
-    pub fn forget(&mut self, record: &Registered, target: &Target) {
-        let Some(place) = Place::of(target) else { return };
+    pub fn forget(&mut self, record: &PackedRecord) {
+        let Some(place) = Place::of(&record.view().target) else { return };
         let Some(names) = self.places.get_mut(&place) else { return };
-        let key = (record.name.clone(), record.instance);
-        if names.registered.get(&key).is_some_and(|watched| watched.epoch == record.epoch) {
+        let key = Registered(record.clone());
+        if names.registered.get_key_value(&key).is_some_and(|(held, _)| held.0.epoch() == record.epoch()) {
             names.registered.remove(&key);
         }
         self.drop_if_unused(&place);
@@ -255,19 +271,18 @@ impl Probes {
             return verdict;
         };
         let all = matches!(self.autoclean, Autoclean::All(_));
-        for ((name, instance), watched) in &mut names.registered {
-            let record = || Registered { name: name.clone(), instance: *instance, epoch: watched.epoch };
+        for (Registered(record), watched) in &mut names.registered {
             if alive {
                 watched.failing = None;
                 if !watched.seen {
-                    verdict.seen.push(record());
+                    verdict.seen.push(record.clone());
                     watched.seen = true;
                 }
                 continue;
             }
             let (since, times) = watched.failing.unwrap_or((now, 0));
             if (watched.seen || all) && times >= PROBES && now.since(since) >= period {
-                verdict.dead.push(record());
+                verdict.dead.push(record.clone());
             }
             watched.failing = Some((since, times.saturating_add(1)));
         }

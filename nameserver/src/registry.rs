@@ -8,8 +8,11 @@
 
 mod ahead;
 mod held;
+mod kept;
 mod numbers;
+mod ordered;
 mod permanent;
+mod registrants;
 mod shelf;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,15 +23,18 @@ use std::time::Duration;
 use common::clock::Moment;
 use common::ids::{ClusterId, InstanceId};
 use common::names::{
-    Address, AnyName, AttemptId, BootCount, ContractName, Entry, Expect, Holder, Host, LeaseId, Lifetime,
-    LogicalName, NameEpoch, Patch, Record, Removal, Revision, Sharing, Standing, Target,
+    Address, AnyName, AttemptId, BootCount, Entry, Expect, Holder, Host, LeaseId, Lifetime, LogicalName,
+    NameEpoch, PackedRecord, Patch, Readiness, RecordRef, Removal, Revision, Sharing, Standing, Target,
+    TargetRef, Weight,
 };
 use common::rpc::name_service::{RegisterError, Registered, UpdateError};
 
 pub use self::ahead::TooFarAhead;
 pub(crate) use self::ahead::{BOOTS_AHEAD_MAX, REVISIONS_AHEAD_MAX};
 use self::held::Held;
+pub use self::kept::Kept;
 use self::numbers::Numbers;
+use self::registrants::Registrants;
 pub use self::shelf::{Found, Next, Shelf};
 use crate::leases::{Heard, LeaseCell, Leases};
 use crate::probes::Registrant;
@@ -49,8 +55,6 @@ pub const RECORD_BYTES_MAX: usize = 16 * 1024;
 pub const RESERVE: u64 = 10_000;
 /// The name server's own name.
 pub const RESERVED_NAME: &str = "Pyro.NameServer";
-/// Contracts whose text all their records share; of those beyond, each record has its own.
-const CONTRACTS_SHARED: usize = 256;
 /// Records in one revision of a confirmation: with their contents, so that these fit an answer too.
 const CONFIRMED_AT_ONCE: usize = 16;
 
@@ -103,8 +107,7 @@ pub struct Registry {
     holders: BTreeSet<(InstanceId, LeaseId)>,
     /// From where they were registered for, where that is another machine; of before a restart it is not known.
     afar: BTreeMap<LeaseId, IpAddr>,
-    /// Who registered each permanent record.
-    registrants: BTreeMap<NameEpoch, Registrant>,
+    registrants: Registrants,
     rev: Revision,
     /// The mark in the store, or on its way there.
     reserved: Revision,
@@ -116,8 +119,6 @@ pub struct Registry {
     /// Names registered from each machine other than ours.
     machines: BTreeMap<IpAddr, usize>,
     numbers: Numbers,
-    /// The contracts that records speak, each text once: a cluster has a handful of them, and a million records.
-    contracts: BTreeSet<ContractName>,
 }
 
 impl Registry {
@@ -129,7 +130,7 @@ impl Registry {
             held: BTreeMap::new(),
             holders: BTreeSet::new(),
             afar: BTreeMap::new(),
-            registrants: BTreeMap::new(),
+            registrants: Registrants::default(),
             rev,
             reserved,
             safe: reserved,
@@ -138,7 +139,6 @@ impl Registry {
             limit,
             machines: BTreeMap::new(),
             numbers: Numbers::default(),
-            contracts: BTreeSet::new(),
         }
     }
 
@@ -174,18 +174,20 @@ impl Registry {
 
     /// Lists the name server itself, at `address`. Nobody can change or remove that record, and no store keeps it.
     pub fn list_ourselves(&mut self, address: Address, contract: &str, instance: InstanceId) {
-        let name: AnyName = RESERVED_NAME.parse().expect("a name of 15 letters");
-        let object = common::names::ObjectName::new(RESERVED_NAME).expect("15 letters");
-        let contract = ContractName::new(contract).expect("our own contract has a good name");
-        let entry = Entry {
+        let record = RecordRef {
+            name: RESERVED_NAME,
             sharing: Sharing::Exclusive,
-            target: Target::Service { address, object, contract },
-            tags: common::names::Tags::default(),
-            readiness: common::names::Readiness::Up,
-            weight: common::names::Weight::default(),
+            instance,
+            epoch: NameEpoch(self.rev),
+            target: TargetRef::Service { address, object: RESERVED_NAME, contract },
+            tags: Vec::new(),
+            readiness: Readiness::Up,
+            standing: Standing::Confirmed,
+            weight: Weight::default(),
+            lifetime: Lifetime::Permanent,
+            changed: self.rev,
         };
-        self.shelf
-            .put(&name, vec![Arc::new(record(name.clone(), entry, instance, self.rev, Lifetime::Permanent))]);
+        self.shelf.put(RESERVED_NAME, vec![PackedRecord::from(&record)]);
     }
 
     /// Takes in what the store holds, names and registrants in the same order; the leases were restored before. Returns
@@ -195,35 +197,33 @@ impl Registry {
         rows: Vec<NameRow>,
         registrants: Vec<RegistrantRow>,
         leases: &Leases,
-    ) -> Vec<Arc<Record>> {
+    ) -> Vec<PackedRecord> {
         let mut orphans = Vec::new();
         let mut registrants = registrants.into_iter().peekable();
-        let mut names: Vec<Vec<Arc<Record>>> = Vec::with_capacity(rows.len());
+        let mut records = Vec::with_capacity(rows.len());
         for NameRow { lease, mut record } in rows {
             if let Some(lease) = lease {
                 let Some(cell) = leases.get(lease) else {
                     orphans.push(record);
                     continue;
                 };
-                Arc::make_mut(&mut record).standing = Standing::Unconfirmed;
+                record = doubted(&record);
                 self.unconfirmed += 1;
-                self.hold(&cell, &record.name);
+                self.hold(&cell, &record);
             } else {
-                let key = (&record.name, record.instance);
-                while registrants.next_if(|(name, instance, _)| (name, *instance) < key).is_some() {}
-                if let Some((.., who)) = registrants.next_if(|(name, instance, _)| (name, *instance) == key) {
-                    self.registrants.insert(record.epoch, who);
+                let key = (record.name(), record.instance());
+                let order = |(name, instance, _): &RegistrantRow| (name.as_str(), *instance).cmp(&key);
+                while registrants.next_if(|row| order(row).is_lt()).is_some() {}
+                let who = registrants.next_if(|row| order(row).is_eq()).map(|(.., who)| who);
+                self.registrants.insert(record.epoch(), who);
+                if let Some(who) = who {
                     self.count_in(who.from);
                 }
             }
             self.names += 1;
-            self.share_contract(&mut Arc::make_mut(&mut record).target);
-            match names.last_mut() {
-                Some(last) if last[0].name == record.name => last.push(record),
-                _ => names.push(vec![record]),
-            }
+            records.push(record);
         }
-        self.shelf.fill(names);
+        self.shelf.fill(&records);
         orphans
     }
 
@@ -247,17 +247,17 @@ impl Registry {
             None => None,
         };
         resolve(&mut entry.target, caller)?;
-        self.share_contract(&mut entry.target);
         let address = entry.target.address().cloned();
-        let standing = self.standing(&name);
-        if let Some(is) = standing.first().map(|first| first.sharing).filter(|&is| is != entry.sharing) {
+        let standing = self.standing(name.as_str());
+        if let Some(is) = standing.first().map(|first| first.view().sharing).filter(|&is| is != entry.sharing)
+        {
             return Err(RegisterError::SharingMismatch { is });
         }
         let lease_id = lease.as_ref().map(|cell| cell.id);
-        let repeated = |old: &&Arc<Record>| {
+        let repeated = |old: &RecordRef<'_>| {
             same == Same::Repeat && self.tenure(old) == lease_id && same_content(old, &entry)
         };
-        if let Some(same) = standing.iter().find(repeated) {
+        if let Some(same) = standing.iter().map(PackedRecord::view).find(repeated) {
             return Ok((Registered { epoch: same.epoch, address }, None));
         }
         let displaced = self.displaced(now, leases, &standing, entry.sharing, expect, lease.as_deref())?;
@@ -267,15 +267,27 @@ impl Registry {
             None => (fresh, Lifetime::Permanent),
         };
         let epoch = Revision(self.rev.0 + 1);
-        let record = record(name.clone(), entry, instance, epoch, lifetime);
-        if record_bytes(&record) > RECORD_BYTES_MAX {
+        let record = PackedRecord::from(&RecordRef {
+            name: name.as_str(),
+            sharing: entry.sharing,
+            instance,
+            epoch: NameEpoch(epoch),
+            target: TargetRef::from(&entry.target),
+            tags: entry.tags.iter().collect(),
+            readiness: entry.readiness,
+            standing: Standing::Confirmed,
+            weight: entry.weight,
+            lifetime,
+            changed: epoch,
+        });
+        if record.len() > RECORD_BYTES_MAX {
             return Err(RegisterError::TooLarge { limit: RECORD_BYTES_MAX as u64 });
         }
         if displaced.is_empty() {
             self.has_room(caller)?;
         }
         if let Some(cell) = &lease {
-            self.may_hold(cell, &name)?;
+            self.may_hold(cell, name.as_str())?;
         }
         if epoch > self.safe {
             // The store is far behind: an epoch past its mark could come twice.
@@ -285,31 +297,30 @@ impl Registry {
         let mut step = self.begin();
         let mut records = standing;
         for old in displaced {
-            records.retain(|record| record.instance != old.instance);
+            records.retain(|record| record.instance() != old.instance());
             self.take_off(&mut step, leases, old, Removal::Replaced);
         }
         if let Some(cell) = lease {
             if !self.held.contains_key(&cell.id) && !is_local(caller) {
                 self.afar.insert(cell.id, caller);
             }
-            self.hold(&cell, &name);
+            self.hold(&cell, &record);
             if let Some(&from) = self.afar.get(&cell.id) {
                 self.count_in(from);
             }
         } else {
             self.count_in(caller);
             let registrant = Registrant { from: caller, seen: false };
-            self.registrants.insert(record.epoch, registrant);
+            self.registrants.insert(NameEpoch(epoch), Some(registrant));
             step.writes.push(Write::Registrant { name: name.clone(), instance, row: Some(registrant) });
         }
         self.names += 1;
-        let record = Arc::new(record);
-        records.push(Arc::clone(&record));
-        self.shelf.put(&name, records);
-        let registered = Registered { epoch: record.epoch, address };
-        let row = Some(NameRow { lease: lease_id, record: Arc::clone(&record) });
+        records.push(record.clone());
+        self.shelf.put(name.as_str(), records);
+        let registered = Registered { epoch: NameEpoch(epoch), address };
+        let row = Some(NameRow { lease: lease_id, record: record.clone() });
         step.writes.push(Write::Name { name, instance, row });
-        step.events.push(Event { before: None, after: Ok(record), rev: step.rev });
+        step.events.push(Event::Registered(record));
         self.end(&step);
         Ok((registered, Some(step)))
     }
@@ -330,28 +341,19 @@ impl Registry {
             return Err(RegisterError::SharingMismatch { is: Sharing::Exclusive });
         }
         if let Some((name, epoch)) = self.numbers.given(attempt)
-            && let Some(same) =
-                self.standing(&AnyName::from(&name)).iter().find(|record| record.epoch == epoch)
-            && self.tenure(same) == request.lease
+            && let Some(same) = self.standing(name.as_str()).iter().find(|record| record.epoch() == epoch)
+            && self.tenure(&same.view()) == request.lease
         {
-            return Ok(((name, Registered { epoch, address: same.target.address().cloned() }), None));
+            let address = same.view().target.address().cloned();
+            return Ok(((name, Registered { epoch, address }), None));
         }
         let (shelf, too_long) = (&self.shelf, LogicalName::BYTES_MAX as u64);
-        let name = self.numbers.lowest(prefix, |name| shelf.get(name).is_some());
+        let name = self.numbers.lowest(prefix, |name| shelf.get(name.as_str()).is_some());
         let name = name.ok_or(RegisterError::TooLarge { limit: too_long })?;
         request.name = AnyName::from(&name);
         let (registered, step) = self.register(now, leases, request)?;
         self.numbers.give(attempt, name.clone(), registered.epoch);
         Ok(((name, registered), step))
-    }
-
-    fn share_contract(&mut self, target: &mut Target) {
-        let Target::Service { contract, .. } = target else { return };
-        if let Some(known) = self.contracts.get(contract) {
-            *contract = known.clone();
-        } else if self.contracts.len() < CONTRACTS_SHARED {
-            self.contracts.insert(contract.clone());
-        }
     }
 
     fn has_room(&self, caller: IpAddr) -> Result<(), RegisterError> {
@@ -384,36 +386,34 @@ impl Registry {
         &self,
         now: Moment,
         leases: &Leases,
-        standing: &[Arc<Record>],
+        standing: &[PackedRecord],
         sharing: Sharing,
         expect: Expect,
         lease: Option<&LeaseCell>,
-    ) -> Result<Vec<Arc<Record>>, RegisterError> {
-        let owned = |old: &Record| {
+    ) -> Result<Vec<PackedRecord>, RegisterError> {
+        let owned = |old: &RecordRef<'_>| {
             let theirs = self.tenure(old).and_then(|id| leases.get(id));
             matches!((lease, &theirs), (Some(mine), Some(theirs)) if mine.id == theirs.id || mine.same_owner(theirs))
         };
-        let displaced: Vec<Arc<Record>> = standing
-            .iter()
-            .filter(|old| {
-                let same_instance = lease.is_some_and(|cell| cell.instance == old.instance);
-                let meant = expect == Expect::Epoch(old.epoch);
-                sharing == Sharing::Exclusive || owned(old) || same_instance || meant
-            })
-            .cloned()
-            .collect();
+        let displaced = standing.iter().filter(|old| {
+            let old = old.view();
+            let same_instance = lease.is_some_and(|cell| cell.instance == old.instance);
+            let meant = expect == Expect::Epoch(old.epoch);
+            sharing == Sharing::Exclusive || owned(&old) || same_instance || meant
+        });
+        let displaced: Vec<PackedRecord> = displaced.cloned().collect();
         if let Expect::Epoch(epoch) = expect
-            && !displaced.iter().any(|old| old.epoch == epoch)
+            && !displaced.iter().any(|old| old.epoch() == epoch)
         {
-            return Err(RegisterError::EpochMismatch { current: displaced.first().map(|old| old.epoch) });
+            return Err(RegisterError::EpochMismatch { current: displaced.first().map(PackedRecord::epoch) });
         }
-        for old in &displaced {
+        for old in displaced.iter().map(PackedRecord::view) {
             let permanent = old.lifetime == Lifetime::Permanent;
-            if !(owned(old) || permanent && expect != Expect::Free) {
+            if !(owned(&old) || permanent && expect != Expect::Free) {
                 return Err(RegisterError::Held {
                     by: old.instance,
                     address: old.target.address().cloned(),
-                    frees_in: self.tenure(old).map(|id| leases.left(now, id)),
+                    frees_in: self.tenure(&old).map(|id| leases.left(now, id)),
                 });
             }
         }
@@ -434,20 +434,21 @@ impl Registry {
         let chosen = self.chosen(caller, holder, name)?;
         let mut patched = Vec::new();
         for old in &chosen {
-            let new = Record {
-                tags: patch.tags.clone().unwrap_or_else(|| old.tags.clone()),
-                readiness: patch.readiness.unwrap_or(old.readiness),
-                weight: patch.weight.unwrap_or(old.weight),
-                ..Record::clone(old)
-            };
-            if record_bytes(&new) > RECORD_BYTES_MAX {
+            let mut new = old.view();
+            if let Some(tags) = &patch.tags {
+                new.tags = tags.iter().collect();
+            }
+            new.readiness = patch.readiness.unwrap_or(new.readiness);
+            new.weight = patch.weight.unwrap_or(new.weight);
+            let packed = PackedRecord::from(&new);
+            if packed.len() > RECORD_BYTES_MAX {
                 return Err(UpdateError::TooLarge { limit: RECORD_BYTES_MAX as u64 });
             }
-            if new != **old {
-                patched.push((Arc::clone(old), new));
+            if packed != *old {
+                patched.push((old.clone(), new));
             }
         }
-        let newest = chosen.iter().max_by_key(|record| record.epoch).expect("somebody was chosen");
+        let newest = chosen.iter().max_by_key(|record| record.epoch()).expect("somebody was chosen").view();
         let registered = Registered { epoch: newest.epoch, address: newest.target.address().cloned() };
         let step = (!patched.is_empty()).then(|| self.amend(patched));
         Ok((registered, step))
@@ -465,7 +466,7 @@ impl Registry {
         name: &AnyName,
     ) -> Result<(NameEpoch, Step), UpdateError> {
         let chosen = self.chosen(caller, holder, name)?;
-        let newest = chosen.iter().map(|record| record.epoch).max().expect("somebody was chosen");
+        let newest = chosen.iter().map(PackedRecord::epoch).max().expect("somebody was chosen");
         let mut step = self.begin();
         for old in chosen {
             self.remove(&mut step, leases, old, Removal::Unregistered);
@@ -477,37 +478,35 @@ impl Registry {
     /// Removes everything under a lease that has ended, in one revision.
     pub fn end_lease(&mut self, leases: &Leases, lease: LeaseId, why: Removal) -> (u32, Step) {
         let mut step = self.begin();
-        let held = self.held.get(&lease).map(|held| held.names().to_vec()).unwrap_or_default();
-        for name in &held {
-            // By the registration's lease, never by name: a successor's record stays.
-            let of_this = |record: &Arc<Record>| self.tenure(record) == Some(lease);
-            if let Some(old) = self.standing(name).into_iter().find(of_this) {
-                self.remove(&mut step, leases, old, why);
-            }
+        // By the registration's lease, never by name: a successor's record stays.
+        let held = self.under(lease);
+        let names = count(held.len());
+        for old in held {
+            self.remove(&mut step, leases, old, why);
         }
         step.writes.push(Write::Lease { lease, row: None });
         self.end(&step);
-        (count(held.len()), step)
+        (names, step)
     }
 
     /// Marks everything under a lease as its holder's word again.
     pub fn confirm(&mut self, cell: &LeaseCell) -> Vec<Step> {
-        let names = self.held.get(&cell.id).map(|held| held.names().to_vec()).unwrap_or_default();
-        let stale = |record: &Arc<Record>| {
-            record.instance == cell.instance && record.standing == Standing::Unconfirmed
-        };
-        let old: Vec<Arc<Record>> =
-            names.iter().filter_map(|name| self.standing(name).into_iter().find(stale)).collect();
+        let mut old = self.under(cell.id);
+        old.retain(|record| record.view().standing == Standing::Unconfirmed);
         self.unconfirmed -= old.len();
-        old.chunks(CONFIRMED_AT_ONCE)
-            .map(|some| {
-                let confirmed = |old: &Arc<Record>| {
-                    let new = Record { standing: Standing::Confirmed, ..Record::clone(old) };
-                    (Arc::clone(old), new)
-                };
-                self.amend(some.iter().map(confirmed).collect())
-            })
-            .collect()
+        let mut steps = Vec::new();
+        for some in old.chunks(CONFIRMED_AT_ONCE) {
+            let confirmed = some
+                .iter()
+                .map(|old| (old.clone(), RecordRef { standing: Standing::Confirmed, ..old.view() }));
+            steps.push(self.amend(confirmed.collect()));
+        }
+        steps
+    }
+
+    /// What stands under a lease.
+    fn under(&self, lease: LeaseId) -> Vec<PackedRecord> {
+        self.held.get(&lease).map(|held| held.records().to_vec()).unwrap_or_default()
     }
 
     /// What the store keeps of a lease whose holder was heard in this boot.
@@ -518,14 +517,14 @@ impl Registry {
 
     /// Nothing is its holder's word any more, until each is heard again.
     pub fn doubt(&mut self) {
-        for (name, records) in self.shelf.slice("", None, usize::MAX) {
-            let mut records = records.to_vec();
-            let leased = records.iter_mut().filter(|record| record.lifetime != Lifetime::Permanent);
-            for record in leased.filter(|record| record.standing == Standing::Confirmed) {
-                self.unconfirmed += 1;
-                Arc::make_mut(record).standing = Standing::Unconfirmed;
+        let leases: Vec<LeaseId> = self.held.keys().copied().collect();
+        for lease in leases {
+            for old in self.under(lease) {
+                if old.view().standing == Standing::Confirmed {
+                    self.unconfirmed += 1;
+                    self.put(Some(lease), &doubted(&old));
+                }
             }
-            self.shelf.put(&name, records);
         }
     }
 
@@ -535,83 +534,95 @@ impl Registry {
         caller: IpAddr,
         holder: Holder,
         name: &AnyName,
-    ) -> Result<Vec<Arc<Record>>, UpdateError> {
+    ) -> Result<Vec<PackedRecord>, UpdateError> {
         if name.as_str() == RESERVED_NAME {
             return Err(UpdateError::Denied);
         }
-        let standing = self.standing(name);
-        let first = standing.first().ok_or(UpdateError::NotFound)?;
+        let standing = self.standing(name.as_str());
+        let first = standing.first().ok_or(UpdateError::NotFound)?.view();
         match holder {
             Holder::Operator if is_local(caller) => Ok(standing),
             Holder::Operator => Err(UpdateError::Denied),
             Holder::Lease(lease) => {
-                let mine = standing.iter().find(|record| self.tenure(record) == Some(lease));
-                mine.map(|mine| vec![Arc::clone(mine)]).ok_or(UpdateError::NotYours { by: first.instance })
+                let mine = standing.iter().find(|record| self.tenure(&record.view()) == Some(lease));
+                mine.map(|mine| vec![mine.clone()]).ok_or(UpdateError::NotYours { by: first.instance })
             }
             Holder::Epoch(epoch) => {
-                let meant = standing.iter().find(|record| record.epoch == epoch);
+                let meant = standing.iter().find(|record| record.epoch() == epoch);
                 let meant = meant.ok_or(UpdateError::EpochMismatch { current: first.epoch })?;
-                if meant.lifetime != Lifetime::Permanent {
-                    return Err(UpdateError::NotYours { by: meant.instance });
+                if meant.view().lifetime != Lifetime::Permanent {
+                    return Err(UpdateError::NotYours { by: meant.instance() });
                 }
-                Ok(vec![Arc::clone(meant)])
+                Ok(vec![meant.clone()])
             }
         }
     }
 
     /// Puts new contents in place of old ones, registrations as they were.
-    fn amend(&mut self, pairs: Vec<(Arc<Record>, Record)>) -> Step {
+    fn amend(&mut self, pairs: Vec<(PackedRecord, RecordRef<'_>)>) -> Step {
         let mut step = self.begin();
         for (old, mut new) in pairs {
             new.changed = step.rev;
-            let (name, instance, new) = (new.name.clone(), new.instance, Arc::new(new));
-            let mut records = self.standing(&name);
-            records.retain(|record| record.instance != instance);
-            records.push(Arc::clone(&new));
-            self.shelf.put(&name, records);
-            let row = Some(NameRow { lease: self.tenure(&new), record: Arc::clone(&new) });
+            let (name, instance, lease) = (new.to_name(), new.instance, self.tenure(&new));
+            let new = PackedRecord::from(&new);
+            self.put(lease, &new);
+            let row = Some(NameRow { lease, record: new.clone() });
             step.writes.push(Write::Name { name, instance, row });
-            step.events.push(Event { before: Some(old), after: Ok(new), rev: step.rev });
+            step.events.push(Event::updated(old, new, step.rev));
         }
         self.end(&step);
         step
     }
 
-    fn remove(&mut self, step: &mut Step, leases: &Leases, old: Arc<Record>, why: Removal) {
-        let mut records = self.standing(&old.name);
-        records.retain(|record| record.instance != old.instance);
-        self.shelf.put(&old.name, records);
+    /// Puts a record that stands under `lease` in place of its holder's.
+    fn put(&mut self, lease: Option<LeaseId>, new: &PackedRecord) {
+        if let Some(held) = lease.and_then(|lease| self.held.get_mut(&lease)) {
+            held.put(new);
+        }
+        let mut records = self.standing(new.name());
+        records.retain(|record| record.instance() != new.instance());
+        records.push(new.clone());
+        self.shelf.put(new.name(), records);
+    }
+
+    fn remove(&mut self, step: &mut Step, leases: &Leases, old: PackedRecord, why: Removal) {
+        let mut records = self.standing(old.name());
+        records.retain(|record| record.instance() != old.instance());
+        self.shelf.put(old.name(), records);
         self.take_off(step, leases, old, why);
     }
 
     /// The books' part of a removal; the shelf is the caller's.
-    fn take_off(&mut self, step: &mut Step, leases: &Leases, old: Arc<Record>, why: Removal) {
-        let (name, instance) = (old.name.clone(), old.instance);
-        self.unconfirmed -= usize::from(old.standing == Standing::Unconfirmed);
-        if let Some(lease) = self.tenure(&old) {
-            self.let_go(leases, lease, &old);
+    fn take_off(&mut self, step: &mut Step, leases: &Leases, old: PackedRecord, why: Removal) {
+        let view = old.view();
+        let (name, instance) = (view.to_name(), view.instance);
+        self.unconfirmed -= usize::from(view.standing == Standing::Unconfirmed);
+        if let Some(lease) = self.tenure(&view) {
+            self.let_go(leases, lease, &view);
         }
         self.numbers.freed(&name);
-        if let Some(registrant) = self.registrants.remove(&old.epoch) {
+        if view.lifetime == Lifetime::Permanent
+            && let Some(registrant) = self.registrants.remove(view.epoch)
+        {
             self.count_out(registrant.from);
             step.writes.push(Write::Registrant { name: name.clone(), instance, row: None });
         }
         self.names -= 1;
         step.writes.push(Write::Name { name, instance, row: None });
-        step.events.push(Event { before: Some(old), after: Err(why), rev: step.rev });
+        step.events.push(Event::removed(old, why, step.rev));
     }
 
-    fn standing(&self, name: &AnyName) -> Vec<Arc<Record>> {
+    fn standing(&self, name: &str) -> Vec<PackedRecord> {
         self.shelf.get(name).map(|records| records.to_vec()).unwrap_or_default()
     }
 
     /// The lease under which a record stands: of its holder's few, the one with that name.
-    fn tenure(&self, record: &Record) -> Option<LeaseId> {
+    fn tenure(&self, record: &RecordRef<'_>) -> Option<LeaseId> {
         if record.lifetime == Lifetime::Permanent {
             return None;
         }
         let mut leases = self.leases_of(record.instance);
-        leases.find(|lease| self.held.get(lease).is_some_and(|held| held.holds(&record.name)))
+        leases.find(|lease| self.held.get(lease).is_some_and(|held| held.holds(record.name)))
     }
 
     fn leases_of(&self, holder: InstanceId) -> impl Iterator<Item = LeaseId> {
@@ -619,28 +630,28 @@ impl Registry {
         self.holders.range(all).map(|(_, lease)| *lease)
     }
 
-    fn may_hold(&self, cell: &LeaseCell, name: &AnyName) -> Result<(), RegisterError> {
+    fn may_hold(&self, cell: &LeaseCell, name: &str) -> Result<(), RegisterError> {
         let limit = match self.held.get(&cell.id) {
-            Some(held) if held.names().len() >= LEASE_NAMES_MAX && !held.holds(name) => LEASE_NAMES_MAX,
+            Some(held) if held.records().len() >= LEASE_NAMES_MAX && !held.holds(name) => LEASE_NAMES_MAX,
             None if self.leases_of(cell.instance).count() >= LEASES_OF_ONE_MAX => LEASES_OF_ONE_MAX,
             _ => return Ok(()),
         };
         Err(RegisterError::QuotaFull { limit: limit as u64 })
     }
 
-    fn hold(&mut self, cell: &LeaseCell, name: &AnyName) {
+    fn hold(&mut self, cell: &LeaseCell, record: &PackedRecord) {
         self.holders.insert((cell.instance, cell.id));
-        let held = self.held.entry(cell.id).or_insert_with(|| Held::One(name.clone()));
-        held.insert(name);
-        cell.set_names(count(held.names().len()));
+        let held = self.held.entry(cell.id).or_insert_with(|| Held::One(record.clone()));
+        held.put(record);
+        cell.set_names(count(held.records().len()));
     }
 
-    fn let_go(&mut self, leases: &Leases, lease: LeaseId, old: &Record) {
+    fn let_go(&mut self, leases: &Leases, lease: LeaseId, old: &RecordRef<'_>) {
         if let Some(&from) = self.afar.get(&lease) {
             self.count_out(from);
         }
-        let left = self.held.remove(&lease).and_then(|held| held.without(&old.name));
-        let names = left.as_ref().map_or(0, |held| held.names().len());
+        let left = self.held.remove(&lease).and_then(|held| held.without(old.name));
+        let names = left.as_ref().map_or(0, |held| held.records().len());
         if let Some(left) = left {
             self.held.insert(lease, left);
         } else {
@@ -673,32 +684,15 @@ pub fn is_local(caller: IpAddr) -> bool {
     caller.to_canonical().is_loopback()
 }
 
-/// What a record weighs on the wire and in memory, to within a few bytes.
-pub fn record_bytes(record: &Record) -> usize {
-    let target = match &record.target {
-        Target::Service { address, object, contract } => {
-            let host = match &address.host {
-                Host::Ip(_) => 17,
-                Host::Dns(name) => name.len(),
-            };
-            host + object.as_str().len() + contract.as_str().len()
-        }
-        Target::Pyro { uri } => uri.as_str().len(),
-    };
-    let tags: usize = record.tags.iter().map(|tag| tag.len() + 2).sum();
-    record.name.as_str().len() + target + tags + 80
+/// The same record, which its holder has not vouched for in this boot.
+fn doubted(record: &PackedRecord) -> PackedRecord {
+    PackedRecord::from(&RecordRef { standing: Standing::Unconfirmed, ..record.view() })
 }
 
-fn record(name: AnyName, entry: Entry, instance: InstanceId, epoch: Revision, lifetime: Lifetime) -> Record {
-    let Entry { sharing, target, tags, readiness, weight } = entry;
-    let (epoch, changed, standing) = (NameEpoch(epoch), epoch, Standing::Confirmed);
-    Record { name, sharing, instance, epoch, target, tags, readiness, standing, weight, lifetime, changed }
-}
-
-fn same_content(old: &Record, entry: &Entry) -> bool {
+fn same_content(old: &RecordRef<'_>, entry: &Entry) -> bool {
     old.sharing == entry.sharing
-        && old.target == entry.target
-        && old.tags == entry.tags
+        && old.target == TargetRef::from(&entry.target)
+        && old.tags.iter().copied().eq(entry.tags.iter())
         && old.readiness == entry.readiness
         && old.weight == entry.weight
 }

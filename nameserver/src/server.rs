@@ -267,7 +267,7 @@ pub fn restore(now: Moment, image: Image, (names_max, leases_max): (usize, usize
     let mut registry = Registry::new(cluster, boot, Revision(reserved.0), names_max);
     writes.push(Write::Reserved(registry.reserved()));
     for orphan in registry.restore(names, registrants, &leases) {
-        writes.push(Write::Name { name: orphan.name.clone(), instance: orphan.instance, row: None });
+        writes.push(Write::Name { name: orphan.view().to_name(), instance: orphan.instance(), row: None });
     }
     Restored { registry, leases, groups: Groups::new(cluster, groups), writes, cluster, boot, copy }
 }

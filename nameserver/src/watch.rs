@@ -2,12 +2,10 @@
 //! two answers**, so that whoever resumes after an answer's stamp skips nothing and sees nothing twice.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
-use common::names::{AnyName, Change, Record, Removal, Revision, WatchId, What};
+use common::names::{Change, PackedRecord, Removal, Revision, WatchId, What};
 
 use crate::matcher::{Matcher, Numbered};
-use crate::registry::record_bytes;
 
 /// Events kept. At a thousand changes a second a watcher may be away for a minute.
 pub const RING_EVENTS: usize = 65_536;
@@ -20,54 +18,99 @@ const ANSWER_BYTES: usize = 256 * 1024;
 /// An answer ends after looking at this many events, so that nobody else waits long for the thread.
 const SCAN_EVENTS: usize = 2_000;
 
-/// One record's change, as it happened.
+/// One record's change, as it happened. The ring keeps many, of which most are registrations.
 #[derive(Clone, Debug)]
-pub struct Event {
-    /// What stood there.
-    pub before: Option<Arc<Record>>,
-    /// What stands there now; else why not.
-    pub after: Result<Arc<Record>, Removal>,
-    /// The revision that did it.
-    pub rev: Revision,
+pub enum Event {
+    /// It is new, since the revision that is its epoch.
+    Registered(PackedRecord),
+    /// It stood there before.
+    Later(Box<Later>),
+}
+
+/// What became of a record that stood.
+#[derive(Clone, Debug)]
+pub struct Later {
+    before: PackedRecord,
+    /// What it is now; else why it is gone.
+    after: Result<PackedRecord, Removal>,
+    rev: Revision,
 }
 
 impl Event {
+    /// A registration got other contents.
+    pub fn updated(before: PackedRecord, after: PackedRecord, rev: Revision) -> Self {
+        Self::Later(Box::new(Later { before, after: Ok(after), rev }))
+    }
+
+    /// A record is gone.
+    pub fn removed(before: PackedRecord, why: Removal, rev: Revision) -> Self {
+        Self::Later(Box::new(Later { before, after: Err(why), rev }))
+    }
+
+    /// What stood there.
+    pub fn before(&self) -> Option<&PackedRecord> {
+        match self {
+            Self::Registered(_) => None,
+            Self::Later(later) => Some(&later.before),
+        }
+    }
+
+    /// What stands there now.
+    pub fn after(&self) -> Option<&PackedRecord> {
+        match self {
+            Self::Registered(record) => Some(record),
+            Self::Later(later) => later.after.as_ref().ok(),
+        }
+    }
+
     /// Under which name it happened.
-    pub fn name(&self) -> &AnyName {
-        &self.record().name
+    pub fn name(&self) -> &str {
+        self.record().name()
+    }
+
+    /// The revision that did it.
+    pub fn rev(&self) -> Revision {
+        match self {
+            Self::Registered(record) => record.epoch().0,
+            Self::Later(later) => later.rev,
+        }
     }
 
     /// What stands there now, or stood there last.
-    fn record(&self) -> &Record {
-        let last = self.after.as_ref().ok().or(self.before.as_ref());
-        last.expect("what did not stand cannot be removed")
+    fn record(&self) -> &PackedRecord {
+        match self {
+            Self::Registered(record) => record,
+            Self::Later(later) => later.after.as_ref().unwrap_or(&later.before),
+        }
     }
 
     /// A query concerns what it matches now, and what it matched before: its asker must learn that it is gone.
     fn concerns(&self, matcher: &Matcher) -> bool {
-        self.before.as_ref().is_some_and(|record| matcher.matches(record))
-            || self.after.as_ref().is_ok_and(|record| matcher.matches(record))
+        self.before().into_iter().chain(self.after()).any(|record| matcher.matches(record))
     }
 
     fn what(&self) -> What {
-        match (&self.before, &self.after) {
-            (Some(before), Ok(after)) if before.epoch == after.epoch => What::Updated(Arc::clone(after)),
-            (_, Ok(after)) => What::Registered(Arc::clone(after)),
-            (Some(before), Err(why)) => What::Removed { epoch: before.epoch, why: *why },
-            (None, Err(_)) => unreachable!("what did not stand cannot be removed"),
+        match self {
+            Self::Registered(record) => What::Registered(record.clone().into()),
+            Self::Later(later) => match &later.after {
+                Ok(after) => What::Updated(after.clone().into()),
+                Err(why) => What::Removed { epoch: later.before.epoch(), why: *why },
+            },
         }
     }
 
     /// What it weighs in an answer.
     fn bytes(&self) -> usize {
-        let record = self.after.as_ref().map_or(0, |record| record_bytes(record));
-        self.name().as_str().len() + 64 + record
+        self.name().len() + 64 + self.after().map_or(0, PackedRecord::len)
     }
 
     /// What it keeps in memory, if nobody else keeps it too.
     fn weight(&self) -> usize {
-        let records = self.before.iter().chain(&self.after);
-        size_of::<Self>() + records.map(|record| record_bytes(record) + size_of::<Record>()).sum::<usize>()
+        let own = match self {
+            Self::Registered(_) => size_of::<Self>(),
+            Self::Later(_) => size_of::<Self>() + size_of::<Later>(),
+        };
+        own + self.before().into_iter().chain(self.after()).map(|record| record.len() + 32).sum::<usize>()
     }
 }
 
@@ -112,14 +155,21 @@ impl Ring {
         assert!(rev > self.newest, "revisions rise: {rev} after {}", self.newest);
         self.newest = rev;
         for event in events {
+            // Before it is added, or a ring would need room for twice its limit.
+            self.make_room(self.limit - 1);
             self.bytes += event.weight();
             self.events.push_back(event);
         }
-        while self.events.len() > self.limit || self.bytes > RING_BYTES {
+        self.make_room(self.limit);
+    }
+
+    /// Forgets the oldest events until there are at most so many.
+    fn make_room(&mut self, events: usize) {
+        while self.events.len() > events || self.bytes > RING_BYTES {
             let Some(first) = self.events.front() else { break };
             // The whole of its revision goes: half a revision is no place to start from.
-            let forgotten = first.rev;
-            while let Some(event) = self.events.pop_front_if(|event| event.rev == forgotten) {
+            let forgotten = first.rev();
+            while let Some(event) = self.events.pop_front_if(|event| event.rev() == forgotten) {
                 self.bytes -= event.weight();
             }
             self.oldest = forgotten;
@@ -134,26 +184,26 @@ impl Ring {
         if since < self.oldest {
             return Err(Compacted { oldest: self.oldest });
         }
-        let start = self.events.partition_point(|event| event.rev <= since);
+        let start = self.events.partition_point(|event| event.rev() <= since);
         let mut answer = Answer { changes: Vec::new(), upto: since, complete: false };
         let mut bytes = 0;
         for (looked, event) in self.events.range(start..).enumerate() {
             let full =
                 answer.changes.len() >= ANSWER_CHANGES || bytes >= ANSWER_BYTES || looked >= SCAN_EVENTS;
-            if full && event.rev > answer.upto {
+            if full && event.rev() > answer.upto {
                 return Ok(answer);
             }
             let ids: Vec<WatchId> =
                 queries.iter().filter(|(_, matcher)| event.concerns(matcher)).map(|(id, _)| *id).collect();
-            answer.upto = event.rev;
+            answer.upto = event.rev();
             if !ids.is_empty() {
                 bytes += event.bytes();
                 answer.changes.push(Change {
                     ids,
-                    name: event.name().clone(),
-                    instance: event.record().instance,
+                    name: event.record().view().to_name(),
+                    instance: event.record().instance(),
                     what: event.what(),
-                    rev: event.rev,
+                    rev: event.rev(),
                 });
             }
         }
@@ -166,11 +216,11 @@ impl Ring {
     ///
     /// # Errors
     /// [`Compacted`] when that is no longer known.
-    pub fn names_since(&self, since: Revision) -> Result<impl Iterator<Item = &AnyName>, Compacted> {
+    pub fn names_since(&self, since: Revision) -> Result<impl Iterator<Item = &str>, Compacted> {
         if since < self.oldest {
             return Err(Compacted { oldest: self.oldest });
         }
-        let start = self.events.partition_point(|event| event.rev <= since);
+        let start = self.events.partition_point(|event| event.rev() <= since);
         Ok(self.events.range(start..).map(Event::name))
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use common::clock::{Clock, Moment};
 use common::ids::InstanceId;
 use common::names::{
-    AnyName, AttemptId, Holder, LeaseId, Lifetime, LogicalName, NameEpoch, OwnerKey, Patch, Record, Records,
+    AnyName, AttemptId, Holder, LeaseId, Lifetime, LogicalName, NameEpoch, OwnerKey, PackedRecord, Patch,
     Removal, Revision, Stamp, Stamped,
 };
 use common::replication::{ConfigVersion, GroupName, Proposer};
@@ -30,8 +30,8 @@ use crate::groups::{Groups, Proposal};
 use crate::leases::{LeaseBook, Leases};
 use crate::metrics::Meters;
 use crate::prober;
-use crate::probes::{Place, Probes, Registered as ProbedRecord};
-use crate::registry::{Registration, Registry, Shelf, Step, TooFarAhead, is_local};
+use crate::probes::{Place, Probes};
+use crate::registry::{Kept, Registration, Registry, Shelf, Step, TooFarAhead, is_local};
 use crate::store::{Committer, Fault, RETRY_EVERY, Report, Token, Write};
 use crate::watch::{RING_EVENTS, Ring};
 
@@ -90,6 +90,11 @@ pub(crate) enum Message {
         request: Box<Registration>,
         to: To<Registered, RegisterError>,
     },
+    /// One after the other, up to the first that is refused: how many were registered, and why no more.
+    RegisterAll {
+        requests: Vec<Registration>,
+        to: To<(usize, Option<RegisterError>), StoreError>,
+    },
     RegisterNext {
         request: Box<Registration>,
         prefix: LogicalName,
@@ -99,7 +104,7 @@ pub(crate) enum Message {
     /// What stands under these names, once it is durable.
     Read {
         names: Vec<AnyName>,
-        to: To<Vec<Option<Records>>, LookupError>,
+        to: To<Vec<Option<Kept>>, LookupError>,
     },
     Update {
         caller: IpAddr,
@@ -242,7 +247,7 @@ impl Writer {
     ) -> Self {
         let now = shared.clock.now();
         for (record, registrant) in registry.permanent() {
-            probes.add(now, probed(&record), &record.target, registrant);
+            probes.add(now, &record, registrant);
         }
         let books = Books { began_at: now, ..Books::default() };
         let dialling = JoinSet::new();
@@ -344,7 +349,7 @@ impl Writer {
         self.books.batch.extend(seen);
         for dead in &verdict.dead {
             if let Some(step) = self.registry.clean(&self.leases, dead) {
-                info!(name = %dead.name, address = %place.address, "nobody answers at a name without a lease: removed");
+                info!(name = dead.name(), address = %place.address, "nobody answers at a name without a lease: removed");
                 self.publish(step);
             }
         }
@@ -374,11 +379,14 @@ impl Writer {
             Message::Register { request, to } => {
                 self.change(to, |this| this.registry.register(now, &this.leases, *request));
             }
+            Message::RegisterAll { requests, to } => {
+                self.change(to, |this| Ok((this.register_all(now, requests), None)));
+            }
             Message::RegisterNext { request, prefix, attempt, to } => self.change(to, |this| {
                 this.registry.register_next(now, &this.leases, &prefix, attempt, *request)
             }),
             Message::Read { names, to } => self.change(to, |this| {
-                Ok((names.iter().map(|name| this.shared.shelf.get(name)).collect(), None))
+                Ok((names.iter().map(|name| this.shared.shelf.get(name.as_str())).collect(), None))
             }),
             Message::Update { caller, holder, name, patch, to } => {
                 self.change(to, |this| this.registry.update(caller, holder, &name, &patch));
@@ -424,6 +432,18 @@ impl Writer {
             }
             Err(error) => refuse(to, error),
         }
+    }
+
+    fn register_all(&mut self, now: Moment, requests: Vec<Registration>) -> (usize, Option<RegisterError>) {
+        let mut done = 0;
+        for request in requests {
+            match self.registry.register(now, &self.leases, request) {
+                Ok((_, step)) => step.into_iter().for_each(|step| self.publish(step)),
+                Err(refused) => return (done, Some(refused)),
+            }
+            done += 1;
+        }
+        (done, None)
     }
 
     fn revoke(&mut self, lease: LeaseId) -> (u32, Option<Step>) {
@@ -590,20 +610,19 @@ impl Writer {
 
     /// Has permanent records dialled, as long as they stand.
     fn watch_over(&mut self, step: &Step) {
-        let permanent = |record: &&Arc<Record>| record.lifetime == Lifetime::Permanent;
+        let permanent = |record: &&PackedRecord| record.view().lifetime == Lifetime::Permanent;
         for event in &step.events {
-            let (before, after) =
-                (event.before.as_ref().filter(permanent), event.after.as_ref().ok().filter(permanent));
-            if before.map(|old| old.epoch) == after.map(|new| new.epoch) {
+            let (before, after) = (event.before().filter(permanent), event.after().filter(permanent));
+            if before.map(PackedRecord::epoch) == after.map(PackedRecord::epoch) {
                 continue;
             }
             if let Some(old) = before {
-                self.probes.forget(&probed(old), &old.target);
+                self.probes.forget(old);
             }
             if let Some(new) = after
-                && let Some(registrant) = self.registry.registrant(new.epoch)
+                && let Some(registrant) = self.registry.registrant(new.epoch())
             {
-                self.probes.add(self.shared.clock.now(), probed(new), &new.target, registrant);
+                self.probes.add(self.shared.clock.now(), new, registrant);
             }
         }
     }
@@ -685,10 +704,6 @@ impl Writer {
             troubles: self.troubles(now),
         }
     }
-}
-
-fn probed(record: &Record) -> ProbedRecord {
-    ProbedRecord { name: record.name.clone(), instance: record.instance, epoch: record.epoch }
 }
 
 fn refuse<T, E>(to: To<T, E>, error: E) {

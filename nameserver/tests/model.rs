@@ -5,14 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use common::clock::{Moment, Timestamp};
 use common::ids::{ClusterId, InstanceId};
 use common::names::{
-    AnyName, Change, ContractName, Entry, Expect, Holder, LeaseId, NameEpoch, Names, ObjectName, Query,
-    Readiness, Record, Removal, Revision, Sharing, Standing, Tags, Target, WatchId, Weight, What,
+    AnyName, Change, ContractName, Entry, Expect, Holder, LeaseId, NameEpoch, Names, ObjectName,
+    PackedRecord, Query, Readiness, Record, Removal, Revision, Sharing, Standing, Tags, Target, WatchId,
+    Weight, What,
 };
 use nameserver::leases::{Leases, PAUSE};
 use nameserver::matcher::{Matcher, Numbered};
@@ -93,10 +93,12 @@ impl House {
                     self.disk.leases.extend(row.map(|row| (lease, row)));
                 }
                 Write::Name { name, instance, row } => {
-                    let same = |row: &NameRow| row.record.name == name && row.record.instance == instance;
+                    let same = |row: &NameRow| {
+                        row.record.name() == name.as_str() && row.record.instance() == instance
+                    };
                     self.disk.names.retain(|row| !same(row));
                     self.disk.names.extend(row);
-                    self.disk.names.sort_by(|a, b| a.record.name.cmp(&b.record.name));
+                    self.disk.names.sort_by(|a, b| a.record.name().cmp(b.record.name()));
                 }
             }
         }
@@ -132,14 +134,14 @@ impl House {
         (self.now / TICK * TICK).max(self.began)
     }
 
-    fn list(&self) -> Vec<Arc<Record>> {
+    fn list(&self) -> Vec<Record> {
         let matcher = Matcher::new(Query::by_name(Names::Any)).unwrap();
         let mut found = Found::default();
         let mut after = None;
         loop {
             let limit = found.records.len() + 2;
             match self.registry.shelf().list(&matcher, after.as_ref(), limit, &mut found) {
-                Next::End => return found.records,
+                Next::End => return found.records.iter().map(PackedRecord::read).collect(),
                 Next::Page(cursor) | Next::Scan(cursor) => after = Some(cursor),
             }
         }

@@ -221,7 +221,8 @@ impl NameService for NameServer {
         if let Names::Regex(why) = &query.names {
             return Err(ListError::BadRegex { why: why.to_string() });
         }
-        let records = self.records.iter().filter(matches).cloned().map(Arc::new).collect();
+        let records =
+            self.records.iter().filter(matches).cloned().map(|record| Arc::new(record).into()).collect();
         Ok(Self::stamped(Listing { records, next: None }))
     }
 

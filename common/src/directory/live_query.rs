@@ -83,7 +83,7 @@ impl LiveQuery {
                     return false;
                 }
                 if self.wants(record) {
-                    self.records.insert(key, Arc::clone(record));
+                    self.records.insert(key, Arc::clone(record.record()));
                     true
                 } else {
                     // It matched once, and does no longer.
@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(query.since(), None);
         assert!(query.list([Arc::new(record("b", 1, 5))], stamp(1, 5)));
         let added = record("a", 2, 6);
-        assert!(query.apply(&change(&added, What::Registered(Arc::new(added.clone())))));
+        assert!(query.apply(&change(&added, What::Registered(Arc::new(added.clone()).into()))));
         assert_eq!(names(&query), ["a", "b"]);
         let removed = What::Removed { epoch: added.epoch, why: Removal::Expired };
         assert!(query.apply(&change(&added, removed)));
@@ -163,7 +163,7 @@ mod tests {
         let newer = record("a", 1, 9);
         query.list([Arc::new(newer.clone())], stamp(1, 5));
         let older = record("a", 1, 6);
-        assert!(!query.apply(&change(&older, What::Updated(Arc::new(older.clone())))));
+        assert!(!query.apply(&change(&older, What::Updated(Arc::new(older.clone()).into()))));
         let end_of_older = What::Removed { epoch: NameEpoch(Revision(6)), why: Removal::Replaced };
         assert!(!query.apply(&change(&older, end_of_older)));
         assert_eq!(query.shown()[0].changed, Revision(9));
@@ -185,7 +185,7 @@ mod tests {
         let mut query = of_everything();
         query.follow_from(stamp(1, 0));
         let early = record("a", 1, 5);
-        assert!(query.apply(&change(&early, What::Registered(Arc::new(early.clone())))));
+        assert!(query.apply(&change(&early, What::Registered(Arc::new(early.clone()).into()))));
         query.advance(stamp(1, 5));
         assert_eq!((names(&query), query.stamp()), (vec!["a".to_owned()], None));
         assert_eq!((query.wants_listing(), query.since()), (true, Some(stamp(1, 5))));
@@ -205,7 +205,7 @@ mod tests {
         query.list([Arc::new(record("a", 1, 5))], stamp(1, 5));
         let mut draining = record("a", 1, 6);
         draining.readiness = Readiness::Draining;
-        assert!(query.apply(&change(&draining, What::Updated(Arc::new(draining.clone())))));
+        assert!(query.apply(&change(&draining, What::Updated(Arc::new(draining.clone()).into()))));
         assert_eq!(names(&query), [""; 0]);
     }
 }

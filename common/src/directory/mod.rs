@@ -218,7 +218,7 @@ impl Names {
         let found = NameError::flatten(
             self.server().lookup(within(NAME_SERVICE, time), name, Freshness::Local).await,
         )?;
-        Ok(found.value.to_vec())
+        Ok(found.value.iter().map(|sent| Arc::clone(sent.record())).collect())
     }
 
     /// A live view of a group's configuration; `None` until one was read. Never goes back to an older version.

@@ -171,7 +171,7 @@ impl Resolver {
             if (first.cluster, first.boot) != (answer.stamp.cluster, answer.stamp.boot) {
                 return Err(CallError::Busy { retry_in: Duration::ZERO });
             }
-            records.extend(answer.value.records);
+            records.extend(answer.value.records.iter().map(|sent| Arc::clone(sent.record())));
             after = answer.value.next;
             if after.is_none() {
                 let mut queries = self.queries();
@@ -316,7 +316,7 @@ mod tests {
             ids: vec![id],
             name: gone.name.clone(),
             instance: gone.instance,
-            what: What::Registered(Arc::new(gone.clone())),
+            what: What::Registered(Arc::new(gone.clone()).into()),
             rev: Revision(rev),
         };
         resolver.take_in(&[registered(5)], stamp(1, 6));

@@ -49,6 +49,12 @@ impl AnyName {
     /// Pyro sets no limit; this one keeps a million names in memory.
     pub const BYTES_MAX: usize = 1024;
 
+    /// Whether `text` is one.
+    pub(super) fn check(text: &str) -> Result<(), BadName> {
+        checked_length(text, Self::BYTES_MAX)?;
+        if text.contains('\0') { Err(BadName::Character { found: '\0' }) } else { Ok(()) }
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -71,10 +77,7 @@ impl FromStr for AnyName {
     type Err = BadName;
 
     fn from_str(text: &str) -> Result<Self, BadName> {
-        checked_length(text, Self::BYTES_MAX)?;
-        if text.contains('\0') {
-            return Err(BadName::Character { found: '\0' });
-        }
+        Self::check(text)?;
         Ok(Self(text.into()))
     }
 }

@@ -1,8 +1,6 @@
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
-use super::{AnyName, NameEpoch, Readiness, Record, Revision, Tags};
+use super::{AnyName, NameEpoch, Readiness, Revision, Sent, Tags};
 use crate::ids::InstanceId;
 
 /// Which records.
@@ -90,9 +88,9 @@ pub struct Change {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum What {
     /// It is new, or has a new holder.
-    Registered(Arc<Record>),
+    Registered(Sent),
     /// Tags, readiness, weight or standing changed.
-    Updated(Arc<Record>),
+    Updated(Sent),
     /// It is gone.
     Removed {
         /// Which registration.

@@ -1,7 +1,6 @@
 //! The contract of the name server: a registry of addresses (soft, leased, only ever a hint) and the authority on
 //! group configurations (durable compare-and-set). Every answer carries a [`Stamp`].
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -10,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::ids::{ClusterId, InstanceId};
 use crate::names::{
     Address, AnyName, AttemptId, Change, Cursor, Entry, Expect, Freshness, Holder, LeaseId, LogicalName,
-    NameEpoch, OwnerKey, Page, Patch, Query, Record, Records, Sharing, Stamp, Stamped, Tenure, WatchId,
+    NameEpoch, OwnerKey, Page, Patch, Query, Records, Sent, Sharing, Stamp, Stamped, Tenure, WatchId,
 };
 use crate::replication::{ConfigError, ConfigVersion, GossipConfig, GroupConfig, GroupName, Proposer};
 
@@ -339,7 +338,7 @@ pub const LOOKUPS_MAX: usize = 1024;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listing {
     /// In the order of names.
-    pub records: Vec<Arc<Record>>,
+    pub records: Vec<Sent>,
     /// Where the next page begins; `None` after the last.
     pub next: Option<Cursor>,
 }

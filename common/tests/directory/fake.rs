@@ -10,8 +10,8 @@ use common::clock::Clock;
 use common::ids::{ClusterId, InstanceId};
 use common::names::{
     Address, AnyName, AttemptId, BootCount, Change, Entry, Expect, Freshness, Holder, LeaseId, Lifetime,
-    LogicalName, NameEpoch, Names, OwnerKey, Page, Patch, Query, Record, Records, Removal, Revision, Stamp,
-    Stamped, Standing, Tenure, WatchId, What,
+    LogicalName, NameEpoch, Names, OwnerKey, Page, Patch, Query, Record, Records, Removal, Revision, Sent,
+    Stamp, Stamped, Standing, Tenure, WatchId, What,
 };
 use common::replication::{ConfigVersion, GroupName};
 use common::rpc::limits::NAME_SERVICE;
@@ -164,7 +164,7 @@ impl State {
         record.changed = self.next();
         let (name, instance, record) = (record.name.clone(), record.instance, Arc::new(record));
         self.records.insert((name.clone(), instance), Arc::clone(&record));
-        let what = What::Registered(record);
+        let what = What::Registered(record.into());
         self.history.push(Change { ids: vec![], name, instance, what, rev: self.stamp.rev });
     }
 
@@ -351,7 +351,8 @@ impl NameService for Desk {
             .iter()
             .filter(|((name, _), _)| matches(&query, name))
             .filter(|(key, _)| after.as_ref().is_none_or(|after| *key > after));
-        let records: Vec<_> = rest.by_ref().take(2).map(|(_, record)| Arc::clone(record)).collect();
+        let records: Vec<_> =
+            rest.by_ref().take(2).map(|(_, record)| Sent::from(Arc::clone(record))).collect();
         let last = records.last().filter(|_| rest.next().is_some());
         let next =
             last.map(|record| common::names::Cursor { name: record.name.clone(), instance: record.instance });

@@ -22,7 +22,7 @@ use common::clock::Clock;
 use common::ids::{ClusterId, InstanceId};
 use common::names::{
     Address, AnyName, ContractName, Entry, Expect, Freshness, LeaseId, Names, ObjectName, Page, Query,
-    Readiness, Sharing, Stamp, Tags, Target, Tenure, WatchId, Weight,
+    Readiness, Sharing, Stamp, Tags, Target, Tenure, WatchId, Weight, What,
 };
 use common::rpc::limits::NAME_SERVICE;
 use common::rpc::name_service::{NameServiceClient, NameServiceRequest, NameServiceResponse};
@@ -62,6 +62,7 @@ fn main() {
             watch().await;
         }
         if wanted("expiry") {
+            lateness().await;
             expiry().await;
         }
         if wanted("start") {
@@ -475,6 +476,49 @@ async fn expiry() {
     let took = gone.since(first.unwrap());
     figure("100k leases due within a second: all gone in (goal 2 s)", format!("{took:.2?}"));
     figure("  lookups meanwhile: p50, p99 (goal 1 ms)", format!("{p50:.1?}, {p99:.1?}"));
+}
+
+/// How late the names of the dead go, one after another, as who watches them sees it.
+async fn lateness() {
+    const LEASES: usize = 1_000;
+    const TTL: Duration = Duration::from_secs(1);
+    let clock = Clock::start();
+    let server = Server::start(&["--store", "memory"]);
+    let (holders, watcher) = (server.client(), server.client());
+    let mut since = watcher.status(soon()).await.unwrap().stamp;
+    let due = std::cell::RefCell::new(std::collections::BTreeMap::new());
+    let dying = async {
+        for n in 0..LEASES {
+            // No lease counts from earlier than that.
+            due.borrow_mut().insert(name(n), clock.now() + TTL);
+            let granted = holders.grant(soon(), TTL, InstanceId::random(), None).await.unwrap().unwrap();
+            let (text, tenure) = (name(n).as_str().parse().unwrap(), Tenure::Leased(granted.value.lease));
+            holders.register(soon(), tenure, text, entry(), Expect::Free).await.unwrap().unwrap();
+            tokio::time::sleep(Duration::from_millis(3)).await;
+        }
+    };
+    let watching = async {
+        let (mut late, mut early) = (Vec::new(), 0);
+        while late.len() < LEASES {
+            let all = vec![(WatchId(0), Query::by_name(Names::Prefix("service".into())))];
+            let seen = watcher.watch(soon(), all, since, Duration::from_secs(8)).await.unwrap().unwrap();
+            let now = clock.now();
+            since = seen.stamp;
+            for change in seen.value {
+                if matches!(change.what, What::Removed { .. }) {
+                    let due = due.borrow()[&change.name];
+                    early += usize::from(now < due);
+                    late.push(now.since(due));
+                }
+            }
+        }
+        (spread(late), early)
+    };
+    let ((), ((p50, p99), early)) = futures::join!(dying, watching);
+    figure(
+        "a dead process's name goes after its lease: p50, p99 (goal 15 ms)",
+        format!("{p50:.1?}, {p99:.1?}; early: {early} of {LEASES}"),
+    );
 }
 
 async fn start() {

@@ -1,15 +1,15 @@
 //! Carries calls out: reads from the shelf, changes through the writer. A shell: it decides nothing that a
 //! Pyro program could tell from the outside but how long others wait.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use common::ids::InstanceId;
 use common::names::{
-    AnyName, BadName, Entry, Expect, Holder, Lifetime, NameEpoch, Patch, PyroUri, Readiness, Records,
-    Sharing, Tags, Target, Weight,
+    AnyName, BadName, Entry, Expect, Holder, Lifetime, NameEpoch, PackedRecord, Patch, Readiness, Sharing,
+    Tags, Target, Weight,
 };
 use common::rpc::name_service::{RegisterError, StoreError, UpdateError};
 use common::rpc::transport::Place;
@@ -18,14 +18,14 @@ use tokio::task::yield_now;
 
 use super::answer::{ANSWER_MAX, Answer};
 use super::frame::Dialect;
-use super::name_server::{Call, Filter, NAME_SERVER};
+use super::name_server::{Call, Filter, NAME_SERVER, Register};
 use super::refusal::{Class, Refusal};
 use super::session::House;
 use super::uri::Uri;
 use super::value::Value;
 use super::view::{View, uri_value};
 use crate::config::PyroMode;
-use crate::registry::{Registration, Same};
+use crate::registry::{Kept, Registration, Same};
 use crate::writer::{self, Message};
 
 /// Names looked at, or written, before others get the thread: some 50 microseconds.
@@ -54,8 +54,8 @@ impl Desk {
         match call {
             Call::Count => answer.value(&number(self.house.shared.shelf.names())),
             Call::Lookup { name, tagged } => self.lookup(&name, tagged, answer)?,
-            Call::Register { name, uri, safe, tags } => {
-                self.register(&name, uri, safe, tags).await?;
+            Call::Register(register) => {
+                self.register(&[register]).await.1?;
                 answer.value(&Value::None);
             }
             Call::SetTags { name, tags } => {
@@ -78,7 +78,7 @@ impl Desk {
     }
 
     fn lookup(&self, name: &str, tagged: bool, answer: &mut Answer) -> Result<(), Refusal> {
-        let records = name.parse().ok().and_then(|name: AnyName| self.house.shared.shelf.get(&name));
+        let records = self.house.shared.shelf.get(name);
         let Some(records) = records else {
             let warming = self.house.shared.warm_at.get() > self.house.shared.clock.now();
             let hint = if warming { " (name server is warming up, try again)" } else { "" };
@@ -97,44 +97,55 @@ impl Desk {
         Ok(())
     }
 
-    async fn register(&self, name: &str, uri: PyroUri, safe: bool, tags: Tags) -> Result<(), Refusal> {
-        self.may_change()?;
-        let taken = || Refusal::naming(format!("name already registered: {name}"));
-        if name == NAME_SERVER {
-            if safe {
-                return Err(taken());
+    /// Registers one after the other, up to the first that is refused; all together wait for one commit. Returns how many
+    /// were registered, and why no more.
+    pub(super) async fn register(&self, wanted: &[Register]) -> (usize, Result<(), Refusal>) {
+        let mut done = 0;
+        while let [next, ..] = &wanted[done..] {
+            // A name that is none ends the batch, but not before it is its turn.
+            let requests: Vec<Registration> =
+                wanted[done..].iter().map_while(|register| self.request(register).ok()).collect();
+            if requests.is_empty() {
+                return (done, self.request(next).map(drop));
             }
-            tracing::warn!(peer = %self.caller, "a Pyro program registers the name server's own name: not done");
-            return Ok(());
+            let answer = writer::ask(&self.house.mailbox, |to| Message::RegisterAll { requests, to }).await;
+            let (registered, refused) = match answer.and_then(|answer| answer) {
+                Ok(answer) => answer.value,
+                Err(error) => return (done, Err(cannot_store(error))),
+            };
+            done += registered;
+            match refused {
+                None => {}
+                Some(RegisterError::Reserved) if !wanted[done].safe => {
+                    tracing::warn!(peer = %self.caller, "a Pyro program registers the name server's own name: not done");
+                    done += 1;
+                }
+                Some(error) => return (done, Err(refusal(&wanted[done], error))),
+            }
         }
-        let key = key(name)?;
+        (done, Ok(()))
+    }
+
+    /// What is asked of the writer.
+    fn request(&self, register: &Register) -> Result<Registration, Refusal> {
+        self.may_change()?;
+        let Register { name, uri, safe, tags } = register;
         let entry = Entry {
             sharing: Sharing::Exclusive,
-            target: Target::Pyro { uri },
-            tags,
+            target: Target::Pyro { uri: uri.clone() },
+            tags: tags.clone(),
             readiness: Readiness::Up,
             weight: Weight::default(),
         };
-        let request = Box::new(Registration {
+        Ok(Registration {
             caller: self.caller,
-            name: key,
+            name: key(name)?,
             entry,
-            expect: if safe { Expect::Free } else { Expect::Whatever },
+            expect: if *safe { Expect::Free } else { Expect::Whatever },
             lease: None,
             fresh: InstanceId::random(),
             same: Same::Anew,
-        });
-        let answer = writer::ask(&self.house.mailbox, |to| Message::Register { request, to }).await;
-        match answer.map_err(cannot_store)? {
-            Ok(_) => Ok(()),
-            Err(RegisterError::Held { .. } | RegisterError::SharingMismatch { .. }) if safe => Err(taken()),
-            Err(RegisterError::Held { .. } | RegisterError::SharingMismatch { .. }) => Err(leased(name)),
-            Err(RegisterError::QuotaFull { limit }) => {
-                Err(Refusal::naming(format!("name server is full: {limit} names")))
-            }
-            Err(RegisterError::Store(error)) => Err(cannot_store(error)),
-            Err(other) => Err(Refusal::naming(other.to_string())),
-        }
+        })
     }
 
     async fn set_tags(&self, name: &str, tags: Tags) -> Result<(), Refusal> {
@@ -177,7 +188,7 @@ impl Desk {
     ) -> Result<usize, Refusal> {
         self.may_change()?;
         if let Some(name) = name
-            && key(name).is_ok_and(|key| self.house.shared.shelf.get(&key).is_some())
+            && self.house.shared.shelf.get(name).is_some()
         {
             let (key, epochs) = self.permanent(name)?;
             return Ok(self.unregister(epochs.into_iter().map(|epoch| (key.clone(), epoch))).await?.min(1));
@@ -185,11 +196,10 @@ impl Desk {
         let Some(filter) = filter else { return Ok(0) };
         let mut removed = 0;
         let mut chosen = Vec::new();
-        for (key, records) in self.matching(&filter, dialect).await? {
+        for records in self.matching(&filter, dialect).await? {
             // What lives by its lease is passed over.
-            let permanent = records.iter().all(|record| record.lifetime == Lifetime::Permanent);
-            if permanent && key.as_str() != NAME_SERVER {
-                chosen.extend(records.iter().map(|record| (key.clone(), record.epoch)));
+            if is_permanent(&records) && records.name() != NAME_SERVER {
+                chosen.extend(records.iter().map(|record| (record.view().to_name(), record.epoch())));
             }
         }
         for some in chosen.chunks(REMOVED_AT_ONCE) {
@@ -224,7 +234,7 @@ impl Desk {
         let found = self.matching(filter, dialect).await?;
         answer.open_listing(found.len());
         // Given back name by name, too: all hundred thousand at once take milliseconds.
-        for (place, (name, records)) in found.into_iter().enumerate() {
+        for (place, records) in found.into_iter().enumerate() {
             if place % SLICE == SLICE - 1 {
                 self.place.holds(answer.bytes());
                 if answer.bytes() > ANSWER_MAX {
@@ -233,7 +243,7 @@ impl Desk {
                 yield_now().await;
             }
             if let Some(view) = View::listed(&records, dialect, &self.own) {
-                answer.entry(name.as_str(), &view, tagged);
+                answer.entry(records.name(), &view, tagged);
             }
         }
         answer.close_listing();
@@ -242,12 +252,8 @@ impl Desk {
 
     /// The names that `filter` takes, as they stood in one revision: looked at a slice at a time, and what changed
     /// meanwhile once more.
-    async fn matching(
-        &self,
-        filter: &Filter,
-        dialect: Dialect,
-    ) -> Result<BTreeMap<AnyName, Records>, Refusal> {
-        let mut found = BTreeMap::new();
+    async fn matching(&self, filter: &Filter, dialect: Dialect) -> Result<BTreeSet<Kept>, Refusal> {
+        let mut found = BTreeSet::new();
         if matches!(filter, Filter::Nothing) {
             return Ok(found);
         }
@@ -260,23 +266,23 @@ impl Desk {
         let shelf = &self.house.shared.shelf;
         let clock = self.house.shared.clock;
         let prefix = if let Filter::Prefix(prefix) = filter { prefix } else { "" };
-        let taken = |records: &Records| match View::listed(records, dialect, &self.own) {
+        let taken = |records: &Kept| match View::listed(records, dialect, &self.own) {
             Some(view) => view.is_taken(filter).map_err(|_| Refusal::naming("invalid regex: too expensive")),
             None => Ok(false),
         };
         let mut spent = Duration::ZERO;
         'again: loop {
             let since = shelf.stamp().rev;
-            let mut after = None;
+            let mut after: Option<Kept> = None;
             found.clear();
             loop {
-                let slice = shelf.slice(prefix, after.as_ref(), SLICE);
+                let slice = shelf.slice(prefix, after.as_ref().map(Kept::name), SLICE);
                 let last = slice.len() < SLICE;
-                after = slice.last().map(|(name, _)| name.clone()).or(after);
+                after = slice.last().cloned().or(after);
                 let mut began = clock.now();
-                for (name, records) in slice {
+                for records in slice {
                     if taken(&records)? {
-                        found.insert(name, records);
+                        found.insert(records);
                     }
                     if matches!(filter, Filter::Matching(_)) && clock.now().since(began) > MATCHING_SLICE {
                         spent += clock.now().since(began);
@@ -298,12 +304,12 @@ impl Desk {
                 continue 'again;
             };
             for name in changed {
-                found.remove(name);
+                found.remove(name.as_bytes());
                 if let Some(records) = shelf.get(name)
-                    && name.as_str().starts_with(prefix)
+                    && name.starts_with(prefix)
                     && taken(&records)?
                 {
-                    found.insert(name.clone(), records);
+                    found.insert(records);
                 }
             }
             return Ok(found);
@@ -314,11 +320,11 @@ impl Desk {
     fn permanent(&self, name: &str) -> Result<(AnyName, Vec<NameEpoch>), Refusal> {
         let unknown = || Refusal::naming(format!("unknown name: {name}"));
         let key: AnyName = name.parse().map_err(|_| unknown())?;
-        let records = self.house.shared.shelf.get(&key).ok_or_else(unknown)?;
-        if records.iter().any(|record| record.lifetime != Lifetime::Permanent) {
+        let records = self.house.shared.shelf.get(name).ok_or_else(unknown)?;
+        if !is_permanent(&records) {
             return Err(leased(name));
         }
-        Ok((key, records.iter().map(|record| record.epoch).collect()))
+        Ok((key, records.iter().map(PackedRecord::epoch).collect()))
     }
 
     fn may_change(&self) -> Result<(), Refusal> {
@@ -329,6 +335,25 @@ impl Desk {
             }
         }
     }
+}
+
+fn refusal(register: &Register, error: RegisterError) -> Refusal {
+    let name = &register.name;
+    match error {
+        RegisterError::Held { .. } | RegisterError::SharingMismatch { .. } | RegisterError::Reserved
+            if register.safe =>
+        {
+            Refusal::naming(format!("name already registered: {name}"))
+        }
+        RegisterError::Held { .. } | RegisterError::SharingMismatch { .. } => leased(name),
+        RegisterError::QuotaFull { limit } => Refusal::naming(format!("name server is full: {limit} names")),
+        RegisterError::Store(error) => cannot_store(error),
+        other => Refusal::naming(other.to_string()),
+    }
+}
+
+fn is_permanent(records: &[PackedRecord]) -> bool {
+    records.iter().all(|record| record.view().lifetime == Lifetime::Permanent)
 }
 
 fn key(name: &str) -> Result<AnyName, Refusal> {

@@ -30,16 +30,7 @@ pub enum Call {
         tagged: bool,
     },
     /// That something stand under a name.
-    Register {
-        /// Which.
-        name: Box<str>,
-        /// What.
-        uri: PyroUri,
-        /// Only when nothing stands there.
-        safe: bool,
-        /// With these tags.
-        tags: Tags,
-    },
+    Register(Register),
     /// Other tags.
     SetTags {
         /// Of which name.
@@ -65,6 +56,19 @@ pub enum Call {
     Info,
     /// What needs no names to answer.
     Known(Value<'static>),
+}
+
+/// That something stand under a name.
+#[derive(Debug)]
+pub struct Register {
+    /// Which.
+    pub name: Box<str>,
+    /// What.
+    pub uri: PyroUri,
+    /// Only when nothing stands there.
+    pub safe: bool,
+    /// With these tags.
+    pub tags: Tags,
 }
 
 /// Which names.
@@ -239,7 +243,7 @@ impl Bound {
             (Object::NameServer, "register") => {
                 let uri = uri(given.get("uri").unwrap_or(&Value::None))?;
                 let (name, safe) = (name(&given)?, given.flag("safe", false));
-                Ok(Call::Register { name, uri, safe, tags: tags(given.get("metadata"))? })
+                Ok(Call::Register(Register { name, uri, safe, tags: tags(given.get("metadata"))? }))
             }
             (Object::NameServer, "set_metadata") => {
                 Ok(Call::SetTags { name: name(&given)?, tags: tags(given.get("metadata"))? })

@@ -21,7 +21,8 @@ use tokio_util::sync::CancellationToken;
 use super::conversation::{Conversation, Failure, Request, Turn};
 use super::desk::Desk;
 use super::frame::{Flags, Head, Key, MAGIC};
-use super::name_server::NAME_SERVER;
+use super::name_server::{Call, NAME_SERVER};
+use super::value::Value;
 use crate::config::{PyroConfig, PyroMode};
 use crate::writer::{Message, Shared};
 
@@ -47,6 +48,8 @@ const LISTINGS_AT_ONCE: usize = 4;
 const MATCHINGS_AT_ONCE: usize = 2;
 /// Calls carried out before others get the thread.
 const CALLS_AT_ONCE: usize = 32;
+/// Registrations of a batch that wait for one commit: the writer takes a millisecond or two for them.
+const REGISTERED_AT_ONCE: usize = 256;
 
 /// What all Pyro connections share.
 pub(crate) struct House {
@@ -272,15 +275,31 @@ impl<S: Socket> Session<'_, S> {
 async fn carry_out(desk: &Desk, request: Request) -> Option<Vec<u8>> {
     let Request { mut answer, calls, oneway, correlation } = request;
     let meters = &desk.house.shared.meters;
-    for (place, call) in calls.into_iter().enumerate() {
-        if place % CALLS_AT_ONCE == CALLS_AT_ONCE - 1 {
-            yield_now().await;
-        }
-        meters.pyro_calls.set(meters.pyro_calls.get() + 1);
-        let refused = match call {
-            Ok(call) => desk.carry_out(call, &mut answer).await.err().map(Failure::Of),
-            Err(failure) => Some(failure),
+    let mut calls = calls.into_iter().peekable();
+    let mut begun = 0;
+    while let Some(call) = calls.next() {
+        let (done, refused) = match call {
+            Ok(Call::Register(first)) => {
+                let mut together = vec![first];
+                while together.len() < REGISTERED_AT_ONCE
+                    && let Some(Ok(Call::Register(next))) =
+                        calls.next_if(|next| matches!(next, Ok(Call::Register(_))))
+                {
+                    together.push(next);
+                }
+                let (done, refused) = desk.register(&together).await;
+                (0..done).for_each(|_| answer.value(&Value::None));
+                (done, refused.err().map(Failure::Of))
+            }
+            Ok(call) => match desk.carry_out(call, &mut answer).await {
+                Ok(()) => (1, None),
+                Err(why) => (0, Some(Failure::Of(why))),
+            },
+            Err(failure) => (0, Some(failure)),
         };
+        let count = done + usize::from(refused.is_some());
+        meters.pyro_calls.set(meters.pyro_calls.get() + count as u64);
+        begun += count;
         if let Some(failure) = refused {
             meters.pyro_refused.set(meters.pyro_refused.get() + 1);
             let why = match &failure {
@@ -295,6 +314,10 @@ async fn carry_out(desk: &Desk, request: Request) -> Option<Vec<u8>> {
                 Failure::OfAll(why) => answer.refusal_of_all(why),
             }
             break;
+        }
+        if begun >= CALLS_AT_ONCE {
+            begun = 0;
+            yield_now().await;
         }
     }
     (!oneway).then(|| answer.finish())

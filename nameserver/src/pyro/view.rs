@@ -2,9 +2,8 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
-use common::names::{Readiness, Record, Standing, Target};
+use common::names::{PackedRecord, Readiness, RecordRef, Standing, TargetRef};
 
 use super::frame::Dialect;
 use super::name_server::{Filter, NAME_SERVER};
@@ -13,9 +12,9 @@ use super::uri::Uri;
 use super::value::Value;
 
 /// What stands under one name.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct View<'r> {
-    record: &'r Record,
+    record: RecordRef<'r>,
     dialect: Dialect,
     /// Our own URI, as this client reaches us.
     own: &'r str,
@@ -23,35 +22,40 @@ pub struct View<'r> {
 
 impl<'r> View<'r> {
     /// Of the record that a listing shows: under a shared name always the same one, the lowest instance.
-    pub fn listed(records: &'r [Arc<Record>], dialect: Dialect, own: &'r str) -> Option<Self> {
-        let record = records.iter().min_by_key(|record| record.instance)?;
-        Some(Self { record, dialect, own })
+    pub fn listed(records: &'r [PackedRecord], dialect: Dialect, own: &'r str) -> Option<Self> {
+        let record = records.iter().min_by_key(|record| record.instance())?;
+        Some(Self { record: record.view(), dialect, own })
     }
 
     /// Of the record that a lookup shows: under a shared name any of the best, by `chance`.
-    pub fn chosen(records: &'r [Arc<Record>], dialect: Dialect, own: &'r str, chance: usize) -> Option<Self> {
+    pub fn chosen(
+        records: &'r [PackedRecord],
+        dialect: Dialect,
+        own: &'r str,
+        chance: usize,
+    ) -> Option<Self> {
         // Those that are up and confirmed come first.
-        let rank = |record: &Record| (record.readiness, record.standing);
-        let best = rank(records.first()?);
-        let best = records.iter().take_while(|record| rank(record) == best).count();
-        Some(Self { record: &records[chance % best], dialect, own })
+        let rank = |record: &RecordRef<'_>| (record.readiness, record.standing);
+        let first = records.first()?.view();
+        if records.len() == 1 {
+            return Some(Self { record: first, dialect, own });
+        }
+        let best = records.iter().take_while(|record| rank(&record.view()) == rank(&first)).count();
+        Some(Self { record: records[chance % best].view(), dialect, own })
     }
 
     fn is_ours(&self) -> bool {
-        self.record.name.as_str() == NAME_SERVER
+        self.record.name == NAME_SERVER
     }
 
     /// Its URI's text.
     pub fn uri(&self) -> Cow<'r, str> {
         match &self.record.target {
             _ if self.is_ours() => self.own.into(),
-            Target::Pyro { uri } => uri.as_str().into(),
-            Target::Service { address, object, .. } => {
+            TargetRef::Pyro { uri } => (*uri).into(),
+            TargetRef::Service { address, object, .. } => {
                 // A URI must name an object; a service that is the only one at its address has no name for it.
-                let object = match object.as_str() {
-                    "" => self.record.name.as_str(),
-                    object => object,
-                };
+                let object = if object.is_empty() { self.record.name } else { object };
                 format!("PYRO:{object}@{address}").into()
             }
         }
@@ -59,7 +63,7 @@ impl<'r> View<'r> {
 
     /// Its tags, in their order.
     pub fn tags(&self) -> BTreeSet<Cow<'r, str>> {
-        let record = self.record;
+        let record = &self.record;
         if self.is_ours() {
             let class = match self.dialect {
                 Dialect::Four => "class:Pyro4.naming.NameServer",
@@ -67,8 +71,8 @@ impl<'r> View<'r> {
             };
             return BTreeSet::from([class.into()]);
         }
-        let mut tags: BTreeSet<Cow<'r, str>> = record.tags.iter().map(Cow::from).collect();
-        if let Target::Service { contract, .. } = &record.target {
+        let mut tags: BTreeSet<Cow<'r, str>> = record.tags.iter().copied().map(Cow::from).collect();
+        if let TargetRef::Service { contract, .. } = &record.target {
             tags.insert(format!("contract:{contract}").into());
         }
         if record.readiness == Readiness::Draining {
@@ -97,8 +101,8 @@ impl<'r> View<'r> {
         Ok(match filter {
             Filter::All => true,
             Filter::Nothing => false,
-            Filter::Prefix(prefix) => self.record.name.as_str().starts_with(&**prefix),
-            Filter::Matching(pattern) => pattern.matches(self.record.name.as_str())?,
+            Filter::Prefix(prefix) => self.record.name.starts_with(&**prefix),
+            Filter::Matching(pattern) => pattern.matches(self.record.name)?,
             Filter::AllOf(wanted) => {
                 let tags = self.tags();
                 wanted.iter().all(|tag| tags.contains(&**tag))

@@ -1,17 +1,15 @@
-use std::borrow::Borrow;
-use std::cmp::Ordering as Order;
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{Hash, Hasher};
 use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock};
 
 use common::ids::{ClusterId, InstanceId};
-use common::names::{AnyName, BootCount, Cursor, Names, Record, Records, Revision, Stamp, Stamped, TagMatch};
+use common::names::{AnyName, BootCount, Cursor, Names, PackedRecord, Revision, Stamp, Stamped, TagMatch};
 use dashmap::{DashMap, Entry};
 
+use super::kept::Kept;
+use super::ordered::Ordered;
 use crate::matcher::Matcher;
-use crate::registry::record_bytes;
 
 /// Names that one look at the ordered index takes, before others get the thread and the writer the lock.
 const SCAN_NAMES: usize = 2_000;
@@ -28,71 +26,22 @@ pub struct Shelf {
     /// The revision that the writer has begun to put here, and the one that it has finished.
     begun: AtomicU64,
     ended: AtomicU64,
-    by_name: DashMap<Named, ()>,
+    by_name: DashMap<Kept, ()>,
     in_order: RwLock<Index>,
-}
-
-/// All records under one name, found by the name that is in them: a key beside them would be kept twice for each of a
-/// million names.
-#[derive(Clone, Debug)]
-struct Named(Records);
-
-impl Named {
-    /// Those up and confirmed first.
-    fn of(mut records: Vec<Arc<Record>>) -> Self {
-        records.sort_by_key(|record| (record.readiness as u8, record.standing as u8, record.instance));
-        Self(records.into())
-    }
-
-    fn name(&self) -> &AnyName {
-        &self.0.first().expect("a name on the shelf has records").name
-    }
-}
-
-impl Borrow<str> for Named {
-    fn borrow(&self) -> &str {
-        self.name().as_str()
-    }
-}
-
-impl Hash for Named {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.name().as_str().hash(state);
-    }
-}
-
-impl PartialEq for Named {
-    fn eq(&self, other: &Self) -> bool {
-        self.name() == other.name()
-    }
-}
-
-impl Eq for Named {}
-
-impl PartialOrd for Named {
-    fn partial_cmp(&self, other: &Self) -> Option<Order> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Named {
-    fn cmp(&self, other: &Self) -> Order {
-        self.name().cmp(other.name())
-    }
 }
 
 /// The records in the order of names, and which names have a tag.
 #[derive(Debug, Default)]
 struct Index {
-    records: BTreeSet<Named>,
-    tagged: BTreeMap<Box<str>, BTreeSet<AnyName>>,
+    records: Ordered,
+    tagged: BTreeMap<Box<str>, BTreeSet<Kept>>,
 }
 
 /// A listing in the making.
 #[derive(Debug, Default)]
 pub struct Found {
     /// Those that matched.
-    pub records: Vec<Arc<Record>>,
+    pub records: Vec<PackedRecord>,
     bytes: usize,
 }
 
@@ -130,14 +79,14 @@ impl Shelf {
     }
 
     /// The records under `name`: those up and confirmed first.
-    pub fn get(&self, name: &AnyName) -> Option<Records> {
-        self.by_name.get(name.as_str()).map(|found| found.key().0.clone())
+    pub fn get(&self, name: &str) -> Option<Kept> {
+        self.by_name.get(name.as_bytes()).map(|found| found.key().clone())
     }
 
     /// The records under each name, all from one revision; `None` when a change was under way: ask again.
-    pub fn get_many(&self, names: &[AnyName]) -> Option<Stamped<Vec<Option<Records>>>> {
+    pub fn get_many(&self, names: &[AnyName]) -> Option<Stamped<Vec<Option<Kept>>>> {
         let stamp = self.stamp();
-        let value = names.iter().map(|name| self.get(name)).collect();
+        let value = names.iter().map(|name| self.get(name.as_str())).collect();
         let undisturbed = self.begun.load(Ordering::Acquire) == stamp.rev.0 && self.stamp() == stamp;
         undisturbed.then_some(Stamped { stamp, value })
     }
@@ -147,31 +96,33 @@ impl Shelf {
         let exact = matches!(matcher.query().names, Names::Exact(_));
         let prefix = matcher.prefix();
         let start = match after {
-            Some(cursor) if cursor.name.as_str() >= prefix => Bound::Included(cursor.name.as_str()),
-            _ => Bound::Included(prefix),
+            Some(cursor) if cursor.name.as_str() >= prefix => cursor.name.as_str(),
+            _ => prefix,
         };
         let index = self.in_order.read().unwrap_or_else(PoisonError::into_inner);
-        for (looked, (name, records)) in index.candidates(&matcher.query().tags, start).enumerate() {
-            if !name.as_str().starts_with(prefix) || exact && name.as_str() != prefix {
+        for (looked, kept) in index.candidates(&matcher.query().tags, start).enumerate() {
+            let name = kept.name();
+            if !name.starts_with(prefix) || exact && name != prefix {
                 break;
             }
             // Lookups have another order than listings.
-            let mut records: Vec<&Arc<Record>> = records.iter().collect();
-            records.sort_by_key(|record| record.instance);
+            let mut records: Vec<&PackedRecord> = kept.iter().collect();
+            records.sort_by_cached_key(|record| record.instance());
             for record in records {
-                let here = Cursor { name: name.clone(), instance: record.instance };
-                if after.is_some_and(|after| here <= *after) || !matcher.matches(record) {
+                let is_before =
+                    |after: &Cursor| (name, record.instance()) <= (after.name.as_str(), after.instance);
+                if after.is_some_and(is_before) || !matcher.matches(record) {
                     continue;
                 }
                 let full = found.records.len() >= limit || found.bytes >= PAGE_BYTES;
                 if let (true, Some(last)) = (full, found.records.last()) {
-                    return Next::Page(Cursor { name: last.name.clone(), instance: last.instance });
+                    return Next::Page(cursor(last.name(), last.instance()));
                 }
-                found.bytes += record_bytes(record);
-                found.records.push(Arc::clone(record));
+                found.bytes += record.len();
+                found.records.push(record.clone());
             }
             if looked >= SCAN_NAMES {
-                return Next::Scan(Cursor { name: name.clone(), instance: InstanceId::from_u128(u128::MAX) });
+                return Next::Scan(cursor(name, InstanceId::from_u128(u128::MAX)));
             }
         }
         Next::End
@@ -184,15 +135,14 @@ impl Shelf {
 
     /// Up to `limit` names in order, from after `after` on, that begin with `prefix`, and what stands under each. Fewer
     /// than `limit`: those were the last.
-    pub fn slice(&self, prefix: &str, after: Option<&AnyName>, limit: usize) -> Vec<(AnyName, Records)> {
+    pub fn slice(&self, prefix: &str, after: Option<&str>, limit: usize) -> Vec<Kept> {
         let start = match after {
-            Some(after) => Bound::Excluded(after.as_str()),
-            None => Bound::Included(prefix),
+            Some(after) => Bound::Excluded(after.as_bytes()),
+            None => Bound::Included(prefix.as_bytes()),
         };
         let index = self.in_order.read().unwrap_or_else(PoisonError::into_inner);
-        let begun = index.records.range::<str, _>((start, Bound::Unbounded));
-        let alike = begun.take_while(|named| named.name().as_str().starts_with(prefix));
-        alike.take(limit).map(|named| (named.name().clone(), named.0.clone())).collect()
+        let alike = index.records.from(start).take_while(|kept| kept.name().starts_with(prefix));
+        alike.take(limit).cloned().collect()
     }
 
     pub(super) fn jump(&self, boot: BootCount, rev: Revision) {
@@ -206,29 +156,29 @@ impl Shelf {
     }
 
     /// Takes in all that a store held, in the order of names: far cheaper than name by name.
-    pub(super) fn fill(&self, names: Vec<Vec<Arc<Record>>>) {
+    pub(super) fn fill(&self, records: &[PackedRecord]) {
         let mut index = self.in_order.write().unwrap_or_else(PoisonError::into_inner);
-        assert!(index.records.is_empty(), "a shelf is filled before anything else is put there");
-        let names: Vec<Named> = names.into_iter().map(Named::of).collect();
-        for named in &names {
-            for tag in named.0.iter().flat_map(|record| record.tags.iter()) {
-                index.tagged.entry(tag.into()).or_default().insert(named.name().clone());
+        assert!(index.records.len() == 0, "a shelf is filled before anything else is put there");
+        let names = records.chunk_by(|one, next| one.name_bytes() == next.name_bytes());
+        let names: Vec<Kept> = names.filter_map(|records| Kept::new(records.to_vec())).collect();
+        for kept in &names {
+            for tag in tags_of(kept) {
+                index.tagged.entry(tag.into()).or_default().insert(kept.clone());
             }
-            self.by_name.insert(named.clone(), ());
+            self.by_name.insert(kept.clone(), ());
         }
         index.records = names.into_iter().collect();
     }
 
-    pub(super) fn put(&self, name: &AnyName, records: Vec<Arc<Record>>) {
+    pub(super) fn put(&self, name: &str, records: Vec<PackedRecord>) {
         let mut index = self.in_order.write().unwrap_or_else(PoisonError::into_inner);
-        if records.is_empty() {
-            index.put(name, None);
-            self.by_name.remove(name.as_str());
+        let Some(kept) = Kept::new(records) else {
+            index.remove(name);
+            self.by_name.remove(name.as_bytes());
             return;
-        }
-        let named = Named::of(records);
-        index.put(name, Some(named.clone()));
-        match self.by_name.entry(named) {
+        };
+        index.put(&kept);
+        match self.by_name.entry(kept) {
             // In one step: no lookup finds nothing meanwhile.
             Entry::Occupied(old) => drop(old.replace_entry(())),
             Entry::Vacant(place) => drop(place.insert(())),
@@ -241,71 +191,71 @@ impl Shelf {
 }
 
 impl Index {
-    fn put(&mut self, name: &AnyName, records: Option<Named>) {
-        let tags_of = |named: &Named| {
-            named
-                .0
-                .iter()
-                .flat_map(|record| record.tags.iter())
-                .map(Box::from)
-                .collect::<BTreeSet<Box<str>>>()
-        };
-        let new = records.as_ref().map(tags_of).unwrap_or_default();
-        let old = match records {
-            Some(records) => self.records.replace(records),
-            None => self.records.take(name.as_str()),
-        };
-        let old = old.as_ref().map(tags_of).unwrap_or_default();
-        for gone in old.difference(&new) {
-            if let Some(names) = self.tagged.get_mut(gone) {
-                names.remove(name);
-                if names.is_empty() {
-                    self.tagged.remove(gone);
-                }
-            }
+    fn put(&mut self, kept: &Kept) {
+        let new = tags_of(kept);
+        if let Some(old) = self.records.replace(kept.clone()) {
+            self.untag(kept.name(), &tags_of(&old) - &new);
         }
-        for come in new.difference(&old) {
-            self.tagged.entry(Box::clone(come)).or_default().insert(name.clone());
+        for tag in new {
+            match self.tagged.get_mut(tag) {
+                Some(names) => drop(names.replace(kept.clone())),
+                None => drop(self.tagged.insert(tag.into(), BTreeSet::from([kept.clone()]))),
+            }
         }
     }
 
-    /// The names from `start` on that may have such tags, in order, with their records.
+    fn remove(&mut self, name: &str) {
+        if let Some(old) = self.records.take(name.as_bytes()) {
+            self.untag(name, tags_of(&old));
+        }
+    }
+
+    fn untag(&mut self, name: &str, tags: BTreeSet<&str>) {
+        for tag in tags {
+            if let Some(names) = self.tagged.get_mut(tag) {
+                names.remove(name.as_bytes());
+                if names.is_empty() {
+                    self.tagged.remove(tag);
+                }
+            }
+        }
+    }
+
+    /// The names from `start` on that may have such tags, in order.
     fn candidates<'a>(
         &'a self,
         tags: &'a TagMatch,
-        start: Bound<&'a str>,
-    ) -> Box<dyn Iterator<Item = (&'a AnyName, &'a Records)> + 'a> {
-        let range = (start, Bound::Unbounded);
-        let with_name = |named: &'a Named| (named.name(), &named.0);
-        let with_records = move |name: &'a AnyName| self.records.get(name.as_str()).map(with_name);
+        start: &'a str,
+    ) -> Box<dyn Iterator<Item = &'a Kept> + 'a> {
+        let range = (Bound::Included(start.as_bytes()), Bound::Unbounded);
         match tags {
             TagMatch::AllOf(tags) if tags.iter().len() > 0 => {
                 // Whoever has all of them has the rarest.
-                let sets: Option<Vec<&BTreeSet<AnyName>>> =
+                let sets: Option<Vec<&BTreeSet<Kept>>> =
                     tags.iter().map(|tag| self.tagged.get(tag)).collect();
                 let rarest = sets.into_iter().flatten().min_by_key(|names| names.len());
-                Box::new(
-                    rarest
-                        .into_iter()
-                        .flat_map(move |names| names.range::<str, _>(range))
-                        .filter_map(with_records),
-                )
+                Box::new(rarest.into_iter().flat_map(move |names| names.range::<[u8], _>(range)))
             }
             TagMatch::AnyOf(tags) => {
                 let sets = tags.iter().filter_map(|tag| self.tagged.get(tag));
-                let mut heads: Vec<_> = sets.map(|names| names.range::<str, _>(range).peekable()).collect();
-                let merged = std::iter::from_fn(move || {
+                let mut heads: Vec<_> = sets.map(|names| names.range::<[u8], _>(range).peekable()).collect();
+                Box::new(std::iter::from_fn(move || {
                     let next = heads.iter_mut().filter_map(|names| names.peek().copied()).min()?;
                     for names in &mut heads {
                         names.next_if(|name| *name == next);
                     }
                     Some(next)
-                });
-                Box::new(merged.filter_map(with_records))
+                }))
             }
-            TagMatch::Any | TagMatch::AllOf(_) => {
-                Box::new(self.records.range::<str, _>(range).map(with_name))
-            }
+            TagMatch::Any | TagMatch::AllOf(_) => Box::new(self.records.from(range.0)),
         }
     }
+}
+
+fn tags_of(kept: &Kept) -> BTreeSet<&str> {
+    kept.iter().flat_map(|record| record.view().tags).collect()
+}
+
+fn cursor(name: &str, instance: InstanceId) -> Cursor {
+    Cursor { name: name.parse().expect("what is on the shelf has a good name"), instance }
 }

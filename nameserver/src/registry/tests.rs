@@ -1,5 +1,5 @@
 use common::names::{
-    AttemptId, ContractName, Names, ObjectName, OwnerKey, PyroUri, Query, Readiness, Stamp, Tags, Weight,
+    AttemptId, ContractName, Names, ObjectName, OwnerKey, PyroUri, Query, Record, Stamp, Tags,
 };
 use proptest::prelude::*;
 
@@ -65,8 +65,8 @@ impl House {
         self.registry.register(self.now, &self.leases, request).map(|(registered, _)| registered)
     }
 
-    fn found(&self, of: &str) -> Vec<Arc<Record>> {
-        self.registry.standing(&name(of))
+    fn found(&self, of: &str) -> Vec<Record> {
+        self.registry.standing(of).iter().map(PackedRecord::read).collect()
     }
 
     /// Ticks every 10 ms up to `millis`, and ends who ran out.
@@ -93,10 +93,16 @@ impl House {
             .map(|record| (record.name.clone(), record.instance))
             .collect();
         let mut held: Vec<_> = Vec::new();
-        for (lease, names) in &self.registry.held {
+        for (lease, under) in &self.registry.held {
             let cell = self.leases.get(*lease).expect("a lease that holds names is there");
-            assert_eq!(cell.names() as usize, names.names().len());
-            held.extend(names.names().iter().map(|name| (name.clone(), cell.instance)));
+            assert_eq!(cell.names() as usize, under.records().len());
+            for record in under.records() {
+                assert!(
+                    self.registry.standing(record.name()).contains(record),
+                    "no old contents: {record:?}"
+                );
+                held.push((record.view().to_name(), cell.instance));
+            }
         }
         held.sort_unstable();
         assert_eq!(leased, held);
@@ -105,13 +111,13 @@ impl House {
         assert_eq!(self.registry.holders, holders.collect());
     }
 
-    fn list(&self, matcher: &Matcher) -> Vec<Arc<Record>> {
+    fn list(&self, matcher: &Matcher) -> Vec<Record> {
         let mut found = Found::default();
         let mut after = None;
         loop {
             let limit = found.records.len() + 3;
             match self.registry.shelf.list(matcher, after.as_ref(), limit, &mut found) {
-                Next::End => return found.records,
+                Next::End => return found.records.iter().map(PackedRecord::read).collect(),
                 Next::Page(cursor) | Next::Scan(cursor) => after = Some(cursor),
             }
         }
@@ -169,17 +175,20 @@ fn what_a_store_holds_comes_back_with_who_registered_it() {
         house.register(Some(lease), "d", shared(), Expect::Free).unwrap();
     }
     let standing = house.registry.shelf.slice("", None, usize::MAX);
-    let rows = standing.iter().flat_map(|(_, records)| records.to_vec());
-    let rows = rows.map(|record| NameRow { lease: house.registry.tenure(&record), record }).collect();
-    let mut registrants: Vec<RegistrantRow> =
-        house.registry.permanent().map(|(record, who)| (record.name.clone(), record.instance, who)).collect();
+    let rows = standing.iter().flat_map(|records| records.to_vec());
+    let rows = rows.map(|record| NameRow { lease: house.registry.tenure(&record.view()), record }).collect();
+    let mut registrants: Vec<RegistrantRow> = house
+        .registry
+        .permanent()
+        .map(|(record, who)| (record.view().to_name(), record.instance(), who))
+        .collect();
     registrants.insert(1, (name("b"), InstanceId::from_u128(9), Registrant { from: AFAR, seen: true }));
     let _ = house.leases.revoke(two);
 
     let fresh = Registry::new(ClusterId::from_bytes([1; 16]), BootCount(2), Revision(200), 1_000);
     let before = std::mem::replace(&mut house.registry, fresh);
     let orphans = house.registry.restore(rows, registrants, &house.leases);
-    assert_eq!(orphans.iter().map(|record| record.instance).collect::<Vec<_>>(), [InstanceId::from_u128(2)]);
+    assert_eq!(orphans.iter().map(PackedRecord::instance).collect::<Vec<_>>(), [InstanceId::from_u128(2)]);
     assert!(house.registry.permanent().eq(before.permanent()));
     assert_eq!(house.registry.machines, before.machines);
     assert_eq!((house.registry.names(), house.registry.unconfirmed()), (5, 2));
@@ -582,8 +591,11 @@ fn f05_names_and_leases_match() {
             house.registry.reserved_is_durable(house.registry.reserved());
             house.check_books();
         }
-        let under_leases: usize = house.registry.held.values().map(|held| held.names().len()).sum();
-        assert_eq!(house.registry.names(), under_leases + house.registry.registrants.len(), "in turn {turn}");
+        let under_leases: usize = house.registry.held.values().map(|held| held.records().len()).sum();
+        let standing = house.registry.shelf.slice("", None, usize::MAX);
+        let standing: usize = standing.iter().map(|kept| kept.len()).sum();
+        assert_eq!(house.registry.names(), standing, "in turn {turn}");
+        assert!(under_leases <= standing, "in turn {turn}");
         assert!(house.registry.held.keys().all(|lease| house.leases.get(*lease).is_some()), "in turn {turn}");
     }
 }

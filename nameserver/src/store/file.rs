@@ -10,7 +10,7 @@ use common::machine::fs::{
     self, DirBuilder, DirBuilderExt as _, File, OpenOptions, OpenOptionsExt as _, Permissions,
     PermissionsExt as _, TryLockError,
 };
-use common::names::{AnyName, BootCount, LeaseId, Revision};
+use common::names::{AnyName, BootCount, LeaseId, PackedRecord, Revision};
 #[cfg(feature = "sim")]
 use redb::StorageError;
 use redb::{
@@ -21,7 +21,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::mark::Mark;
-use super::{Fault, Image, RegistrantRow, Store, Write};
+use super::{Fault, Image, NameRow, RegistrantRow, Store, Write};
 use crate::groups::GroupRow;
 use crate::leases::LeaseRow;
 
@@ -245,9 +245,9 @@ fn load(database: &Database) -> Result<Image, Fault> {
         reserved: meta_row(&meta, b"reserved")?,
         alive: meta_row(&meta, b"alive")?,
         leases,
-        names: rows(&transaction, NAMES, "names")?,
-        registrants: rows::<RegistrantRow>(&transaction, REGISTRANTS, "registrants")?,
-        groups: rows::<GroupRow>(&transaction, GROUPS, "groups")?,
+        names: rows(&transaction, NAMES, "names", name_row)?,
+        registrants: rows::<RegistrantRow>(&transaction, REGISTRANTS, "registrants", decoded)?,
+        groups: rows::<GroupRow>(&transaction, GROUPS, "groups", decoded)?,
     })
 }
 
@@ -260,10 +260,11 @@ fn meta_row<T: DeserializeOwned>(
     unseal("meta", key, value.value())
 }
 
-fn rows<T: DeserializeOwned>(
+fn rows<T>(
     transaction: &redb::ReadTransaction,
     table: Table,
     called: &str,
+    read: impl Fn(&[u8]) -> Option<T>,
 ) -> Result<Vec<T>, Fault> {
     let table = match transaction.open_table(table) {
         Ok(table) => table,
@@ -273,7 +274,7 @@ fn rows<T: DeserializeOwned>(
     let rows = table.iter().map_err(fault)?;
     rows.map(|row| {
         let (key, value) = row.map_err(fault)?;
-        unseal(called, key.value(), value.value())
+        unseal_by(called, key.value(), value.value(), &read)
     })
     .collect()
 }
@@ -298,15 +299,32 @@ fn seal<T: Serialize>(table: &str, key: &[u8], row: &T) -> Vec<u8> {
 }
 
 fn unseal<T: DeserializeOwned>(table: &str, key: &[u8], value: &[u8]) -> Result<T, Fault> {
+    unseal_by(table, key, value, decoded)
+}
+
+fn unseal_by<T>(
+    table: &str,
+    key: &[u8],
+    value: &[u8],
+    read: impl Fn(&[u8]) -> Option<T>,
+) -> Result<T, Fault> {
     let bad = |why| Fault(format!("{table}: row {:?}: {why}", String::from_utf8_lossy(key)));
     let (sum, body) = value.split_at_checked(4).ok_or_else(|| bad("too short"))?;
     if sum != checksum(table, key, body).to_be_bytes() {
         return Err(bad("the checksum is wrong"));
     }
-    match bincode::serde::decode_from_slice(body, bincode::config::standard()) {
-        Ok((row, used)) if used == body.len() => Ok(row),
-        _ => Err(bad("it cannot be decoded")),
-    }
+    read(body).ok_or_else(|| bad("it cannot be decoded"))
+}
+
+fn decoded<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
+    let (row, used) = bincode::serde::decode_from_slice(body, bincode::config::standard()).ok()?;
+    (used == body.len()).then_some(row)
+}
+
+/// A record is kept as it lies in its row, behind its lease.
+fn name_row(body: &[u8]) -> Option<NameRow> {
+    let (lease, used) = bincode::serde::decode_from_slice(body, bincode::config::standard()).ok()?;
+    Some(NameRow { lease, record: PackedRecord::new(&body[used..])? })
 }
 
 fn checksum(table: &str, key: &[u8], body: &[u8]) -> u32 {

@@ -16,13 +16,12 @@ pub mod file;
 mod mark;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use common::ids::{ClusterId, InstanceId};
-use common::names::{AnyName, BootCount, LeaseId, Record, Revision};
+use common::names::{AnyName, BootCount, LeaseId, PackedRecord, Revision};
 use common::rpc::name_service::StoreError;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 pub use self::committer::{Committer, Report, Token};
 use crate::groups::GroupRow;
@@ -72,13 +71,13 @@ pub enum Write {
     Original,
 }
 
-/// What the store keeps of a record.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// What the store keeps of a record: in the file, one after the other.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct NameRow {
     /// The lease under which it stands.
     pub lease: Option<LeaseId>,
     /// What it is.
-    pub record: Arc<Record>,
+    pub record: PackedRecord,
 }
 
 /// Who registered what.

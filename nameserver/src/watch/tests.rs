@@ -1,42 +1,39 @@
 use common::ids::InstanceId;
 use common::names::{
-    ContractName, Entry, Lifetime, NameEpoch, Names, ObjectName, Query, Readiness, Sharing, Standing, Tags,
-    Target, Weight,
+    Lifetime, NameEpoch, Names, Query, Readiness, RecordRef, Sharing, Standing, TargetRef, Weight,
 };
 use proptest::prelude::*;
 
 use super::*;
 
-fn record(name: &str, readiness: Readiness) -> Arc<Record> {
-    let entry = Entry {
+fn record(name: &str, readiness: Readiness, rev: u64) -> PackedRecord {
+    PackedRecord::from(&RecordRef {
+        name,
         sharing: Sharing::Exclusive,
-        target: Target::Service {
-            address: "127.0.0.1:1".parse().unwrap(),
-            object: ObjectName::new("").unwrap(),
-            contract: ContractName::new("replica").unwrap(),
-        },
-        tags: Tags::default(),
-        readiness,
-        weight: Weight::default(),
-    };
-    Arc::new(Record {
-        name: name.parse().unwrap(),
-        sharing: entry.sharing,
         instance: InstanceId::from_u128(1),
-        epoch: NameEpoch(Revision(1)),
-        target: entry.target,
-        tags: entry.tags,
+        epoch: NameEpoch(Revision(rev)),
+        target: TargetRef::Service {
+            address: "127.0.0.1:1".parse().unwrap(),
+            object: "",
+            contract: "replica",
+        },
+        tags: Vec::new(),
         readiness,
         standing: Standing::Confirmed,
-        weight: entry.weight,
+        weight: Weight::default(),
         lifetime: Lifetime::Permanent,
-        changed: Revision(1),
+        changed: Revision(rev),
     })
 }
 
 fn event(rev: u64, name: &str, before: Option<Readiness>, after: Option<Readiness>) -> Event {
-    let record = |readiness| record(name, readiness);
-    Event { before: before.map(record), after: after.map(record).ok_or(Removal::Expired), rev: Revision(rev) }
+    let record = |readiness| record(name, readiness, rev);
+    match (before.map(record), after.map(record)) {
+        (None, Some(after)) => Event::Registered(after),
+        (Some(before), Some(after)) => Event::updated(before, after, Revision(rev)),
+        (Some(before), None) => Event::removed(before, Removal::Expired, Revision(rev)),
+        (None, None) => unreachable!("nothing happened"),
+    }
 }
 
 fn query(names: Names, readiness: Option<Readiness>) -> Vec<Numbered> {
@@ -98,7 +95,7 @@ proptest! {
         for (rev, size) in (1..).zip(sizes) {
             let events: Vec<Event> =
                 (0..size).map(|n| event(rev, &format!("r{rev}.{n}"), None, Some(Readiness::Up))).collect();
-            history.extend(events.iter().map(|event| (event.rev, event.name().clone())));
+            history.extend(events.iter().map(|event| (event.rev(), event.name().to_owned())));
             ring.push(Revision(rev), events);
             if left > 0 {
                 left -= 1;
@@ -107,7 +104,7 @@ proptest! {
             left = away.next().unwrap();
             match ring.since(at, &all) {
                 Ok(answer) => {
-                    seen.extend(answer.changes.iter().map(|change| (change.rev, change.name.clone())));
+                    seen.extend(answer.changes.iter().map(|change| (change.rev, change.name.to_string())));
                     at = answer.upto;
                 }
                 Err(Compacted { oldest }) => {

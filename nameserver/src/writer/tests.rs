@@ -23,6 +23,7 @@ struct House {
     shared: Rc<Shared>,
     failures: Arc<Mutex<u32>>,
     hangs: Arc<AtomicBool>,
+    commits: Arc<Mutex<Vec<Vec<Write>>>>,
 }
 
 impl House {
@@ -45,13 +46,14 @@ impl House {
         });
         let store = Flaky::default();
         let (failures, hangs) = (Arc::clone(&store.failures), Arc::clone(&store.hangs));
+        let commits = Arc::clone(&store.commits);
         let (committer, reports) = Committer::start(store).unwrap();
         let (mailbox, messages) = channel(MAILBOX);
         let groups = Groups::new(cluster, []);
         let probes = Probes::new(Autoclean::Off);
         let writer = Writer::new(Rc::clone(&shared), registry, leases, groups, probes, committer, "flaky");
         tokio::task::spawn_local(writer.run(messages, reports));
-        Self { mailbox, shared, failures, hangs }
+        Self { mailbox, shared, failures, hangs, commits }
     }
 
     fn store_fails(&self, fails: bool) {
@@ -141,6 +143,33 @@ async fn f19_full_is_not_dead() {
         };
         let registered = house.register(lease).await.unwrap();
         assert_eq!(house.register(lease).await.unwrap(), registered);
+    };
+    LocalSet::new().run_until(work).await;
+}
+
+/// A batch of a Pyro program waited for the disk at each of its names.
+#[tokio::test]
+async fn what_is_registered_together_is_one_commit_and_ends_where_it_is_refused() {
+    let work = async {
+        let house = House::start();
+        let request = |name: &str, expect| Registration {
+            name: name.parse().unwrap(),
+            expect,
+            lease: None,
+            same: Same::Anew,
+            ..*House::request(LeaseId::from_random(1))
+        };
+        let mut requests: Vec<_> = (0..100).map(|n| request(&format!("n{n}"), Expect::Free)).collect();
+        requests.extend([
+            request("n7", Expect::Whatever),
+            request("n7", Expect::Free),
+            request("z", Expect::Free),
+        ]);
+        let (done, refused) = house.ask(|to| Message::RegisterAll { requests, to }).await.unwrap();
+        assert_eq!(done, 101);
+        assert!(matches!(refused, Some(RegisterError::Held { .. })), "{refused:?}");
+        assert_eq!(house.shared.shelf.names(), 100);
+        assert_eq!(house.commits.lock().unwrap().len(), 1);
     };
     LocalSet::new().run_until(work).await;
 }

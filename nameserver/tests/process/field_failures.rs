@@ -489,14 +489,15 @@ async fn f18_every_verb_every_role() {
 /// 100,000 names came. The same name is asked for: how far others' memory is from the processor is another matter.
 #[tokio::test]
 async fn f21_lookup_cost_is_flat() {
-    const LOOKUPS: u32 = 8_000;
+    const LOOKUPS: u32 = 1_600;
     let server = Server::start(&["--store", "memory", "--warm-up", "0s"]);
     let names = server.client();
     register(&names, TTL_LONG).await;
-    let cpu = || {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.child.id())).unwrap();
-        let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
-        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    // Nanoseconds on a processor. Whatever else the machine does only adds to them: the least of some rounds is the cost.
+    let cpu = || -> u64 {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", server.child.id())).unwrap();
+        let times = threads.map(|thread| std::fs::read_to_string(thread.unwrap().path().join("schedstat")));
+        times.map(|time| time.unwrap().split(' ').next().unwrap().parse::<u64>().unwrap()).sum()
     };
     let each = async || {
         let before = cpu();
@@ -506,7 +507,10 @@ async fn f21_lookup_cost_is_flat() {
         }
         cpu() - before
     };
-    let few = each().await;
+    let mut few = u64::MAX;
+    for _ in 0..10 {
+        few = few.min(each().await);
+    }
     for batch in 0..100 {
         let granted =
             names.grant(soon(), Duration::from_hours(1), InstanceId::random(), None).await.unwrap().unwrap();
@@ -520,9 +524,15 @@ async fn f21_lookup_cost_is_flat() {
             done.unwrap().unwrap();
         }
     }
-    let many = each().await;
-    println!("{LOOKUPS} lookups took {few} hundredths of a second, and {many} with 100,000 names");
-    assert!(many <= few * 2 + 5, "{few} before, {many} after");
+    let mut many = u64::MAX;
+    for _ in 0..100 {
+        many = many.min(each().await);
+        if many * 10 <= few * 11 {
+            break;
+        }
+    }
+    println!("{LOOKUPS} lookups took {few} ns, and {many} with 100,000 names");
+    assert!(many * 10 <= few * 11, "more than a tenth dearer: {few} ns before, {many} after");
 }
 
 /// Field failure: with Nagle's delay every second answer came 40 ms late. It takes one end that forgot to switch it off, so

@@ -117,7 +117,8 @@ where
         }
     }
 
-    fn start(socket: impl Socket, address: Address, contract: Contract) -> Self {
+    /// Calls over a socket on which the contract was agreed.
+    pub(super) fn start(socket: impl Socket, address: Address, contract: Contract) -> Self {
         let limits = &contract.limits;
         let shared = Arc::new(Shared::default());
         let side = ClientSide { shared: shared.clone(), types: std::marker::PhantomData };

@@ -24,7 +24,7 @@ use crate::clock::Clock;
 use crate::ids::ClusterId;
 use crate::names::Address;
 use crate::rpc::limits::{
-    Contract, FRAME_TIME, IDLE_TIME, IDLE_TIME_CLIENT, OTHERS, PREAMBLE_TIME, STOP_TIME, WRITE_TIME,
+    Contract, FRAME_TIME, IDLE_TIME, IDLE_TIME_CLIENT, Limits, OTHERS, PREAMBLE_TIME, STOP_TIME, WRITE_TIME,
 };
 
 const ECHO: Contract = Contract { name: "echo", lowest: 1, highest: 1, limits: OTHERS };
@@ -401,6 +401,37 @@ async fn a_call_that_nobody_answers_ends_at_its_deadline() {
         let (connection, _since) = connect(1024).client().await;
         let call = Stub::call(&connection, within(ECHO, Duration::from_millis(30)), "9000 ms".to_owned());
         assert_eq!(CallError::from(call.await.unwrap_err()), CallError::Unacknowledged);
+    })
+    .await;
+}
+
+/// A server may read no more before its answers are read: a client that waited to write first, with answers left, waited
+/// until its calls were lost.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_cannot_write_reads_on() {
+    /// More than it reads in a row.
+    const ASKED: u8 = 100;
+    in_set(async {
+        let limits = Limits { in_flight_client: 200, ..OTHERS };
+        let (near, mut far) = duplex(8 * 1024);
+        let connection = Connection::start(near, Address::from(PEER), Contract { limits, ..ECHO });
+        let ctx = within(ECHO, Duration::from_secs(5));
+        let call = |text: String| {
+            let connection: Connection<String, String> = connection.clone();
+            spawn_local(async move { Stub::call(&connection, ctx, text).await })
+        };
+        let calls: Vec<_> = (0..ASKED).map(|_| call("hi".to_owned())).collect();
+        for _ in 0..ASKED {
+            let length = far.read_u32().await.unwrap();
+            far.read_exact(&mut vec![0; length as usize]).await.unwrap();
+        }
+        let _stuck = call("x".repeat(100 * 1024));
+        sleep(Duration::from_millis(1)).await;
+        let answers: Vec<u8> = (0..ASKED).flat_map(|id| [0, 0, 0, 5, id, 0, 2, b'h', b'i']).collect();
+        far.write_all(&answers).await.unwrap();
+        for call in calls {
+            assert_eq!(call.await.unwrap().unwrap(), "hi");
+        }
     })
     .await;
 }

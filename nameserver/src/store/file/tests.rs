@@ -1,12 +1,7 @@
-use std::sync::Arc;
-
 use common::ids::InstanceId;
-use common::names::{
-    ContractName, Lifetime, NameEpoch, ObjectName, Readiness, Record, Sharing, Standing, Tags, Target, Weight,
-};
+use common::names::{Lifetime, NameEpoch, Readiness, RecordRef, Sharing, Standing, TargetRef, Weight};
 use common::replication::{BootId, ConfigVersion, GroupConfig, Member, Proposer, ReplicaId};
 
-use super::super::NameRow;
 use super::*;
 use crate::leases::Heard;
 
@@ -21,29 +16,25 @@ fn lease(n: u64) -> Write {
 }
 
 fn name(text: &str, n: u64) -> Write {
-    let record = Record {
-        name: text.parse().unwrap(),
+    let record = RecordRef {
+        name: text,
         sharing: Sharing::Shared,
         instance: InstanceId::from_u128(n.into()),
         epoch: NameEpoch(Revision(n)),
-        target: Target::Service {
+        target: TargetRef::Service {
             address: "127.0.0.1:1".parse().unwrap(),
-            object: ObjectName::new("").unwrap(),
-            contract: ContractName::new("replica").unwrap(),
+            object: "",
+            contract: "replica",
         },
-        tags: Tags::new(["a=b"]).unwrap(),
+        tags: vec!["a=b"],
         readiness: Readiness::Up,
         standing: Standing::Confirmed,
         weight: Weight::default(),
         lifetime: Lifetime::Permanent,
         changed: Revision(n),
     };
-    let (name, instance) = (record.name.clone(), record.instance);
-    Write::Name {
-        name,
-        instance,
-        row: Some(NameRow { lease: Some(LeaseId::from_random(n)), record: Arc::new(record) }),
-    }
+    let row = NameRow { lease: Some(LeaseId::from_random(n)), record: PackedRecord::from(&record) };
+    Write::Name { name: record.to_name(), instance: record.instance, row: Some(row) }
 }
 
 fn group(n: u64) -> Write {
@@ -78,8 +69,7 @@ fn what_was_committed_is_read_again() {
     let (_store, image) = open(&path, None).unwrap();
     assert_eq!((image.cluster, image.boot, image.reserved), (cluster, BootCount(1), Revision(7)));
     assert_eq!(image.alive, Duration::from_millis(200));
-    let rows: Vec<_> =
-        image.names.iter().map(|row| (row.record.name.as_str(), row.record.epoch.0.0)).collect();
+    let rows: Vec<_> = image.names.iter().map(|row| (row.record.name(), row.record.epoch().0.0)).collect();
     assert_eq!(rows, [("a", 3), ("a", 9), ("a.b", 2), ("b", 1)], "in the order of names");
     let kept =
         image.leases.iter().map(|(id, row)| Write::Lease { lease: *id, row: Some(*row) }).collect::<Vec<_>>();
@@ -142,6 +132,15 @@ fn a_row_in_the_wrong_place_shows() {
         flipped[bit / 8] ^= 1 << (bit % 8);
         assert!(unseal::<BootCount>("meta", b"boot", &flipped).is_err(), "bit {bit}");
     }
+}
+
+/// So files written by a program that kept whole records are read, and the other way round.
+#[test]
+fn a_packed_record_lies_in_its_row_as_a_whole_one_did() {
+    let Write::Name { row: Some(row), .. } = name("a.b", 7) else { unreachable!("a name") };
+    let whole = (row.lease, row.record.read());
+    assert_eq!(seal("names", b"k", &row), seal("names", b"k", &whole));
+    assert_eq!(unseal_by("names", b"k", &seal("names", b"k", &whole), name_row), Ok(row));
 }
 
 #[test]
