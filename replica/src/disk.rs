@@ -18,7 +18,6 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::Duration;
@@ -33,6 +32,7 @@ use tokio::time::timeout;
 use self::batch::{Ticket, WriteBatch};
 use self::file::{Batch, GroupFile};
 use self::snapshot::Step;
+use crate::known::Notes;
 use crate::meters;
 
 /// Exit code of a process whose disk failed (`EX_IOERR`).
@@ -45,8 +45,8 @@ pub trait Disk<B = WriteBatch> {
     /// Puts a snapshot into the file beside the one that counts, in pieces between batches, and reads it back; then
     /// reports [`Report::Staged`]. A batch with these very bytes makes it the one that counts.
     fn stage(&self, snapshot: Bytes);
-    /// Remembers where the other members listen: a hint, reported to nobody.
-    fn note(&self, addresses: Vec<SocketAddr>);
+    /// Remembers this of the other members: hints, reported to nobody.
+    fn note(&self, notes: Notes);
 }
 
 /// What a disk has to say.
@@ -76,7 +76,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 enum Job<B> {
     Write(Box<B>, Ticket),
     Stage(Bytes),
-    Note(Vec<SocketAddr>),
+    Note(Notes),
 }
 
 /// A group's file, and the thread that commits to it.
@@ -126,10 +126,10 @@ impl<B: Batch> Disk<B> for CommitThread<B> {
         self.post(Job::Stage(snapshot));
     }
 
-    fn note(&self, addresses: Vec<SocketAddr>) {
+    fn note(&self, notes: Notes) {
         // A hint: when the thread is that busy, the next change is noted.
         if self.jobs.capacity() > JOBS_KEPT {
-            let _ = self.jobs.try_send(Job::Note(addresses));
+            let _ = self.jobs.try_send(Job::Note(notes));
         }
     }
 }
@@ -189,7 +189,7 @@ impl Committer {
                     self.report(Report::Durable(ticket)).await;
                 }
                 Some(Job::Stage(snapshot)) => self.file.shelf().stage(snapshot),
-                Some(Job::Note(addresses)) => self.commit(|file| file.note(&addresses)),
+                Some(Job::Note(notes)) => self.commit(|file| file.note(&notes)),
                 None => self.work_on_snapshots().await,
             }
         }

@@ -20,8 +20,19 @@ const MEMBERS_MAX: usize = 64;
 pub(crate) struct Known {
     me: ReplicaId,
     members: BTreeMap<ReplicaId, Entry>,
-    /// Where they listen, as last told by [`Self::news`].
-    told: Vec<SocketAddr>,
+    /// The names of all of them, and of those that are only known from before our start.
+    names: BTreeMap<ReplicaId, LogicalName>,
+    /// As last told by [`Self::news`].
+    told: Notes,
+}
+
+/// What the next start should know of the other members: hints.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notes {
+    /// Where they listened when last seen.
+    pub addresses: Vec<SocketAddr>,
+    /// Under which names. Who has lost a disk comes back under the old name, and does not know who it was.
+    pub names: BTreeMap<ReplicaId, LogicalName>,
 }
 
 #[derive(Debug)]
@@ -33,8 +44,9 @@ struct Entry {
 }
 
 impl Known {
-    pub(crate) fn new(me: ReplicaId) -> Self {
-        Self { me, members: BTreeMap::new(), told: Vec::new() }
+    /// Nobody has been met yet; these are the names that they had.
+    pub(crate) fn new(me: ReplicaId, names: BTreeMap<ReplicaId, LogicalName>) -> Self {
+        Self { me, members: BTreeMap::new(), names, told: Notes::default() }
     }
 
     /// This replica has another identity now.
@@ -66,25 +78,30 @@ impl Known {
     fn put(&mut self, entry: Entry) {
         let room = self.members.len() < MEMBERS_MAX || self.members.contains_key(&entry.member.id);
         if room && entry.member.id != self.me {
+            if self.names.len() >= MEMBERS_MAX {
+                self.names.retain(|id, _| self.members.contains_key(id));
+            }
+            self.names.insert(entry.member.id, entry.name.clone());
             self.members.insert(entry.member.id, entry);
         }
     }
 
-    /// Where they listen, when that is not what was told last.
-    pub(crate) fn news(&mut self) -> Option<Vec<SocketAddr>> {
-        let addresses: Vec<_> = self.members.values().map(|entry| entry.address).collect();
-        if addresses == self.told {
+    /// What to note of them, when that is not what was told last.
+    pub(crate) fn news(&mut self) -> Option<Notes> {
+        let addresses = self.members.values().map(|entry| entry.address).collect();
+        let notes = Notes { addresses, names: self.names.clone() };
+        if notes == self.told {
             return None;
         }
-        self.told.clone_from(&addresses);
-        Some(addresses)
+        self.told.clone_from(&notes);
+        Some(notes)
     }
 
     /// Those who had the name before that `id` has now.
     pub(crate) fn before(&self, id: ReplicaId) -> impl Iterator<Item = ReplicaId> {
-        let name = self.members.get(&id).map(|entry| &entry.name);
-        let same = move |entry: &&Entry| Some(&entry.name) == name && entry.member.id != id;
-        self.members.values().filter(same).map(|entry| entry.member.id)
+        let name = self.names.get(&id);
+        let same = move |(other, named): &(&ReplicaId, &LogicalName)| Some(*named) == name && **other != id;
+        self.names.iter().filter(same).map(|(other, _)| *other)
     }
 
     /// When any of them was last heard.
@@ -106,5 +123,39 @@ impl Known {
             heard: entry.heard.map(|at| now.since(at)),
         };
         self.members.values().map(known).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use common::replication::BootId;
+
+    use super::*;
+
+    fn listed(id: u128, name: &str, port: u16) -> Listed {
+        let member = Member { id: ReplicaId::from_u128(id), boot: BootId::from_u128(1) };
+        Listed { member, name: name.parse().unwrap(), address: SocketAddr::from(([127, 0, 0, 1], port)) }
+    }
+
+    #[test]
+    fn who_had_a_name_before_is_known_after_a_restart_too() {
+        let (me, lost, anew) = (ReplicaId::from_u128(9), ReplicaId::from_u128(1), ReplicaId::from_u128(2));
+        let mut known = Known::new(me, BTreeMap::new());
+        known.list(vec![listed(1, "replica.1", 1)]);
+        let notes = known.news().expect("somebody is new");
+        assert_eq!(known.news(), None);
+        let mut known = Known::new(me, notes.names);
+        known.list(vec![listed(2, "replica.1", 2), listed(3, "replica.3", 3)]);
+        assert_eq!(known.before(anew).collect::<Vec<_>>(), [lost]);
+        assert_eq!(known.before(ReplicaId::from_u128(3)).count(), 0);
+    }
+
+    #[test]
+    fn names_of_those_who_are_long_gone_make_room() {
+        let names = (100..100 + MEMBERS_MAX as u128)
+            .map(|id| (ReplicaId::from_u128(id), format!("replica.{id}").parse().unwrap()));
+        let mut known = Known::new(ReplicaId::from_u128(9), names.collect());
+        known.list(vec![listed(1, "replica.1", 1), listed(2, "replica.2", 2)]);
+        assert_eq!(known.news().unwrap().names.len(), 2);
     }
 }

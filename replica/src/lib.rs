@@ -74,6 +74,7 @@ use crate::config::Config;
 use crate::disk::directory::{Directory, DirectoryError};
 use crate::disk::file::{Contents, FileError, Found, GroupFile, Identity, Place};
 use crate::hosted::Hosted;
+use crate::known::Notes;
 use crate::links::Links;
 use crate::opening::{Opened, Process};
 use crate::pages::Watched;
@@ -272,10 +273,12 @@ impl Replica {
             };
             let (group, driver, identity) = loop {
                 let (group, mailbox) = Group::new(place.group.clone());
-                hints.extend(std::mem::take(&mut contents.addresses));
+                let notes = std::mem::take(&mut contents.notes);
+                hints.extend(notes.addresses);
                 let parts = Parts {
                     setup: setup(contents.identity.replica),
                     stored: contents.stored,
+                    known: notes.names,
                     file,
                     place: place.clone(),
                     clock,
@@ -499,19 +502,21 @@ fn put_aside(place: &Place, why: &str) -> Result<(), FileError> {
 fn format(place: &Place, cluster: ClusterId) -> Result<(GroupFile, Contents), FileError> {
     let identity = Identity { cluster, replica: ReplicaId::random() };
     let file = place.format(identity)?;
-    Ok((file, Contents { identity, stored: Stored::default(), addresses: Vec::new() }))
+    Ok((file, Contents { identity, stored: Stored::default(), notes: Notes::default() }))
 }
 
-/// The rules that `PLANT=NAME[,…]` breaks, of either engine; each knows its own names.
+/// The rules that `PLANT=NAME[,…]` breaks, of either engine: of the first, if both have one of that name, and of gossip
+/// with `gossip:NAME`.
 #[cfg(feature = "planted")]
 fn planted() -> Result<(Planted, gossip::Planted), Failure> {
     let names = std::env::var("PLANT").unwrap_or_default();
     let (mut planted, mut gossip_planted) = (Planted::default(), gossip::Planted::default());
     for name in names.split(',').filter(|name| !name.is_empty()) {
-        match (name.parse::<passive::Fault>(), name.parse::<gossip::Fault>()) {
-            (Ok(fault), _) => planted = planted.with(fault),
+        let (gossips, rule) = name.strip_prefix("gossip:").map_or((false, name), |rule| (true, rule));
+        match (rule.parse::<passive::Fault>(), rule.parse::<gossip::Fault>()) {
+            (Ok(fault), _) if !gossips => planted = planted.with(fault),
             (_, Ok(fault)) => gossip_planted = gossip_planted.with(fault),
-            (Err(error), Err(_)) => return Err(Failure::Usage(error.to_string())),
+            (_, Err(error)) => return Err(Failure::Usage(error.to_string())),
         }
         tracing::warn!(fault = name, "a rule is broken on purpose");
     }

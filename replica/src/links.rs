@@ -33,6 +33,8 @@ const CONNECT_WITHIN: Duration = Duration::from_millis(300);
 const GREET_WITHIN: Duration = Duration::from_secs(1);
 /// A connection without bytes is closed after 45 s; a hello before that keeps it, and tells of a new identity.
 const GREET_EVERY: Duration = Duration::from_secs(20);
+/// After so long a greeting that nobody answered is repeated: until then its group reaches nobody there.
+const GREET_AGAIN_AFTER: Duration = Duration::from_millis(200);
 /// Before an address is dialled again that could not be reached. A process that is being killed closes its listener a
 /// moment after its connections, and resets who dialled in between: that is no refusal, the next dial's is.
 const BACK_OFF_MIN: Duration = Duration::from_millis(1);
@@ -41,11 +43,22 @@ const BACK_OFF_MAX: Duration = Duration::from_millis(400);
 /// How long an address is tried that the registry does not list: a member that restarts while there is no name
 /// server comes back within this, or dials us.
 const UNLISTED_KEPT: Duration = Duration::from_mins(1);
-/// Gossip in a row without a reply, while nothing else is replied to either, after which a connection is given up: after
-/// a cut the kernel's own back-off sleeps for seconds.
+/// Greetings and gossip in a row without a reply, while nothing else is replied to either, after which a connection is
+/// given up: after a cut the kernel's own back-off sleeps for seconds.
 const SILENT_MAX: u32 = 2;
 /// Processes dialled at once; a group has seven members at most.
 const LINKS_MAX: usize = 32;
+
+/// What came of saying hello for each group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Greeted {
+    /// All were answered, if only by a refusal.
+    All,
+    /// Some were not.
+    NotAll,
+    /// It was we ourselves who answered.
+    Ourselves,
+}
 
 /// All connections of this process to others of its kind.
 #[derive(Debug)]
@@ -290,9 +303,11 @@ impl Links {
         link.connection.replace(Some(connection.clone()));
         link.hang_up.set(false);
         let ourselves = loop {
-            if self.greet(link, &connection).await {
-                break true;
-            }
+            let again_after = match self.greet(link, &connection).await {
+                Greeted::Ourselves => break true,
+                Greeted::All => GREET_EVERY,
+                Greeted::NotAll => GREET_AGAIN_AFTER,
+            };
             tokio::select! { biased;
                 () = connection.closed() => break false,
                 () = link.nudge.notified() => {
@@ -301,7 +316,7 @@ impl Links {
                         break false;
                     }
                 }
-                () = sleep(GREET_EVERY) => {}
+                () = sleep(again_after) => {}
             }
         };
         link.greeted.borrow_mut().clear();
@@ -309,16 +324,18 @@ impl Links {
         ourselves
     }
 
-    /// Says hello for each group. Whether it was we ourselves who answered.
-    async fn greet(&self, link: &Link, connection: &Connection<PeerRequest, PeerResponse>) -> bool {
+    /// Says hello for each group.
+    async fn greet(&self, link: &Link, connection: &Connection<PeerRequest, PeerResponse>) -> Greeted {
         let groups = self.groups.borrow().clone();
+        let mut greeted = Greeted::All;
         for group in groups {
             let Some(hello) = group.hello().await else { continue };
             match exchange(connection, &group, hello).await {
                 Ok(Ok(theirs)) => {
                     if theirs.me.boot == self.boot {
-                        return true;
+                        return Greeted::Ourselves;
                     }
+                    link.was_answered(true);
                     if theirs.cluster != self.cluster {
                         continue;
                     }
@@ -330,10 +347,14 @@ impl Links {
                     group.met(Hello { address: link.address, ..theirs }).await;
                 }
                 Ok(Err(why)) => tracing::debug!(peer = %link.address, why, "a peer did not greet back"),
-                Err(error) => tracing::debug!(peer = %link.address, %error, "a peer did not greet back"),
+                Err(error) => {
+                    link.was_answered(!matches!(error, RpcError::DeadlineExceeded));
+                    greeted = Greeted::NotAll;
+                    tracing::debug!(peer = %link.address, %error, "a peer did not greet back");
+                }
             }
         }
-        false
+        greeted
     }
 
     async fn refused(&self, link: &Link) {
@@ -431,24 +452,53 @@ mod tests {
         }
     }
 
+    /// Serves `group` of the process `links`; where, and what ends it.
+    async fn serving(
+        group: Group,
+        links: Rc<Links>,
+    ) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let served = Served {
+            groups: vec![Hosted::Passive(group)],
+            links,
+            cluster: CLUSTER,
+            clock: Clock::start(),
+            refused: Cell::new(0),
+            operators_from_afar: false,
+        };
+        let stop = CancellationToken::new();
+        let options = ServeOptions { cluster: CLUSTER, connections_max: 10, stop: stop.clone() };
+        let served = tokio::task::spawn_local(serve(listener, routes(Rc::new(served)), options));
+        (address, stop, served)
+    }
+
+    #[tokio::test]
+    async fn a_greeting_that_nobody_answers_is_soon_repeated() {
+        let test = async {
+            let (links_2, group_2, mut mailbox_2) = process(2);
+            let (address, ..) = serving(group_2, links_2).await;
+            tokio::task::spawn_local(async move {
+                // The first one is lost.
+                let lost = mailbox_2.letters.recv().await;
+                assert!(matches!(lost, Some(Letter::Peer { message: Message::Hello(_), .. })), "{lost:?}");
+                let _kept = lost;
+                answer(&mut mailbox_2, 2).await
+            });
+            let (links, _group, mut mailbox) = process(1);
+            links.meet(address);
+            let met = timeout(GREET_EVERY / 2, answer(&mut mailbox, 1)).await;
+            assert!(matches!(met, Ok(Letter::Met(_))), "{met:?}");
+        };
+        LocalSet::new().run_until(test).await;
+    }
+
     #[tokio::test]
     async fn a_peer_is_met_called_and_its_end_is_noticed_by_a_refusal() {
         let test = async {
             // Process 2 serves; process 1 is told its address.
             let (links_2, group_2, mut mailbox_2) = process(2);
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let address = listener.local_addr().unwrap();
-            let served = Served {
-                groups: vec![Hosted::Passive(group_2)],
-                links: links_2,
-                cluster: CLUSTER,
-                clock: Clock::start(),
-                refused: Cell::new(0),
-                operators_from_afar: false,
-            };
-            let stop = CancellationToken::new();
-            let options = ServeOptions { cluster: CLUSTER, connections_max: 10, stop: stop.clone() };
-            let serving = tokio::task::spawn_local(serve(listener, routes(Rc::new(served)), options));
+            let (address, stop, serving) = serving(group_2, links_2).await;
             tokio::task::spawn_local(async move { answer(&mut mailbox_2, 2).await });
             let (links, group, mut mailbox) = process(1);
             links.meet(address);

@@ -1,6 +1,6 @@
 //! Opening a member of a gossip group: its file, or a new one, and its driver.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -75,15 +75,16 @@ impl Opened {
         let Process { config, name, address, cluster, boot, clock, names, links, planted } = *process;
         let mut opened = self;
         loop {
-            let (file, identity, stored) = match opened {
+            let (file, identity, stored, known) = match opened {
                 Self::Member(file, contents) => {
-                    hints.extend(contents.addresses);
-                    (file, contents.identity, contents.stored)
+                    let Contents { identity, stored, notes } = *contents;
+                    hints.extend(notes.addresses);
+                    (file, identity, stored, notes.names)
                 }
                 Self::Nothing(old) => {
                     let identity = Identity { cluster, replica: ReplicaId::random() };
                     let file = place.format_after(identity, old.as_ref())?;
-                    (file, identity, Stored { old, ..Stored::default() })
+                    (file, identity, Stored { old, ..Stored::default() }, BTreeMap::new())
                 }
             };
             let setup = Setup {
@@ -105,7 +106,8 @@ impl Opened {
             let (group, mailbox) = Group::new(place.group.clone(), clock);
             let (name, names, links) = (name.clone(), names.clone(), links.clone());
             let place = place.clone();
-            let parts = Parts { setup, name, boot, stored, file, place: place.clone(), clock, names, links };
+            let parts =
+                Parts { setup, name, boot, stored, known, file, place: place.clone(), clock, names, links };
             match Driver::new(parts, mailbox) {
                 Ok((driver, shown)) => return Ok((group, driver, shown)),
                 Err(NotStarted::NoThread(error)) => return Err(error.into()),

@@ -1,12 +1,11 @@
 //! One group's file, and how it is read back without trusting it.
 //!
-//! Tables: `meta` (format, cluster, replica, group, batch, snapshot, addresses, and what the group's engine keeps
+//! Tables: `meta` (format, cluster, replica, group, batch, snapshot, addresses, names, and what the group's engine keeps
 //! there), `log`, and the chunks of a snapshot (`disk/snapshot.rs`). Each value ends with a crc32c over table, key and
 //! value: redb checks its pages only when it repairs. What an engine's batch means in these tables, and how it is read
 //! back, is in `disk/batch.rs` (passive) and `disk/gossip.rs`.
 
 use std::cell::Cell;
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,6 +27,7 @@ use super::batch::Stored;
 use super::directory::{Directory, DirectoryError};
 use super::mark::Mark;
 use super::snapshot::{self, Kept, Shelf, Step};
+use crate::known::Notes;
 
 pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 pub(super) const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
@@ -93,8 +93,8 @@ pub struct Contents<S = Stored> {
     pub identity: Identity,
     /// What the core wrote.
     pub stored: S,
-    /// Where the other members listened when last seen: a hint for a start without a name server.
-    pub addresses: Vec<SocketAddr>,
+    /// What was noted of the other members: hints for a start without a name server.
+    pub notes: Notes,
 }
 
 impl Contents {
@@ -333,9 +333,13 @@ impl GroupFile {
         })
     }
 
-    /// Writes where the other members listen.
-    pub(super) fn note(&self, addresses: &[SocketAddr]) -> Result<(), redb::Error> {
-        self.journal.commit(|transaction| put(&mut transaction.open_table(META)?, "addresses", &addresses))
+    /// Writes down what the next start should know of the other members.
+    pub(super) fn note(&self, notes: &Notes) -> Result<(), redb::Error> {
+        self.journal.commit(|transaction| {
+            let mut meta = transaction.open_table(META)?;
+            put(&mut meta, "addresses", &notes.addresses)?;
+            put(&mut meta, "names", &notes.names)
+        })
     }
 }
 
@@ -392,9 +396,12 @@ fn read<S: Readable>(database: &Database, group: &GroupName) -> Result<(Contents
     };
     let kept: Kept = get(&meta, "snapshot")?.unwrap_or_default();
     let stored = S::read(&transaction, snapshot::read(&transaction, kept)?)?;
-    let addresses = get(&meta, "addresses")?.unwrap_or_default();
+    let notes = Notes {
+        addresses: get(&meta, "addresses")?.unwrap_or_default(),
+        names: get(&meta, "names")?.unwrap_or_default(),
+    };
     let batch = get(&meta, "batch")?.unwrap_or_default();
-    Ok((Contents { identity, stored, addresses }, kept, batch))
+    Ok((Contents { identity, stored, notes }, kept, batch))
 }
 
 /// Why a file gave no [`Contents`].

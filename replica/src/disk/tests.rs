@@ -327,14 +327,17 @@ fn in_memory_the_same_is_written_and_nothing_is_left() {
 }
 
 #[test]
-fn addresses_seen_are_read_back() {
+fn what_was_noted_of_others_is_read_back() {
     let dir = tempfile::tempdir().unwrap();
     let directory = open(dir.path());
     three(&directory);
-    let seen = vec!["127.0.0.1:41003".parse().unwrap(), "[::1]:7".parse().unwrap()];
+    let seen = Notes {
+        addresses: vec!["127.0.0.1:41003".parse().unwrap(), "[::1]:7".parse().unwrap()],
+        names: [(ReplicaId::from_u128(3), "replica.3".parse().unwrap())].into(),
+    };
     loaded(&directory).0.note(&seen).unwrap();
     let Found::Member(_, contents) = place(&directory).open::<Stored>().unwrap() else { panic!() };
-    assert_eq!(contents.addresses, seen);
+    assert_eq!(contents.notes, seen);
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod answers;
 pub mod mailbox;
 mod record;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::io;
 use std::rc::Rc;
@@ -61,6 +61,8 @@ pub struct Parts {
     pub boot: BootId,
     /// What was on the disk.
     pub stored: Stored,
+    /// The names of other members, as noted there.
+    pub known: BTreeMap<ReplicaId, LogicalName>,
     /// The disk.
     pub file: GroupFile,
     /// Where that is, should it have to be formatted anew.
@@ -176,7 +178,7 @@ impl Driver {
     /// # Errors
     /// When the disk's contents are damaged, or there is no thread for it.
     pub fn new(parts: Parts, mailbox: Mailbox) -> Result<(Self, Shown), NotStarted> {
-        let Parts { setup, name, boot, stored, file, place, clock, names, links } = parts;
+        let Parts { setup, name, boot, stored, known, file, place, clock, names, links } = parts;
         let (started, wall) = (clock.now(), Clock::wall());
         let core = Core::new(Now { at: started, wall }, setup.clone(), stored)
             .map_err(|why| NotStarted::Damaged { why })?;
@@ -187,7 +189,7 @@ impl Driver {
         let left = CancellationToken::new();
         let shown = Shown { identity: shown_identity, status: shown_status, left: left.clone() };
         let driver = Self {
-            known: Known::new(setup.me),
+            known: Known::new(setup.me, known),
             stranded: place.directory.as_ref().map_or(0, |directory| files::stranded(directory)),
             setup,
             name,
@@ -381,11 +383,11 @@ impl Driver {
             }
             Letter::Met(hello) => {
                 self.known.learn(&hello, now.at);
-                self.note_addresses();
+                self.note_members();
             }
             Letter::Listed(members) => {
                 self.known.list(members);
-                self.note_addresses();
+                self.note_members();
             }
             Letter::Hello(asker) => {
                 // Who asked may have gone away meanwhile, here and below.
@@ -604,10 +606,10 @@ impl Driver {
         }
     }
 
-    /// Tells the disk where the others listen, when that is new.
-    fn note_addresses(&mut self) {
-        if let (Some(disk), Some(addresses)) = (&self.disk, self.known.news()) {
-            disk.note(addresses);
+    /// Has the disk note who the others are, when that is new.
+    fn note_members(&mut self) {
+        if let (Some(disk), Some(notes)) = (&self.disk, self.known.news()) {
+            disk.note(notes);
         }
     }
 

@@ -7,7 +7,7 @@ mod record;
 mod tests;
 mod workshop;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -17,6 +17,7 @@ use std::time::Duration;
 use common::clock::{Clock, Moment};
 use common::directory::Names;
 use common::machine::{self, TcpStream, aside};
+use common::names::LogicalName;
 use common::replication::{Epoch, GroupConfig, ReplicaId};
 use common::rpc::peer::{Hello, Message, Reply};
 use common::rpc::replica::{Answer, Done, MemberStatus, QueryError, Role, SubmitError};
@@ -54,6 +55,8 @@ pub struct Parts {
     pub setup: Setup,
     /// What was on the disk.
     pub stored: Stored,
+    /// The names of other members, as noted there.
+    pub known: BTreeMap<ReplicaId, LogicalName>,
     /// The disk.
     pub file: GroupFile,
     /// Where that is, should it have to be formatted anew.
@@ -157,7 +160,7 @@ impl Driver {
     /// # Errors
     /// When the disk's contents are damaged, or there is no thread for it.
     pub fn new(parts: Parts, mailbox: Mailbox) -> Result<(Self, watch::Receiver<ReplicaId>), NotStarted> {
-        let Parts { setup, stored, file, place, clock, names, links, restored } = parts;
+        let Parts { setup, stored, known, file, place, clock, names, links, restored } = parts;
         let started = clock.now();
         let now = Now { at: started, wall: Clock::wall() };
         let core = Core::new(now, setup.clone(), stored).map_err(|why| NotStarted::Damaged { why })?;
@@ -187,7 +190,7 @@ impl Driver {
             swept: started,
             asked: FuturesUnordered::new(),
             questions: FuturesUnordered::new(),
-            known: Known::new(me),
+            known: Known::new(me, known),
             long_rounds: Vec::new(),
             told: None,
             warn_at: None,
@@ -360,7 +363,7 @@ impl Driver {
             Letter::Refused(member) => self.step(now, Event::PeerRefused(member)),
             Letter::Listed(members) => {
                 self.known.list(members);
-                self.note_addresses();
+                self.note_members();
             }
             Letter::Hello(asker) => {
                 // Who asked may have gone away meanwhile, here and below.
@@ -564,13 +567,13 @@ impl Driver {
 
     fn learn(&mut self, hello: &Hello, now: Moment) {
         self.known.learn(hello, now);
-        self.note_addresses();
+        self.note_members();
     }
 
-    /// Tells the disk where the others listen, when that is new.
-    fn note_addresses(&mut self) {
-        if let (Some(disk), Some(addresses)) = (&self.disk, self.known.news()) {
-            disk.note(addresses);
+    /// Has the disk note who the others are, when that is new.
+    fn note_members(&mut self) {
+        if let (Some(disk), Some(notes)) = (&self.disk, self.known.news()) {
+            disk.note(notes);
         }
     }
 

@@ -50,11 +50,13 @@ pub enum Kind {
     NameServerAway,
     /// A replica comes back without its disk.
     Wiped,
+    /// Of all packets on all links 30 % are lost, and sent again.
+    Lossy,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Kill,
         Self::Power,
         Self::PowerForAll,
@@ -73,6 +75,7 @@ impl Kind {
         Self::Stop,
         Self::NameServerAway,
         Self::Wiped,
+        Self::Lossy,
     ];
 }
 

@@ -8,12 +8,9 @@ use std::time::Duration;
 
 use clap::Parser as _;
 use common::machine::simulated::{Machine, trace};
-use common::services::{Services, TABLE};
+use common::services::SERVICES;
 use tokio_util::sync::CancellationToken;
 use turmoil::Sim;
-
-/// What the replicas host: here it is the engine with a primary that is put to the test.
-const SERVICES: Services = Services { passive: TABLE, causal: &[] };
 
 /// Where the name server listens.
 pub const NAME_SERVER_PORT: u16 = 9090;
@@ -51,6 +48,8 @@ pub struct Plan {
     pub fresh_ports: bool,
     /// Replicas that must be in sync for an answer.
     pub min_in_sync: u8,
+    /// Disks on which a rating must be for an answer.
+    pub ack_after: u8,
     /// How long names outlive their processes.
     pub ttl: &'static str,
 }
@@ -125,6 +124,8 @@ async fn replica(number: u8, machine: &Machine, plan: &Plan) -> Ended {
         "empty",
         "--min-in-sync",
         &plan.min_in_sync.to_string(),
+        "--ack-after",
+        &plan.ack_after.to_string(),
         "--ttl",
         plan.ttl,
         "--insecure-bind",

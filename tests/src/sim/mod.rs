@@ -5,9 +5,10 @@
 //! fresh process or is not the same twice. Everything random and every clock is answered by the program
 //! (`bin/sim/c_library.rs`), which defines the C library's `getrandom` and `clock_gettime`.
 //!
-//! **A run.** The cluster starts; customers order, cancel and look while faults come ([`faults`]); then all is mended,
-//! the group must serve within [`HEALED_WITHIN`], and when the customers have gone all replicas must come to the same
-//! place with the same state. Then judges read what the customers wrote down ([`crate::history`]).
+//! **A run.** The cluster starts; customers order, cancel and look, and raters rate and look, while faults come
+//! ([`faults`]); then all is mended, both groups must serve within [`HEALED_WITHIN`], and when the customers and raters
+//! have gone all replicas must come to the same place with the same state. Then judges read what they wrote down
+//! ([`crate::history`]).
 //!
 //! **What turmoil does not do.** A process cannot be stopped and its clock cannot drift: a frozen machine is one whose
 //! links hold everything back. A connection attempt to a machine without power would wait for its return, so the
@@ -15,12 +16,16 @@
 //! pass. A process that ends itself is taken away at the end of the tick, not in the middle of it. Torn writes are
 //! by sector, and a file system's own damage is not simulated.
 //!
-//! Reading order: [`hosts`] (the programs as hosts), [`faults`], [`customers`], [`watch`] (what is looked at while it
-//! runs), [`world`] (the run), [`verdict`].
+//! Reading order: [`hosts`] (the programs as hosts), [`faults`], [`caller`] and what callers are: [`customers`] and
+//! [`raters`]; [`watch`] (what is looked at while it runs) and, of the ratings, [`spread`]; [`world`] (the run),
+//! [`verdict`].
 
+pub mod caller;
 pub mod customers;
 pub mod faults;
 pub mod hosts;
+pub mod raters;
+pub mod spread;
 pub mod verdict;
 pub mod watch;
 pub mod world;
@@ -45,5 +50,5 @@ pub const LASTS_MIN: Duration = Duration::from_mins(1);
 pub const CALM_LONG: Duration = Duration::from_mins(1);
 /// One seed in so many.
 pub const CALM_LONG_EACH: u64 = 10;
-/// Fewer orders than this prove nothing.
-pub const ACKNOWLEDGED_MIN: usize = 30;
+/// Fewer orders than this prove nothing, and fewer ratings.
+pub const ACKNOWLEDGED_MIN: u64 = 30;

@@ -19,6 +19,10 @@ pub struct Verdict {
     pub answered: u64,
     /// Orders acknowledged.
     pub placed: u64,
+    /// Ratings acknowledged.
+    pub rated: u64,
+    /// Looks at a rating answered.
+    pub viewed: u64,
     /// The last epoch.
     pub epochs: u64,
     /// In simulated time.
@@ -34,7 +38,7 @@ impl fmt::Display for Verdict {
         let fired: Vec<_> = self.fired.iter().map(|(kind, count)| format!("{kind}:{count}")).collect();
         write!(
             f,
-            "seed={} {} faults={} [{}] calls={} answered={} placed={} epochs={} lasted={:.1?} hash={:016x}",
+            "seed={} {} faults={} [{}] calls={} answered={} placed={} rated={} viewed={} epochs={} lasted={:.1?} hash={:016x}",
             self.seed,
             if self.wrong.is_empty() { "ok" } else { "WRONG" },
             self.fired.values().sum::<u32>(),
@@ -42,6 +46,8 @@ impl fmt::Display for Verdict {
             self.calls,
             self.answered,
             self.placed,
+            self.rated,
+            self.viewed,
             self.epochs,
             self.lasted,
             self.hash,

@@ -18,7 +18,10 @@ use common::services::just_hungry::query::{Answer, Query};
 use common::services::{decode, encode};
 use tokio::time::sleep;
 
-use super::customers::{now, user};
+use super::caller::now;
+use super::customers::user;
+use super::raters::Club;
+use super::spread::{self, Spread};
 use crate::history::{Line, Op, Recorder};
 
 /// How often.
@@ -26,13 +29,15 @@ const EVERY: Duration = Duration::from_millis(200);
 /// A replica answers for itself from memory.
 const PATIENCE: Duration = Duration::from_millis(150);
 /// The last word may be long.
-const LAST_PATIENCE: Duration = Duration::from_secs(2);
+pub const LAST_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What was seen.
 #[derive(Debug, Default)]
 pub struct Seen {
     /// The last status of each replica, by name, and when.
     pub latest: RefCell<BTreeMap<String, (Duration, MemberStatus)>>,
+    /// What was seen of the ratings.
+    pub ratings: Spread,
     /// What is wrong with what was seen.
     pub wrong: RefCell<Vec<String>>,
     /// State hashes by place, of all replicas.
@@ -76,6 +81,15 @@ impl Seen {
             })
     }
 
+    /// How each of them is, for a person.
+    pub fn told(&self) -> Vec<String> {
+        let how = |(at, status): &(Duration, MemberStatus)| {
+            let MemberStatus { name, role, member, last, applied, trouble, .. } = status;
+            format!("{name} at {at:.1?}: {role:?} {} last {last} applied {applied} {trouble}", member.id)
+        };
+        self.latest.borrow().values().map(how).chain(self.ratings.told()).collect()
+    }
+
     fn wrong(&self, what: String) {
         let mut wrong = self.wrong.borrow_mut();
         if wrong.len() < 20 && !wrong.contains(&what) {
@@ -112,10 +126,18 @@ impl Seen {
     }
 }
 
-type Replica = ReplicaClient<Reconnecting<ReplicaRequest, ReplicaResponse>>;
+/// A replica.
+pub type Replica = ReplicaClient<Reconnecting<ReplicaRequest, ReplicaResponse>>;
 
 /// Looks, for ever.
-pub async fn look(name_server: Address, replicas: usize, customers: u32, recorder: Recorder, seen: Rc<Seen>) {
+pub async fn look(
+    name_server: Address,
+    replicas: usize,
+    customers: u32,
+    recorder: Recorder,
+    club: Rc<Club>,
+    seen: Rc<Seen>,
+) {
     let names = Names::new(vec![name_server], "watch");
     let view = names.view(NameQuery::by_name(Which::Prefix("replica.".into())));
     let mut connections: BTreeMap<Address, Replica> = BTreeMap::new();
@@ -132,12 +154,23 @@ pub async fn look(name_server: Address, replicas: usize, customers: u32, recorde
                     seen.take_in(name, status);
                 }
             }
+            if let Ok(statuses) = replica.gossip_status(within(REPLICA, PATIENCE)).await {
+                for status in statuses {
+                    seen.ratings.take_in(now(), name, status).unwrap_or_else(|what| seen.wrong(what));
+                }
+            }
         }
-        if seen.finish.get() && seen.settled.get().is_none() && seen.agree(replicas) {
+        let lately = now().saturating_sub(3 * EVERY);
+        let same = || seen.agree(replicas) && seen.ratings.is_equal(lately, replicas);
+        if seen.finish.get() && seen.settled.get().is_none() && same() {
             seen.settled.set(Some(now()));
-            for (name, address) in &members {
+            for (number, (name, address)) in members.iter().enumerate() {
                 let replica = &connections[address];
-                if let Err(why) = last_word(name, replica, customers, &recorder).await {
+                let words = async {
+                    last_word(name, replica, customers, &recorder).await?;
+                    spread::last_word(number, replica, &club).await
+                };
+                if let Err(why) = words.await {
                     seen.wrong(format!("{name} has no last word: {why}"));
                 }
             }

@@ -12,6 +12,8 @@ use common::machine::simulated::disk::Lie;
 use common::machine::simulated::{Machine, trace};
 use common::names::Address;
 use common::services::just_hungry::{JustHungry, Start};
+use futures::future::OptionFuture;
+use futures::join;
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
@@ -20,6 +22,7 @@ use turmoil::{Builder, Sim};
 use super::customers::{Customer, Shop};
 use super::faults::{self, Kind};
 use super::hosts::{self, Host, NAME_SERVER_PORT, Plan, Program};
+use super::raters::{Club, Rater};
 use super::verdict::Verdict;
 use super::watch::{self, Seen};
 use super::{
@@ -61,6 +64,7 @@ enum Act {
     Release(Vec<(IpAddr, IpAddr)>),
     Mend(IpAddr, IpAddr),
     Quicken(IpAddr, IpAddr),
+    LoseNothing,
     DiskAtEase(Rc<Machine>),
     DiskEmptied(Rc<Machine>),
 }
@@ -81,7 +85,10 @@ struct World<'a> {
     fired: BTreeMap<Kind, u32>,
     /// Until when something is out of order.
     troubled_until: Duration,
+    /// Until when packets are lost.
+    lossy_until: Duration,
     wiped: bool,
+    club: Rc<Club>,
     seen: Rc<Seen>,
 }
 
@@ -112,6 +119,7 @@ pub fn run(order: &Order) -> Verdict {
         name_server,
         fresh_ports: chance.random(),
         min_in_sync: if chance.random_bool(0.2) { 2 } else { 1 },
+        ack_after: if chance.random_bool(0.2) { 2 } else { 1 },
         ttl: ["500ms", "1s", "3s"].choose(&mut chance).expect("three"),
     };
     trace::note(format_args!(
@@ -126,30 +134,38 @@ pub fn run(order: &Order) -> Verdict {
     }
     // Next to each other in turmoil's order, so that what one of them sees is not before what another one did.
     let customers: u32 = chance.random_range(2..=4);
+    // Each host takes time, whatever it does: who rates does so on a customer's machine.
+    let raters: u32 = chance.random_range(2..=customers.min(3));
     let (shop, recorder) = (Rc::<Shop>::default(), Recorder::in_memory());
+    let club = Rc::<Club>::default();
     let mut places: Vec<IpAddr> = hosts.iter().map(|host| host.machine.ip).collect();
     for (client, name) in (0..customers).zip(["c0", "c1", "c2", "c3"]) {
         let machine = Machine::new(name, sim.lookup(name));
         places.push(machine.ip);
-        let (shop, recorder) = (Rc::clone(&shop), recorder.clone());
+        let (shop, club, recorder) = (Rc::clone(&shop), Rc::clone(&club), recorder.clone());
         sim.host(name, move || {
-            let (machine, shop, recorder) = (Rc::clone(&machine), Rc::clone(&shop), recorder.clone());
+            let (machine, club) = (Rc::clone(&machine), Rc::clone(&club));
+            let (shop, recorder) = (Rc::clone(&shop), recorder.clone());
             async move {
                 machine.power_on();
-                Customer::new(client, Address::from(name_server), seed, recorder, shop).live().await;
+                let server = Address::from(name_server);
+                let customer = Customer::new(client, server.clone(), seed, recorder, shop).live();
+                let rater = (client < raters).then(|| Rater::new(client, server, seed, club).live());
+                join!(customer, OptionFuture::from(rater));
                 std::future::pending().await
             }
         });
     }
     let seen = Rc::<Seen>::default();
     let watch = Machine::new("watch", sim.lookup("watch"));
-    let (looking, last_words) = (Rc::clone(&seen), recorder.clone());
+    let (looking, last_words, last_views) = (Rc::clone(&seen), recorder.clone(), Rc::clone(&club));
     sim.host("watch", move || {
         let (watch, seen, recorder) = (Rc::clone(&watch), Rc::clone(&looking), last_words.clone());
+        let club = Rc::clone(&last_views);
         async move {
             watch.power_on();
             let server = Address::from(name_server);
-            watch::look(server, usize::from(REPLICAS), customers, recorder, seen).await;
+            watch::look(server, usize::from(REPLICAS), customers, recorder, club, seen).await;
             Ok(())
         }
     });
@@ -166,13 +182,15 @@ pub fn run(order: &Order) -> Verdict {
         disk_time,
         fired: BTreeMap::new(),
         troubled_until: Duration::ZERO,
+        lossy_until: Duration::ZERO,
         wiped: false,
+        club: Rc::clone(&club),
         seen: Rc::clone(&seen),
     };
     for host in &world.hosts {
         world.at_ease(&host.machine);
     }
-    let mut wrong = world.live(order, customers, &shop);
+    let mut wrong = world.live(order, (customers, raters), &shop);
     let lines = recorder.lines();
     let placed =
         crate::history::orders::History::of(&lines).map(|history| history.placed()).unwrap_or_default();
@@ -181,16 +199,20 @@ pub fn run(order: &Order) -> Verdict {
         Ok(anomalies) => wrong.extend(anomalies.iter().map(ToString::to_string)),
         Err(error) => wrong.push(format!("the history means nothing: {error}")),
     }
+    wrong.extend(club.judge());
     wrong.append(&mut seen.wrong.borrow_mut());
-    if wrong.is_empty() && placed < ACKNOWLEDGED_MIN {
-        wrong.push(format!("only {placed} orders were placed, which proves nothing"));
+    let (placed, rated) = (placed as u64, club.rated.get());
+    if wrong.is_empty() && placed.min(rated) < ACKNOWLEDGED_MIN {
+        wrong.push(format!("only {placed} orders and {rated} ratings, which proves nothing"));
     }
     Verdict {
         seed,
         fired: world.fired,
         calls: shop.calls.get(),
         answered: shop.answered.get(),
-        placed: placed as u64,
+        placed,
+        rated,
+        viewed: club.viewed.get(),
         epochs: seen.epoch.get().0,
         lasted: world.sim.elapsed(),
         hash: trace::hash(),
@@ -209,7 +231,7 @@ pub fn now_outside() -> Duration {
 
 impl World<'_> {
     /// Everything from the first start to the last word; what is wrong with it.
-    fn live(&mut self, order: &Order, customers: u32, shop: &Shop) -> Vec<String> {
+    fn live(&mut self, order: &Order, (customers, raters): (u32, u32), shop: &Shop) -> Vec<String> {
         if order.lie == Some(Lie::Names) {
             // Who lies from the beginning, has not even the file.
             self.replicas().iter().for_each(|machine| machine.disk.lie(Lie::Names));
@@ -230,28 +252,25 @@ impl World<'_> {
         self.heal();
         let healed = self.sim.elapsed();
         trace::note(format_args!("everything is mended"));
-        if !self.go_on(HEALED_WITHIN, || shop.last_answer.get() > healed) {
-            return vec![format!(
-                "no command was answered within {HEALED_WITHIN:?} of the end of all faults"
-            )];
+        let (seen, club) = (Rc::clone(&self.seen), Rc::clone(&self.club));
+        if !self.go_on(HEALED_WITHIN, || shop.last_answer.get().min(club.last_answer.get()) > healed) {
+            let (ordered, rated) = (shop.last_answer.get(), club.last_answer.get());
+            let what = format!(
+                "an order was last answered at {ordered:?}, a rating at {rated:?}, not within {HEALED_WITHIN:?} of \
+                 the end of all faults at {healed:?}"
+            );
+            return [vec![what], seen.told()].concat();
         }
         self.go_on(CALM, || false);
         shop.closing.set(true);
-        let seen = Rc::clone(&self.seen);
-        if !self.go_on(SETTLED_WITHIN, || shop.gone.get() == customers) {
-            return vec!["a customer does not come home".to_owned()];
+        club.closing.set(true);
+        if !self.go_on(SETTLED_WITHIN, || (shop.gone.get(), club.gone.get()) == (customers, raters)) {
+            return vec!["a customer or a rater does not come home".to_owned()];
         }
         seen.finish.set(true);
         if !self.go_on(SETTLED_WITHIN, || seen.finished.get()) {
-            let latest = seen.latest.borrow();
-            let how = |(_, status): &(Duration, common::rpc::replica::MemberStatus)| {
-                format!(
-                    "{} {:?} {} last {} applied {} {}",
-                    status.name, status.role, status.member.id, status.last, status.applied, status.trouble
-                )
-            };
-            let all: Vec<_> = latest.values().map(how).collect();
-            return vec![format!("the replicas do not agree within {SETTLED_WITHIN:?}: {}", all.join("; "))];
+            let what = format!("the replicas do not agree within {SETTLED_WITHIN:?}");
+            return [vec![what], seen.told()].concat();
         }
         let calm = if order.seed.is_multiple_of(CALM_LONG_EACH) {
             CALM_LONG

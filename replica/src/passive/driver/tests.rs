@@ -33,6 +33,7 @@ fn alone() -> (Group, Driver) {
     let parts = Parts {
         setup,
         stored: Stored::default(),
+        known: BTreeMap::new(),
         file: place.format(Identity { cluster, replica: me.id }).unwrap(),
         place,
         clock,

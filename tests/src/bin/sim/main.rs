@@ -27,7 +27,6 @@ use clap::Parser;
 use cluster_tests::sim::faults::Kind;
 use cluster_tests::sim::world::{self, Order};
 use common::machine::simulated::disk::Lie;
-use replica::passive::Fault;
 
 /// Simulates the whole system under faults.
 #[derive(Debug, Parser)]
@@ -73,12 +72,20 @@ struct Flags {
     log: Option<String>,
 }
 
-/// Rules that are broken here, the faults that bring it to light, and how many seeds that may take.
-const PLANTED: [(Fault, &[Kind], u64); 2] =
-    [(Fault::AckBeforeBackup, PARTED, 16), (Fault::NoFence, PARTED, 16)];
+/// Rules that are broken here, by the names that a replica takes, the faults that bring it to light, and how many seeds
+/// that may take.
+const PLANTED: [(&str, &[Kind], u64); 4] = [
+    ("AckBeforeBackup", PARTED, 16),
+    ("NoFence", PARTED, 16),
+    ("gossip:NoStamp", LATE, 16),
+    ("gossip:IgnorePrev", LATE, 16),
+];
 
 /// What makes a primary sleep through its successor's election.
 const PARTED: &[Kind] = &[Kind::Partition, Kind::Pair, Kind::Frozen];
+
+/// What keeps ratings from spreading, and sends raters elsewhere.
+const LATE: &[Kind] = &[Kind::Lossy, Kind::Slow, Kind::Stop];
 
 /// What disks may lie about, by name.
 const LIES: [(&str, Lie); 2] = [("all", Lie::All), ("names", Lie::Names)];
@@ -126,7 +133,7 @@ fn main() -> ExitCode {
     }
     if flags.planted {
         for (fault, only, seeds) in PLANTED {
-            let plant = Some(fault.to_string());
+            let plant = Some(fault.to_owned());
             let broken = runner.with(How { plant, only: only.to_vec(), ..How::default() });
             all_well &= broken.found_out_within(seeds);
         }
@@ -347,7 +354,7 @@ impl Summary {
         let first = text.lines().next().unwrap_or_default();
         for word in first.split_whitespace() {
             if let Some((name, number)) = word.split_once('=')
-                && ["faults", "calls", "answered", "placed"].contains(&name)
+                && ["faults", "calls", "answered", "placed", "rated", "viewed"].contains(&name)
             {
                 *self.numbers.entry(name.into()).or_default() += number.parse::<u64>().unwrap_or(0);
             }

@@ -29,6 +29,8 @@ impl World<'_> {
                 }
             }
             Act::Mend(from, to) => net::mend(from, to),
+            Act::LoseNothing if now >= self.lossy_until => net::lose([]),
+            Act::LoseNothing => {}
             Act::Quicken(one, other) => self.sim.set_link_max_message_latency(one, other, self.latency),
             Act::DiskAtEase(machine) => self.at_ease(&machine),
             Act::DiskEmptied(machine) => machine.disk.fill(false),
@@ -127,20 +129,40 @@ impl World<'_> {
                 host.machine.wall_ahead.set(ahead);
             }
             Kind::Wiped => {
-                // A disk may only go while another one of the in-sync set stays.
-                let count = usize::from(REPLICAS);
-                if self.wiped || self.troubled_until > now || !self.seen.all_in_sync(now, count) {
+                if !self.may_go(now, lasts) {
                     return false;
                 }
+                let count = usize::from(REPLICAS);
                 self.wiped = true;
                 let host = self.hosts[self.chance.random_range(1..=count)].clone();
                 told = name(&host);
                 self.kill(&host, Left::All, lasts);
                 host.machine.disk.wipe();
             }
+            Kind::Lossy => {
+                net::lose(self.places.iter().copied());
+                self.lossy_until = self.lossy_until.max(now + lasts);
+                self.plan(now + lasts, Act::LoseNothing);
+            }
         }
         trace::note(format_args!("fault {kind} for {lasts:?} {told}"));
         true
+    }
+
+    /// Whether a disk may go: only while another one of the in-sync set stays, and while nobody has ratings that others
+    /// lack, for which raters pause. When only that is missing, it is asked again.
+    fn may_go(&mut self, now: Duration, lasts: Duration) -> bool {
+        const AGAIN_AFTER: Duration = Duration::from_millis(50);
+        let count = usize::from(REPLICAS);
+        let calm = !self.wiped && self.troubled_until <= now && self.seen.all_in_sync(now, count);
+        let paused = if calm { self.club.pause(now) } else { None };
+        let may_go = paused.is_some_and(|since| self.seen.ratings.is_equal(since, count));
+        if calm && !may_go {
+            self.plan(now + AGAIN_AFTER, Act::Begin(Kind::Wiped, lasts));
+        } else {
+            self.club.go_on();
+        }
+        may_go
     }
 
     fn two(&mut self) -> (IpAddr, IpAddr) {
@@ -243,6 +265,8 @@ impl World<'_> {
     /// Ends all faults.
     pub(super) fn heal(&mut self) {
         self.agenda.clear();
+        self.club.go_on();
+        net::lose([]);
         for ip in self.without_power.clone() {
             self.power_on(ip);
         }
