@@ -493,9 +493,14 @@ impl Leases {
         !self.visited.is_empty()
     }
 
-    /// How long to wait for the next tick.
-    pub fn next_tick(&self) -> Duration {
-        if self.is_empty() { IDLE_TICK } else { TICK }
+    /// How long to wait for the next tick: until the wheel's own next one, or a lease that has run out would wait for that
+    /// and then for ours.
+    pub fn next_tick(&self, now: Moment) -> Duration {
+        if self.is_empty() {
+            return IDLE_TICK;
+        }
+        let tick = micros(TICK);
+        Duration::from_micros(tick - self.book.unpaused(now) % tick)
     }
 
     fn forget(&mut self, cell: &LeaseCell) {

@@ -268,7 +268,8 @@ impl Writer {
                 Some(report) = reports.recv() => self.hear(report),
                 () = tokio::time::sleep_until(clock.instant(tick_at)) => {
                     self.tick().await;
-                    tick_at = clock.now() + self.next_tick();
+                    let now = clock.now();
+                    tick_at = now + self.next_tick(now);
                 }
                 Some(Ok((place, alive))) = self.dialling.join_next() => self.dialled(&place, alive),
                 _ = mailbox.recv_many(&mut batch, BATCH) => {
@@ -285,7 +286,7 @@ impl Writer {
                         self.flush(now);
                     }
                     // The first lease ends the slow ticking.
-                    tick_at = tick_at.min(now + self.next_tick());
+                    tick_at = tick_at.min(now + self.next_tick(now));
                 }
             }
             self.ring();
@@ -321,8 +322,8 @@ impl Writer {
         }
     }
 
-    fn next_tick(&self) -> Duration {
-        let lease = self.leases.next_tick();
+    fn next_tick(&self, now: Moment) -> Duration {
+        let lease = self.leases.next_tick(now);
         self.probes.every().map_or(lease, |probe| lease.min(probe))
     }
 

@@ -35,6 +35,23 @@ fn a_lease_ends_at_the_tick_of_its_deadline() {
     assert_eq!(run(&mut with_one(TTL), 10, 1000), [(500, id(1))]);
 }
 
+/// Ticks that fell between the wheel's own made a lease wait for two of them: up to 20 ms.
+#[test]
+fn a_lease_ends_within_a_tick_of_its_deadline_whenever_the_ticker_began() {
+    for offset in (0..10_000).step_by(700) {
+        let begun = Moment::after_origin(Duration::from_micros(offset));
+        let mut leases = Leases::new(Moment::ORIGIN, 10);
+        leases.grant(begun, id(1), TTL, InstanceId::from_u128(1), None).unwrap();
+        let mut now = begun;
+        while leases.sweep(usize::MAX).is_empty() {
+            now = now + leases.next_tick(now);
+            leases.tick(now);
+        }
+        let late = now.since(begun + TTL);
+        assert!(now >= begun + TTL && late < TICK, "{late:?} late, begun {offset} us after a tick");
+    }
+}
+
 #[test]
 fn a_renewed_lease_lives_on_and_is_visited_once_per_ttl() {
     let mut leases = with_one(TTL);
