@@ -39,6 +39,7 @@ pub mod passive;
 pub mod planted;
 pub mod server;
 pub mod state;
+mod workshop;
 
 use std::cell::Cell;
 use std::collections::VecDeque;

@@ -34,15 +34,6 @@ pub(super) struct Copied {
 /// The first byte of either.
 const FORMAT: u8 = 1;
 
-/// A [`Checkpoint`] of what is applied, in the same bytes: the ids that are remembered are many, and need no copy.
-#[derive(Serialize)]
-struct Current<'a> {
-    upto: u64,
-    applied: &'a VectorTimestamp,
-    requests: &'a Requests,
-    value: Option<Bytes>,
-}
-
 impl Checkpoint {
     pub(super) fn write(&self) -> Bytes {
         write(self)
@@ -83,12 +74,6 @@ fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
 }
 
 impl Core {
-    /// What is applied, as it goes to the disk.
-    pub(super) fn checkpoint_now(&self) -> Bytes {
-        let (applied, requests) = (&self.applied, &self.requests);
-        write(&Current { upto: self.reached, applied, requests, value: Some(self.value.snapshot()) })
-    }
-
     /// This disk, for a newcomer.
     pub(super) fn copy(&self) -> Copied {
         let mut log: Vec<Numbered> = self.log.iter().cloned().collect();

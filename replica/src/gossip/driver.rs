@@ -31,12 +31,13 @@ use tracing::{error, info, warn};
 
 use self::answers::{acknowledged, answered, not_answered, not_done};
 use self::mailbox::{Asks, Call, Letter, Mailbox};
-use super::{Core, Effect, Event, Now, OldLog, SendTicket, Setup, Stored, Waiter, WriteBatch};
+use super::{Core, Effect, Event, Now, OldLog, SendTicket, Setup, Stored, Waiter, Work, Worked, WriteBatch};
 use crate::disk::file::{GroupFile, Identity, Place};
 use crate::disk::{CommitThread, Disk as _, EXIT_DISK_FAILED, REPORTS_MAX, Report, gossip as files};
 use crate::known::Known;
 use crate::links::Links;
 use crate::meters;
+use crate::workshop::Workshop;
 
 /// Events taken in before effects are carried out: enough to empty a busy mailbox, few enough that no answer waits
 /// long for its turn.
@@ -95,6 +96,9 @@ pub struct Driver {
     effects: Vec<Effect>,
     disk: Option<CommitThread<WriteBatch>>,
     reports: mpsc::Receiver<Report>,
+    workshop: Workshop<Work>,
+    /// On its way into the file; the core hears of it then.
+    staging: Option<Worked>,
     place: Place,
     clock: Clock,
     started: Moment,
@@ -161,6 +165,7 @@ struct Heard {
 /// What wakes the driver.
 enum Woken {
     Report(Report),
+    Worked(Worked),
     Heard(Heard),
     /// What came of a question to the name server.
     Told(Event),
@@ -184,6 +189,7 @@ impl Driver {
             .map_err(|why| NotStarted::Damaged { why })?;
         let (reporter, reports) = mpsc::channel(REPORTS_MAX);
         let disk = CommitThread::start(&setup.group, file, reporter)?;
+        let workshop = Workshop::start(&setup.group)?;
         let (identity, shown_identity) = watch::channel(setup.me);
         let (status, shown_status) = watch::channel(Status::default());
         let left = CancellationToken::new();
@@ -198,6 +204,8 @@ impl Driver {
             effects: Vec::new(),
             disk: Some(disk),
             reports,
+            workshop,
+            staging: None,
             place,
             clock,
             started,
@@ -233,6 +241,7 @@ impl Driver {
         loop {
             let woken = tokio::select! { biased;
                 Some(report) = self.reports.recv() => Woken::Report(report),
+                Some(worked) = self.workshop.done() => Woken::Worked(worked),
                 Some(heard) = self.asked.next(), if !self.asked.is_empty() => Woken::Heard(heard),
                 Some(told) = self.questions.next(), if !self.questions.is_empty() => Woken::Told(told),
                 Some(letter) = self.mailbox.letters.recv() => Woken::Letter(letter),
@@ -311,7 +320,22 @@ impl Driver {
         match woken {
             Woken::Report(Report::Durable(ticket)) => self.step(now, Event::Durable(ticket)),
             Woken::Report(Report::Full(full)) => self.step(now, Event::DiskFull(full)),
-            Woken::Report(Report::Staged(_)) => {}
+            Woken::Report(Report::Staged(staged)) => {
+                if let Some(worked) = self.staging.take() {
+                    if !staged {
+                        warn!(group = %self.setup.group, "no room for a checkpoint");
+                    }
+                    let worked = if staged { worked } else { Worked::given_up() };
+                    self.step(now, Event::Worked(worked));
+                }
+            }
+            Woken::Worked(worked) => match (worked.checkpoint(), &self.disk) {
+                (Some((_, bytes)), Some(disk)) => {
+                    disk.stage(bytes.clone());
+                    self.staging = Some(worked);
+                }
+                _ => self.step(now, Event::Worked(worked)),
+            },
             Woken::Heard(Heard { by, ticket, reply }) => {
                 if reply.is_some() {
                     self.known.heard(by, now.at);
@@ -471,6 +495,7 @@ impl Driver {
                 Effect::Persist(batch, ticket) => {
                     self.disk.as_ref().expect("open until closed").submit(batch, ticket);
                 }
+                Effect::Work(work) => self.workshop.submit(work),
                 Effect::ReadMembers => self.read_members(),
                 Effect::Cas { next } => {
                     let (names, by) = (self.names.clone(), self.member());
@@ -558,8 +583,10 @@ impl Driver {
         // fsync, and waiting for it, never on the runtime's thread.
         let file = aside(anew).await.unwrap_or_else(|error| end(&error));
         let (reporter, reports) = mpsc::channel(REPORTS_MAX);
-        match CommitThread::start(&self.setup.group, file, reporter) {
-            Ok(disk) => self.disk = Some(disk),
+        let disk = CommitThread::start(&self.setup.group, file, reporter);
+        match disk.and_then(|disk| Ok((disk, Workshop::start(&self.setup.group)?))) {
+            // What was under way was the old identity's.
+            Ok((disk, workshop)) => (self.disk, self.workshop, self.staging) = (Some(disk), workshop, None),
             Err(error) => end(&error),
         }
         self.reports = reports;

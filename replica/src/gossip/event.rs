@@ -12,7 +12,7 @@ pub use common::rpc::gossip::Status;
 use common::rpc::gossip::{Message, Reply};
 use common::services::CausalServed;
 
-use super::Planted;
+use super::{Planted, Work, Worked};
 pub use crate::passive::{Now, SendTicket, Ticket, Waiter};
 
 /// What happened.
@@ -58,6 +58,8 @@ pub enum Event {
     },
     /// A batch is on the disk.
     Durable(Ticket),
+    /// A checkpoint was made, and lies beside the one that counts, or it was not.
+    Worked(Worked),
     /// The members as the name server has them, asked or unasked; `None`: it knows no such group.
     Members(Option<GossipConfig>),
     /// The name server did not answer.
@@ -115,6 +117,8 @@ pub enum Effect {
     },
     /// Write this in one transaction, fsync, and report.
     Persist(WriteBatch, Ticket),
+    /// Do this beside the core, have the disk ready to choose what came of it, and report.
+    Work(Work),
     /// Ask the name server who the members are.
     ReadMembers,
     /// Ask the name server to put `next` in the place of the version before it (of nothing, when it is the first).
@@ -311,6 +315,8 @@ pub struct Limits {
     pub checkpoint_after: u64,
     /// Or after so long, when there were any.
     pub checkpoint_every: Duration,
+    /// With one batch so many records of each origin go from the log.
+    pub trim_step: usize,
     /// Bytes of updates in one message or one batch: small beside a frame, large beside a group commit.
     pub batch_bytes: usize,
     /// A member that keeps so many records from going is moved out …
@@ -329,6 +335,7 @@ impl Default for Limits {
             gossip_every: Duration::from_millis(200),
             checkpoint_after: 10_000,
             checkpoint_every: Duration::from_mins(1),
+            trim_step: 512,
             batch_bytes: 512 * 1024,
             held_back_records: 1_000_000,
             held_back_bytes: 256 * 1024 * 1024,

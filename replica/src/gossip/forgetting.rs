@@ -6,17 +6,11 @@
 //! of `applied` together means: none of my records above `applied[me]` bears an id older than the floor. Whoever has
 //! all up to `applied[me]` may rely on it. Below the least of all active members' floors, nothing can come.
 
-use std::time::Duration;
-
 use common::clock::Timestamp;
 use common::replication::ReplicaId;
 
 use super::{Core, Fault};
 
-/// After so long without an update, what the log made is written down, so that the log can go.
-const QUIET_FOR: Duration = Duration::from_secs(2);
-/// So few records are left for later: the whole value is written each time.
-const QUIET_RECORDS: u64 = 100;
 /// The floor rises in steps: so small a part of the window is no loss, and so few writes are none either.
 const STEPS_OF_WINDOW: u32 = 32;
 
@@ -74,26 +68,8 @@ impl Core {
         Some(settled)
     }
 
-    /// Writes down what the log made, when it has made much since the last time, or long ago. Much is also as much as
-    /// was written then: all of them together cost each update about two encodings, however great the value is.
-    pub(super) fn checkpoint(&mut self) {
-        let limits = &self.setup.limits;
-        let Some(changed_at) = self.changed_at else { return };
-        let count = self.reached - self.checkpointed;
-        let much = count >= limits.checkpoint_after && self.bytes_since >= self.checkpoint_bytes;
-        let quiet = count > QUIET_RECORDS && self.now.at.since(self.last_record) >= QUIET_FOR;
-        let long_ago = self.now.at.since(changed_at) >= limits.checkpoint_every;
-        if self.saving.is_some() || self.unsaved.checkpoint.is_some() || !(much || quiet || long_ago) {
-            return;
-        }
-        self.changed_at = None;
-        let written = self.checkpoint_now();
-        (self.checkpoint_bytes, self.bytes_since) = (written.len(), 0);
-        self.unsaved.checkpoint = Some((written, self.reached));
-        self.truncate(self.reached);
-    }
-
-    /// Removes the records that nobody needs any more, what they did being in a checkpoint up to this place.
+    /// Removes the records that nobody needs any more, what they did being in a checkpoint up to this place; no more than
+    /// a step of each origin's, so that their removal stays short beside a batch. The next step follows the batch.
     pub(super) fn truncate(&mut self, checkpointed: u64) {
         // A batch that is on its way may remove some already.
         if self.saving.is_some() || self.unsaved.gone.is_some() {
@@ -101,9 +77,11 @@ impl Core {
         }
         let upto = if self.planted(Fault::TruncateUncheckpointed) { u64::MAX } else { checkpointed };
         let early = self.planted(Fault::TruncateEarly);
-        let (gone, truncated) = self.log.removable(|place, origin, counter| {
+        let step = self.setup.limits.trim_step;
+        let (gone, truncated) = self.log.removable(step, |place, origin, counter| {
             place <= upto && (early || self.is_everywhere(origin, counter))
         });
+        self.trims = gone.len() >= step;
         if !gone.is_empty() {
             self.unsaved.gone = Some((gone, truncated));
         }

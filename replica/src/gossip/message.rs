@@ -431,7 +431,7 @@ impl Core {
             peer.fresh = true;
         }
         self.raise_floor();
-        self.truncate(self.checkpointed);
+        self.truncate(self.checkpoints.upto());
     }
 
     /// Sends to every peer that something is new for.

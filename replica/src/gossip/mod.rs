@@ -14,7 +14,8 @@
 //! 2. `manager`: updates and queries (Ladin et al. §3.2): waiting for what the caller has seen, logging, answering.
 //! 3. `message`: pushes, pulls, and what is taken from them (§3.3).
 //! 4. `saving`: group commit. What is logged is on the disk, and is applied in the same step.
-//! 5. `forgetting`: floors, and when a record, an id, a deleted cell may go (§3.4, §3.5).
+//! 5. `checkpoint`: what the log made, written down beside the core. `forgetting`: floors, and when a record, an id, a
+//!    deleted cell may go (§3.4, §3.5).
 //! 6. `members`: joins and leaves by compare-and-set; `newcomer`: starting, with and without data; `copy`: a disk as
 //!    bytes.
 //!
@@ -40,6 +41,7 @@
 //! OPODIS 2014 · D. Terry et al., *Session Guarantees*, PDIS 1994.
 
 mod chance;
+mod checkpoint;
 mod copy;
 pub mod driver;
 mod event;
@@ -67,6 +69,8 @@ use common::rpc::replica::{OLD_COPY, RECORD_LOST};
 use common::services::CausalMachine;
 
 use self::chance::Chance;
+use self::checkpoint::Checkpoints;
+pub use self::checkpoint::{Work, Worked};
 use self::copy::Checkpoint;
 pub use self::event::{
     Answer, Done, Effect, Event, Limits, Now, Numbered, OldLog, Refused, SendTicket, Setup, Status, Stored,
@@ -113,14 +117,10 @@ pub struct Core {
     requests: Requests,
     /// The members that are installed; of version 0 while there are no data.
     members: GossipConfig,
-    /// The place up to which a checkpoint on the disk reaches.
-    checkpointed: u64,
-    /// How long the last checkpoint was, and how much has come since.
-    checkpoint_bytes: usize,
-    bytes_since: usize,
-    /// When the first update came after it.
-    changed_at: Option<Moment>,
-    /// When the last one came.
+    checkpoints: Checkpoints,
+    /// Whether more records may go than went with the last step.
+    trims: bool,
+    /// When the last update came.
     last_record: Moment,
     /// Ids older than this are not taken in; in force when it is raised.
     floor: Timestamp,
@@ -203,10 +203,8 @@ impl Core {
             log: UpdateLog::default(),
             requests: Requests::default(),
             members: nobody,
-            checkpointed: 0,
-            checkpoint_bytes: stored.checkpoint.as_ref().map_or(0, Bytes::len),
-            bytes_since: 0,
-            changed_at: None,
+            checkpoints: Checkpoints::default(),
+            trims: false,
             last_record: now.at,
             floor: stored.floor,
             floor_told: stored.floor,
@@ -237,10 +235,11 @@ impl Core {
             setup: Arc::new(setup),
         };
         if let Some(members) = stored.members {
-            let checkpoint = match stored.checkpoint {
-                Some(bytes) => Checkpoint::read(&bytes)?,
+            let checkpoint = match &stored.checkpoint {
+                Some(bytes) => Checkpoint::read(bytes)?,
                 None => Checkpoint::default(),
             };
+            core.checkpoints = Checkpoints::at(stored.checkpoint, checkpoint.upto);
             core.load(checkpoint, members, stored.truncated, stored.log)?;
             core.floor_told = core.floor_told.max(core.requests.settled);
             core.floor = core.floor_told;
@@ -285,6 +284,7 @@ impl Core {
             Event::Peer { waiter, message } => self.hear(waiter, message),
             Event::PeerReply { ticket, reply } => self.peer_replied(ticket, reply),
             Event::Durable(ticket) => self.durable(ticket),
+            Event::Worked(worked) => self.worked(worked),
             Event::Members(members) => self.members_read(members),
             Event::NoMembers => self.members_unread(),
             Event::DiskFull(full) => self.disk_full = full,
@@ -306,6 +306,9 @@ impl Core {
         self.serve_waiting();
         self.confirm();
         self.checkpoint();
+        if self.trims {
+            self.truncate(self.checkpoints.upto());
+        }
         self.persist();
         self.push();
         self.drain();

@@ -11,6 +11,7 @@ use common::clock::{Moment, Timestamp};
 use common::replication::{GossipConfig, Kind, ReplicaId, RequestId, Update, VectorTimestamp};
 use common::rpc::gossip::{Message, Outcome, Reply};
 
+use super::checkpoint::Checkpoints;
 use super::copy::Copied;
 use super::message::Sent;
 use super::saving::Batch;
@@ -292,6 +293,7 @@ impl Core {
         let was = self.newcomer().and_then(|newcomer| newcomer.was());
         let members = members.unwrap_or(&copied.members).clone();
         let floor: Timestamp = copied.floor;
+        self.checkpoints = Checkpoints::at(Some(copied.checkpoint.write()), copied.checkpoint.upto);
         if let Err(why) = self.load(copied.checkpoint, members, copied.truncated, copied.log) {
             panic!("the copy of a disk cannot be read: {why}");
         }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use common::clock::Timestamp;
 use common::replication::{GossipConfig, RequestId, Update, VectorTimestamp};
+use common::services::CausalMachine;
 
 use super::copy::{Checkpoint, Copied};
-use super::requests::{self, Known};
-use super::{Core, Effect, Fault, Numbered, Ticket, UpdateLog, WriteBatch};
+use super::requests::{self, Known, Requests};
+use super::{Core, Effect, Fault, Numbered, Planted, Ticket, UpdateLog, WriteBatch};
 
 /// What goes to the disk together, and what happens once it is there.
 #[derive(Clone, Debug, Default)]
@@ -85,7 +86,6 @@ impl Core {
         }
         self.requests = checkpoint.requests;
         self.applied = checkpoint.applied;
-        self.checkpointed = checkpoint.upto;
         self.reached = checkpoint.upto;
         let (before, after): (Vec<_>, Vec<_>) =
             log.into_iter().partition(|(number, _)| *number <= checkpoint.upto);
@@ -97,7 +97,6 @@ impl Core {
             self.effect(number, &record);
         }
         self.place = self.reached;
-        self.changed_at = (self.reached > self.checkpointed).then_some(self.now.at);
         self.install_vectors(members);
         Ok(())
     }
@@ -155,7 +154,6 @@ impl Core {
             self.become_copy(*copied, members.as_ref());
         }
         if !records.is_empty() {
-            self.changed_at.get_or_insert(self.now.at);
             self.last_record = self.now.at;
             self.peers.values_mut().for_each(|peer| peer.fresh = true);
         }
@@ -168,8 +166,8 @@ impl Core {
             }
         }
         self.floor_told = self.floor_told.max(floor.unwrap_or_default());
-        if let Some((_, upto)) = checkpoint {
-            self.checkpointed = upto;
+        if let Some((bytes, upto)) = checkpoint {
+            self.checkpoints.stands(bytes, upto);
         }
         if let Some((gone, truncated)) = gone {
             self.log.remove(&gone, &truncated, &self.members);
@@ -182,36 +180,48 @@ impl Core {
 
     /// Applies a record that is on the disk.
     fn effect(&mut self, number: u64, record: &Arc<Update>) {
-        let Update { origin, counter, id, .. } = **record;
+        let (origin, counter) = (record.origin, record.counter);
         let have = self.applied.get(origin);
         assert!(
             counter == have + 1 || self.planted(Fault::TakeAnyCounter),
             "G4: record {counter} of {origin:?} after {have}"
         );
-        let again = self.requests.get(id).is_some();
-        if !again || self.planted(Fault::NoDedup) {
-            let reply = self.value.apply(self.stamp(number, record), &record.payload);
-            let digest = requests::digest(&record.payload);
-            self.requests.insert(id, Known { origin, counter, digest, reply });
-        }
-        self.requests.saw(id);
+        let numbered = (number, record.clone());
+        let again = run(&mut *self.value, &mut self.requests, self.setup.planted, &numbered);
         if !again || !self.planted(Fault::NoMergeOnDuplicate) {
             self.applied.raise(origin, counter);
         }
         self.reached = number;
-        self.bytes_since += record.weight();
+        self.checkpoints.note(self.now.at, numbered);
         self.log.push(number, record.clone());
     }
+}
 
-    /// What decides which of two concurrent writes wins: the update's own id.
-    fn stamp(&self, number: u64, record: &Update) -> RequestId {
-        let of = |millis, count| RequestId::from_parts(Timestamp::from_millis(millis), 0, count);
-        match () {
-            () if self.planted(Fault::NoStamp) => of(number, 0),
-            () if self.planted(Fault::ReplicaStamp) => {
-                of(record.counter, u64::try_from(record.origin.to_u128() >> 64).unwrap_or(0))
-            }
-            () => record.id,
+/// What a record that is on the disk does. Whether it does nothing, since one with its id came before.
+pub(super) fn run(
+    value: &mut dyn CausalMachine,
+    requests: &mut Requests,
+    planted: Planted,
+    (number, record): &Numbered,
+) -> bool {
+    let Update { origin, counter, id, ref payload, .. } = **record;
+    let again = requests.get(id).is_some();
+    if !again || planted.is(Fault::NoDedup) {
+        let reply = value.apply(stamp(planted, *number, record), payload);
+        requests.insert(id, Known { origin, counter, digest: requests::digest(payload), reply });
+    }
+    requests.saw(id);
+    again
+}
+
+/// What decides which of two concurrent writes wins: the update's own id.
+fn stamp(planted: Planted, number: u64, record: &Update) -> RequestId {
+    let of = |millis, count| RequestId::from_parts(Timestamp::from_millis(millis), 0, count);
+    match () {
+        () if planted.is(Fault::NoStamp) => of(number, 0),
+        () if planted.is(Fault::ReplicaStamp) => {
+            of(record.counter, u64::try_from(record.origin.to_u128() >> 64).unwrap_or(0))
         }
+        () => record.id,
     }
 }

@@ -11,6 +11,8 @@ use common::services::{CausalServed, encode};
 use super::*;
 
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Longer than anything takes that is due.
+const QUICK: Duration = Duration::from_secs(1);
 /// So many updates come together.
 const TOGETHER: u64 = 1_000;
 
@@ -29,6 +31,13 @@ struct Few {
     answers: Vec<VectorTimestamp>,
     pulled: usize,
     alarms: Vec<String>,
+    /// What is done beside the cores is done when a test says so; else at once.
+    later: bool,
+    works: VecDeque<Work>,
+    /// Checkpoints that went to a disk.
+    saved: usize,
+    /// Records that left the log with one batch, at most.
+    gone_max: usize,
 }
 
 fn id(n: usize) -> ReplicaId {
@@ -78,6 +87,10 @@ impl Few {
             answers: Vec::new(),
             pulled: 0,
             alarms: Vec::new(),
+            later: false,
+            works: VecDeque::new(),
+            saved: 0,
+            gone_max: 0,
         };
         few.wait(Duration::from_secs(3));
         assert!(few.cores.iter().all(Core::serves), "{:?}", few.record);
@@ -102,7 +115,11 @@ impl Few {
     fn run(&mut self) {
         while let Some((n, effect)) = self.wanted.pop_front() {
             match effect {
-                Effect::Persist(_, ticket) => self.event(n, Event::Durable(ticket)),
+                Effect::Persist(batch, ticket) => {
+                    self.gone_max = self.gone_max.max(batch.gone.len());
+                    self.saved += usize::from(batch.checkpoint.is_some());
+                    self.event(n, Event::Durable(ticket));
+                }
                 Effect::Send { to, ticket, message, .. } => {
                     let place = (0..self.cores.len()).find(|n| id(*n) == to);
                     match place.filter(|place| self.cut != Some(*place) && self.cut != Some(n)) {
@@ -121,6 +138,8 @@ impl Few {
                     let (to, ticket) = self.asked[usize::try_from(waiter.0).unwrap()];
                     self.event(to, Event::PeerReply { ticket, reply: Some(reply) });
                 }
+                Effect::Work(work) if self.later => self.works.push_back(work),
+                Effect::Work(work) => self.event(n, Event::Worked(work.run())),
                 Effect::ReadMembers => self.event(n, Event::Members(self.record.clone())),
                 Effect::Cas { next } => {
                     let by = Proposer::Member(Member { id: id(n), boot: BootId::NOBODY });
@@ -203,6 +222,52 @@ fn a_log_is_short_5_s_after_the_last_of_25_000_updates() {
         let (log, ids) = core.lengths();
         assert!(log <= 100 && ids == 25_000, "{log} records, {ids} ids: {}", core.applied());
     }
+    // Of two origins.
+    assert!(few.gone_max <= 2 * Limits::default().trim_step, "{} with one batch", few.gone_max);
+}
+
+#[test]
+fn a_checkpoint_made_beside_the_core_is_what_the_core_was() {
+    let mut few = Few::new(1);
+    few.later = true;
+    // The first is made of nothing, the second of the first one.
+    for saved in [1, 2] {
+        while few.works.is_empty() {
+            few.rate(0, TOGETHER);
+        }
+        let was = few.cores[0].copy().checkpoint;
+        few.rate(0, 500);
+        let worked = few.works.pop_front().expect("it was just there").run();
+        let (upto, made) = worked.checkpoint().expect("nothing is wrong with it");
+        assert!(Checkpoint::read(made).as_ref() == Ok(&was), "one up to {upto}, and not {}", was.upto);
+        few.event(0, Event::Worked(worked));
+        few.run();
+        assert_eq!((few.saved, few.cores[0].lengths().0), (saved, 500));
+        assert!(few.works.is_empty());
+    }
+}
+
+#[test]
+fn a_checkpoint_that_comes_out_wrong_is_put_on_no_disk_and_made_again() {
+    let mut few = Few::new(1);
+    few.later = true;
+    few.rate(0, 10_000);
+    let lacking_one = |mut work: Work| {
+        work.records.pop();
+        work.run()
+    };
+    for made in [lacking_one, |_| Worked::given_up()] {
+        let work = few.works.pop_front().expect("one is being made");
+        few.event(0, Event::Worked(made(work)));
+        few.run();
+        assert_eq!((few.saved, few.cores[0].lengths().0), (0, 10_000));
+        few.wait(Duration::from_mins(1) + QUICK);
+    }
+    assert_eq!(few.alarms.len(), 1, "{:?}", few.alarms);
+    let worked = few.works.pop_front().unwrap().run();
+    few.event(0, Event::Worked(worked));
+    few.run();
+    assert_eq!((few.saved, few.cores[0].lengths().0), (1, 0));
 }
 
 #[test]

@@ -101,17 +101,18 @@ impl UpdateLog {
         fitting.cloned().collect()
     }
 
-    /// Which records may go: `(places, truncated afterwards)`. Of an origin none may go before an earlier one.
+    /// Which records may go, so many of each origin at most: `(places, truncated afterwards)`. Of an origin none may go
+    /// before an earlier one.
     pub(super) fn removable(
         &self,
+        most: usize,
         may_go: impl Fn(u64, ReplicaId, u64) -> bool,
     ) -> (Vec<u64>, VectorTimestamp) {
         let mut truncated = self.truncated.clone();
         let mut gone = Vec::new();
         for (&origin, places) in &self.origins {
-            for &(counter, place) in
-                places.iter().take_while(|(counter, place)| may_go(*place, origin, *counter))
-            {
+            let first = places.iter().take_while(|(counter, place)| may_go(*place, origin, *counter));
+            for &(counter, place) in first.take(most) {
                 truncated.raise(origin, counter);
                 gone.push(place);
             }
@@ -128,13 +129,18 @@ impl UpdateLog {
             }
         }
         self.origins.retain(|_, places| !places.is_empty());
+        // Nearly all of them stand at the beginning.
+        let end = gone.last().map_or(0, |last| self.index_of(last + 1));
         let mut gone = gone.iter().peekable();
-        let bytes = &mut self.bytes;
-        self.records.retain(|(number, record)| {
-            let stays = gone.next_if_eq(&number).is_none();
-            *bytes -= if stays { 0 } else { record.weight() };
-            stays
-        });
+        let mut kept = Vec::new();
+        for (number, record) in self.records.drain(..end) {
+            if gone.next_if_eq(&&number).is_some() {
+                self.bytes -= record.weight();
+            } else {
+                kept.push((number, record));
+            }
+        }
+        kept.into_iter().rev().for_each(|record| self.records.push_front(record));
         self.truncated = truncated.under(members);
     }
 

@@ -5,7 +5,6 @@ pub mod mailbox;
 mod record;
 #[cfg(test)]
 mod tests;
-mod workshop;
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
@@ -28,13 +27,13 @@ use tokio::time::{sleep_until, timeout};
 use tracing::{error, info, warn};
 
 use self::mailbox::{Call, Letter, Mailbox};
-use self::workshop::Workshop;
-use super::{Core, Effect, Event, Now, SendTicket, Setup, Stored, Waiter, Worked};
+use super::{Core, Effect, Event, Now, SendTicket, Setup, Stored, Waiter, Work, Worked};
 use crate::disk::file::{GroupFile, Identity, Place};
 use crate::disk::{CommitThread, Disk as _, EXIT_DISK_FAILED, REPORTS_MAX, Report};
 use crate::known::Known;
 use crate::links::Links;
 use crate::meters;
+use crate::workshop::Workshop;
 
 /// Events taken in before effects are carried out: enough to empty a busy mailbox, few enough that no answer waits
 /// long for its turn.
@@ -78,7 +77,7 @@ pub struct Driver {
     effects: Vec<Effect>,
     disk: Option<CommitThread>,
     reports: mpsc::Receiver<Report>,
-    workshop: Workshop,
+    workshop: Workshop<Work>,
     /// On its way into the file; the core hears of it then.
     staging: Option<Worked>,
     place: Place,

@@ -110,7 +110,7 @@ impl Plan {
             _ => c.pick(&[20, 50, 100, 400]),
         };
         let off = |c: &mut Chance| c.pick(&[0, 0, 0, -30, 40, -400, 500, -5_000]);
-        Self {
+        let mut plan = Self {
             size,
             limits: Limits {
                 ack_after: match shape {
@@ -137,7 +137,10 @@ impl Plan {
             },
             heals: !c.one_in(4),
             kinds: kinds(shape, c),
-        }
+        };
+        // Short steps with short logs.
+        plan.limits.trim_step = usize::try_from(plan.limits.checkpoint_after).unwrap_or(usize::MAX);
+        plan
     }
 }
 

@@ -13,7 +13,8 @@ use common::replication::{
 use common::rpc::gossip::{Message, Reply};
 use common::services::CausalServed;
 use replica::gossip::{
-    Core, Effect, Event, Fault, Now, OldLog, Planted, SendTicket, Setup, Status, Ticket, Waiter, WriteBatch,
+    Core, Effect, Event, Fault, Now, OldLog, Planted, SendTicket, Setup, Status, Ticket, Waiter, Work,
+    WriteBatch,
 };
 
 use super::act::{Act, Lane, Step};
@@ -51,6 +52,8 @@ pub(super) struct Node {
     pub(super) core: Option<Core>,
     pub(super) life: Life,
     pub(super) writing: Option<(WriteBatch, Ticket)>,
+    /// What is done beside the core, until time has passed.
+    work: Option<Work>,
     pub(super) now: Moment,
     /// How far its wall clock is off, in milliseconds.
     pub(super) skew: i64,
@@ -182,6 +185,7 @@ impl World {
             core: None,
             life: 0,
             writing: None,
+            work: None,
             now: Moment::ORIGIN + Duration::from_secs(1),
             skew: 0,
             cut: false,
@@ -334,6 +338,7 @@ impl World {
         if self.nodes[n].core.take().is_none() {
             return;
         }
+        self.nodes[n].work = None;
         if let Some((batch, _)) = self.nodes[n].writing.take()
             && saved
         {
@@ -404,6 +409,9 @@ impl World {
                 assert!(self.nodes[n].writing.is_none(), "one batch at a time");
                 self.nodes[n].writing = Some((batch, ticket));
             }
+            Effect::Work(work) => {
+                assert!(self.nodes[n].work.replace(work).is_none(), "one work at a time");
+            }
             Effect::ReadMembers => self.ask_name_server(n, None),
             Effect::Cas { next } => self.ask_name_server(n, Some(next)),
             Effect::FormatAnew => {
@@ -455,6 +463,7 @@ impl World {
         node.held = VectorTimestamp::default();
         node.floored = Timestamp::default();
         node.writing = None;
+        node.work = None;
         node.core = None;
         self.hang_up(n);
     }
@@ -606,7 +615,8 @@ impl World {
     /// Time passes for a replica.
     pub(super) fn pass(&mut self, n: usize, time: Duration) {
         self.nodes[n].now = self.nodes[n].now + time;
-        self.event(n, Event::Tick);
+        let event = self.nodes[n].work.take().map_or(Event::Tick, |work| Event::Worked(work.run()));
+        self.event(n, event);
     }
 
     fn submit(&mut self, n: usize, session: usize) {

@@ -48,7 +48,7 @@ impl World {
                 ),
             ),
             Effect::Persist(batch, _) => (false, format!("{me} disk: {}", self.batch(batch))),
-            Effect::ReadMembers => return None,
+            Effect::ReadMembers | Effect::Work(_) => return None,
             Effect::Cas { next } => (false, format!("{me} proposes {}", self.members(next))),
             Effect::FormatAnew => (false, format!("{me} gives its disk up")),
             Effect::Strand(updates) => {
