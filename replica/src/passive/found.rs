@@ -11,7 +11,7 @@ use common::replication::{
     Member, ReplicaId, RequestId,
 };
 use common::rpc::peer::{Hello, Message, Reply, ReplyBody};
-use common::rpc::replica::SubmitError;
+use common::rpc::replica::{Consistency, SubmitError};
 
 use super::{
     BATCH_BYTES, Core, Effect, Event, Now, Planted, SendTicket, Setup, SnapshotAfter, Stored, Waiter,
@@ -102,6 +102,11 @@ impl Tried {
 
     /// What it was asked last is answered: its epoch is the same, and its disk has room.
     fn confirmed(&mut self, by: Member) {
+        self.confirmed_after(by, 0);
+    }
+
+    /// The same, so many milliseconds later.
+    fn confirmed_after(&mut self, by: Member, ms: u64) {
         let asked = self.effects.iter().rev().find_map(|effect| match effect {
             Effect::Send { to, ticket, message: Message::Confirm { round, .. }, .. } if *to == by.id => {
                 Some((*ticket, *round))
@@ -109,8 +114,8 @@ impl Tried {
             _ => None,
         });
         let (ticket, round) = asked.expect("it was asked");
-        let body = ReplyBody::Confirmed { round, full: false };
-        self.step(Event::PeerReply { ticket, reply: Some(Reply { epoch: Epoch(1), body }) });
+        let reply = Some(Reply { epoch: Epoch(1), body: ReplyBody::Confirmed { round, full: false } });
+        self.core.step(later(ms), Event::PeerReply { ticket, reply }, &mut self.effects);
     }
 
     fn submit(&mut self, waiter: u64, payload: &'static [u8]) {
@@ -146,6 +151,10 @@ fn genesis() -> Entry {
 
 fn now() -> Now {
     Now { at: Moment::ORIGIN + Duration::from_millis(1), wall: Timestamp::from_millis(1_001) }
+}
+
+fn later(ms: u64) -> Now {
+    Now { at: now().at + Duration::from_millis(ms), ..now() }
 }
 
 fn record(version: u64, epoch: u64, primary: Member, in_sync: &[Member]) -> GroupConfig {
@@ -302,7 +311,6 @@ fn who_stops_hands_over_to_nobody_who_is_silent() {
         if before {
             tried.confirmed(SECOND);
         }
-        let later = |ms| Now { at: now().at + Duration::from_millis(ms), ..now() };
         tried.core.step(later(1), Event::Stop, &mut tried.effects);
         if after {
             tried.confirmed(SECOND);
@@ -314,6 +322,29 @@ fn who_stops_hands_over_to_nobody_who_is_silent() {
     assert!(handed_over(true, true));
     assert!(!handed_over(true, false));
     assert!(!handed_over(false, false));
+}
+
+/// It was dated by when it came, if an acknowledgement had come before it: a deposed primary could have shown what was older
+/// than it said.
+#[test]
+fn a_confirmation_is_as_old_as_its_question() {
+    let mut tried = Tried::new();
+    tried.step(Event::Record(Some(record(2, 1, ME, &[ME, SECOND]))));
+    tried.written();
+    tried.acknowledged(SECOND, 1);
+    tried.confirmed_after(SECOND, 150);
+    let mut is_shown = |max_age| {
+        let consistency = Consistency::StaleOk { max_age: Duration::from_millis(max_age) };
+        let (waiter, payload, deadline) = (Waiter(1), Bytes::new(), later(1000).at);
+        tried.core.step(
+            later(150),
+            Event::Query { waiter, consistency, payload, deadline },
+            &mut tried.effects,
+        );
+        matches!(tried.effects.last(), Some(Effect::Queried { result: Ok(_), .. }))
+    };
+    assert!(is_shown(150));
+    assert!(!is_shown(149));
 }
 
 /// Two appends were on their way, and the second one's refusal undid what the first one's had said: both were sent
