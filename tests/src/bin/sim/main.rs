@@ -85,7 +85,7 @@ const PLANTED: [(&str, &[Kind], u64); 4] = [
 const PARTED: &[Kind] = &[Kind::Partition, Kind::Pair, Kind::Frozen];
 
 /// What keeps ratings from spreading, and sends raters elsewhere.
-const LATE: &[Kind] = &[Kind::Lossy, Kind::Slow, Kind::Stop];
+const LATE: &[Kind] = &[Kind::Lossy, Kind::Kill];
 
 /// What disks may lie about, by name.
 const LIES: [(&str, Lie); 2] = [("all", Lie::All), ("names", Lie::Names)];
