@@ -185,7 +185,6 @@ impl Registry {
             standing: Standing::Confirmed,
             weight: Weight::default(),
             lifetime: Lifetime::Permanent,
-            changed: self.rev,
         };
         self.shelf.put(RESERVED_NAME, vec![PackedRecord::from(&record)]);
     }
@@ -278,7 +277,6 @@ impl Registry {
             standing: Standing::Confirmed,
             weight: entry.weight,
             lifetime,
-            changed: epoch,
         });
         if record.len() > RECORD_BYTES_MAX {
             return Err(RegisterError::TooLarge { limit: RECORD_BYTES_MAX as u64 });
@@ -440,11 +438,10 @@ impl Registry {
             }
             new.readiness = patch.readiness.unwrap_or(new.readiness);
             new.weight = patch.weight.unwrap_or(new.weight);
-            let packed = PackedRecord::from(&new);
-            if packed.len() > RECORD_BYTES_MAX {
+            if PackedRecord::from(&new).len() > RECORD_BYTES_MAX {
                 return Err(UpdateError::TooLarge { limit: RECORD_BYTES_MAX as u64 });
             }
-            if packed != *old {
+            if new != old.view() {
                 patched.push((old.clone(), new));
             }
         }
@@ -561,10 +558,9 @@ impl Registry {
     /// Puts new contents in place of old ones, registrations as they were.
     fn amend(&mut self, pairs: Vec<(PackedRecord, RecordRef<'_>)>) -> Step {
         let mut step = self.begin();
-        for (old, mut new) in pairs {
-            new.changed = step.rev;
+        for (old, new) in pairs {
             let (name, instance, lease) = (new.to_name(), new.instance, self.tenure(&new));
-            let new = PackedRecord::from(&new);
+            let new = PackedRecord::changed_at(&new, step.rev);
             self.put(lease, &new);
             let row = Some(NameRow { lease, record: new.clone() });
             step.writes.push(Write::Name { name, instance, row });
@@ -686,7 +682,8 @@ pub fn is_local(caller: IpAddr) -> bool {
 
 /// The same record, which its holder has not vouched for in this boot.
 fn doubted(record: &PackedRecord) -> PackedRecord {
-    PackedRecord::from(&RecordRef { standing: Standing::Unconfirmed, ..record.view() })
+    let view = RecordRef { standing: Standing::Unconfirmed, ..record.view() };
+    PackedRecord::changed_at(&view, record.changed())
 }
 
 fn same_content(old: &RecordRef<'_>, entry: &Entry) -> bool {

@@ -12,10 +12,19 @@ use crate::ids::InstanceId;
 
 /// A [`Record`] as the bytes that it has on the wire and on a disk. A name server holds a million of these: one
 /// allocation each, and an answer is a copy of it. Cheap to clone.
+///
+/// The last field, the revision of the last change, is the record's epoch as long as nobody changed it, and then it is
+/// left out: eight bytes of most. The last byte here says whether it is.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PackedRecord(Arc<[u8]>);
 
-/// A [`Record`] whose texts lie elsewhere: in a [`PackedRecord`], or with whoever is about to make one.
+/// In the place of the last field, which is the epoch.
+const AS_REGISTERED: u8 = 0;
+/// Behind the last field.
+const CHANGED: u8 = 1;
+
+/// A [`Record`] whose texts lie elsewhere: in a [`PackedRecord`], or with whoever is about to make one. Without the
+/// revision of its last change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the fields are those of `Record`, in its order")]
 pub struct RecordRef<'a> {
@@ -31,7 +40,6 @@ pub struct RecordRef<'a> {
     pub standing: Standing,
     pub weight: Weight,
     pub lifetime: Lifetime,
-    pub changed: Revision,
 }
 
 /// The first fields of a [`RecordRef`], which say whose registration it is.
@@ -54,9 +62,36 @@ pub enum TargetRef<'a> {
 impl PackedRecord {
     /// The record in `bytes`; `None` when they are not one, whole and alone.
     pub fn new(bytes: &[u8]) -> Option<Self> {
-        let decoded = bincode::serde::borrow_decode_from_slice::<RecordRef<'_>, _>(bytes, standard());
-        let (record, used) = decoded.ok()?;
-        (used == bytes.len() && AnyName::check(record.name).is_ok()).then(|| Self(bytes.into()))
+        let (record, used) =
+            bincode::serde::borrow_decode_from_slice::<RecordRef<'_>, _>(bytes, standard()).ok()?;
+        let (changed, rest) = bincode::serde::decode_from_slice(&bytes[used..], standard()).ok()?;
+        let good = used + rest == bytes.len() && AnyName::check(record.name).is_ok();
+        good.then(|| Self::changed_at(&record, changed))
+    }
+
+    /// A record that was changed last at this revision.
+    pub fn changed_at(record: &RecordRef<'_>, revision: Revision) -> Self {
+        let mut bytes = Vec::with_capacity(BYTES_MOSTLY);
+        encode(record, &mut bytes);
+        if revision == record.epoch.0 {
+            bytes.push(AS_REGISTERED);
+        } else {
+            encode(revision, &mut bytes);
+            bytes.push(CHANGED);
+        }
+        Self(bytes.as_slice().into())
+    }
+
+    /// The revision of its last change.
+    pub fn changed(&self) -> Revision {
+        let (record, used) = self.decoded::<RecordRef<'_>>();
+        match self.0.last() {
+            Some(&CHANGED) => {
+                let decoded = bincode::serde::decode_from_slice(&self.0[used..], standard());
+                decoded.expect("packed from a record").0
+            }
+            _ => record.epoch.0,
+        }
     }
 
     /// Its name.
@@ -86,44 +121,73 @@ impl PackedRecord {
 
     /// What comes first, for those who need no more.
     fn head(&self) -> Head<'_> {
-        let decoded = bincode::serde::borrow_decode_from_slice(&self.0, standard());
-        decoded.expect("packed from a record").0
+        self.decoded().0
     }
 
-    /// All of it, its texts where they lie.
+    /// All of it but when it was changed, its texts where they lie.
     pub fn view(&self) -> RecordRef<'_> {
-        let decoded = bincode::serde::borrow_decode_from_slice(&self.0, standard());
-        decoded.expect("packed from a record").0
+        self.decoded().0
     }
 
     /// All of it, with texts of its own.
     pub fn read(&self) -> Record {
-        let decoded = bincode::serde::decode_from_slice(&self.0, standard());
+        let (bytes, last) = self.wire();
+        let decoded = bincode::serde::decode_from_slice(&[bytes, last].concat(), standard());
         decoded.expect("packed from a record").0
     }
 
-    /// How many bytes it has.
+    fn decoded<'a, T: Deserialize<'a>>(&'a self) -> (T, usize) {
+        bincode::serde::borrow_decode_from_slice(&self.0, standard()).expect("packed from a record")
+    }
+
+    /// Its bytes on the wire, one after the other.
+    fn wire(&self) -> (&[u8], &[u8]) {
+        match &*self.0 {
+            [bytes @ .., CHANGED] => (bytes, &[]),
+            [bytes @ .., _] => (bytes, self.epoch_bytes()),
+            [] => unreachable!("a record begins with its name"),
+        }
+    }
+
+    /// The epoch where it lies: behind name, sharing and instance.
+    fn epoch_bytes(&self) -> &[u8] {
+        let (_, used) = self.decoded::<(&[u8], Sharing, InstanceId)>();
+        let rest = &self.0[used..];
+        // bincode's numbers: one byte up to 250, else a mark for two, four or eight.
+        let width = match rest[0] {
+            251 => 3,
+            252 => 5,
+            253 => 9,
+            _ => 1,
+        };
+        &rest[..width]
+    }
+
+    /// How many bytes it has on the wire.
     #[expect(clippy::len_without_is_empty, reason = "none is empty")]
     pub fn len(&self) -> usize {
-        self.0.len()
+        let (bytes, last) = self.wire();
+        bytes.len() + last.len()
     }
 }
 
 /// Most records have fewer bytes: room for one in the making.
 const BYTES_MOSTLY: usize = 256;
 
+fn encode(value: impl Serialize, to: &mut Vec<u8>) {
+    bincode::serde::encode_into_std_write(value, to, standard()).expect("plain data encodes into memory");
+}
+
+/// As it was registered.
 impl From<&RecordRef<'_>> for PackedRecord {
     fn from(record: &RecordRef<'_>) -> Self {
-        let mut bytes = Vec::with_capacity(BYTES_MOSTLY);
-        bincode::serde::encode_into_std_write(record, &mut bytes, standard())
-            .expect("plain data encodes into memory");
-        Self(bytes.as_slice().into())
+        Self::changed_at(record, record.epoch.0)
     }
 }
 
 impl From<&Record> for PackedRecord {
     fn from(record: &Record) -> Self {
-        Self::from(&RecordRef::from(record))
+        Self::changed_at(&RecordRef::from(record), record.changed)
     }
 }
 
@@ -140,7 +204,6 @@ impl<'a> From<&'a Record> for RecordRef<'a> {
             standing: record.standing,
             weight: record.weight,
             lifetime: record.lifetime,
-            changed: record.changed,
         }
     }
 }
@@ -180,14 +243,15 @@ impl Serialize for PackedRecord {
     /// of these only floats are many bytes as they are: so eight at a time, and the rest one by one.
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         if to.is_human_readable() {
-            return self.view().serialize(to);
+            return self.read().serialize(to);
         }
-        let (eights, rest) = self.0.as_chunks();
-        let mut bytes = to.serialize_tuple(eights.len() + rest.len())?;
+        let (all, last) = self.wire();
+        let (eights, rest) = all.as_chunks();
+        let mut bytes = to.serialize_tuple(eights.len() + rest.len() + last.len())?;
         for eight in eights {
             bytes.serialize_element(&f64::from_le_bytes(*eight))?;
         }
-        for byte in rest {
+        for byte in rest.iter().chain(last) {
             bytes.serialize_element(byte)?;
         }
         bytes.end()
@@ -196,7 +260,7 @@ impl Serialize for PackedRecord {
 
 impl fmt::Debug for PackedRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.view().fmt(f)
+        self.read().fmt(f)
     }
 }
 
@@ -236,7 +300,8 @@ mod tests {
             shared in any::<bool>(),
             // Every pattern of bits, those too that are no number where eight bytes are written as one.
             instance in prop_oneof![any::<u128>(), any::<u128>().prop_map(|bits| bits | 0x7FF << 52 | 0x7FF << 116)],
-            (epoch, changed) in any::<(u64, u64)>(),
+            epoch in prop_oneof![any::<u64>(), 0..300_u64, any::<u32>().prop_map(u64::from)],
+            later in prop_oneof![Just(0), any::<u64>()],
             target in target(),
             tags in prop::collection::vec("[^\0]{1,60}", 0..4),
             (draining, unconfirmed) in any::<(bool, bool)>(),
@@ -254,7 +319,7 @@ mod tests {
                 standing: if unconfirmed { Standing::Unconfirmed } else { Standing::Confirmed },
                 weight: Weight::new(weight).unwrap(),
                 lifetime: ttl.map_or(Lifetime::Permanent, |ttl| Lifetime::Leased { ttl }),
-                changed: Revision(changed),
+                changed: Revision(epoch.saturating_add(later)),
             }
         }
     }
@@ -266,6 +331,7 @@ mod tests {
             prop_assert_eq!(packed.read(), record.clone());
             prop_assert_eq!(packed.view(), RecordRef::from(&record));
             prop_assert_eq!(packed.name(), record.name.as_str());
+            prop_assert_eq!((packed.epoch(), packed.instance(), packed.changed()), (record.epoch, record.instance, record.changed));
             let bytes = encoded(&record);
             prop_assert_eq!(packed.len(), bytes.len());
             prop_assert_eq!(&encoded(&packed), &bytes);

@@ -33,7 +33,6 @@ fn record(name: &str, epoch: u64, target: TargetRef<'_>) -> PackedRecord {
         standing: Standing::Confirmed,
         weight: Weight::default(),
         lifetime: Lifetime::Permanent,
-        changed: Revision(epoch),
     })
 }
 

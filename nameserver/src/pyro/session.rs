@@ -48,8 +48,8 @@ const LISTINGS_AT_ONCE: usize = 4;
 const MATCHINGS_AT_ONCE: usize = 2;
 /// Calls carried out before others get the thread.
 const CALLS_AT_ONCE: usize = 32;
-/// Registrations of a batch that wait for one commit: the writer takes a millisecond or two for them.
-const REGISTERED_AT_ONCE: usize = 256;
+/// Registrations of a batch that wait for one commit: with two rows each they fill one transaction.
+const REGISTERED_AT_ONCE: usize = 128;
 
 /// What all Pyro connections share.
 pub(crate) struct House {

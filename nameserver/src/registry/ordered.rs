@@ -141,7 +141,6 @@ mod tests {
             standing: Standing::Confirmed,
             weight: Weight::default(),
             lifetime: Lifetime::Permanent,
-            changed: Revision(1),
         });
         Kept::new(vec![record]).unwrap()
     }

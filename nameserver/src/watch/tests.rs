@@ -22,7 +22,6 @@ fn record(name: &str, readiness: Readiness, rev: u64) -> PackedRecord {
         standing: Standing::Confirmed,
         weight: Weight::default(),
         lifetime: Lifetime::Permanent,
-        changed: Revision(rev),
     })
 }
 

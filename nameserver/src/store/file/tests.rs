@@ -31,7 +31,6 @@ fn name(text: &str, n: u64) -> Write {
         standing: Standing::Confirmed,
         weight: Weight::default(),
         lifetime: Lifetime::Permanent,
-        changed: Revision(n),
     };
     let row = NameRow { lease: Some(LeaseId::from_random(n)), record: PackedRecord::from(&record) };
     Write::Name { name: record.to_name(), instance: record.instance, row: Some(row) }
