@@ -1,6 +1,8 @@
 //! The one task that changes anything: it owns the cores, takes messages from a bounded mailbox in batches, and
 //! answers when the disk has what was asked. It decides nothing itself.
 
+mod dialling;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
@@ -12,8 +14,8 @@ use std::time::Duration;
 use common::clock::{Clock, Moment};
 use common::ids::InstanceId;
 use common::names::{
-    AnyName, AttemptId, Holder, LeaseId, Lifetime, LogicalName, NameEpoch, OwnerKey, PackedRecord, Patch,
-    Removal, Revision, Stamp, Stamped,
+    AnyName, AttemptId, Holder, LeaseId, LogicalName, NameEpoch, OwnerKey, Patch, Removal, Revision, Stamp,
+    Stamped,
 };
 use common::replication::{ConfigVersion, GroupName, Proposer};
 use common::rpc::name_service::{
@@ -29,7 +31,6 @@ use crate::bells::{self, Bells};
 use crate::groups::{Groups, Proposal};
 use crate::leases::{LeaseBook, Leases};
 use crate::metrics::Meters;
-use crate::prober;
 use crate::probes::{Place, Probes};
 use crate::registry::{Kept, Registration, Registry, Shelf, Step, TooFarAhead, is_local};
 use crate::store::{Committer, Fault, RETRY_EVERY, Report, Token, Write};
@@ -327,35 +328,9 @@ impl Writer {
         self.probes.every().map_or(lease, |probe| lease.min(probe))
     }
 
-    /// Dials whoever is due.
-    fn dial(&mut self, now: Moment) {
-        for place in self.probes.due(now) {
-            self.dialling.spawn_local(async move {
-                let alive = prober::is_alive(&place).await;
-                (place, alive)
-            });
-        }
-    }
-
     /// How long this boot has served, pauses left out: they take no holder's time, over a restart either.
     fn served(&self, now: Moment) -> Duration {
         now.since(self.books.began_at).saturating_sub(self.leases.pauses().1)
-    }
-
-    /// Takes note of what a dial found out.
-    fn dialled(&mut self, place: &Place, alive: bool) {
-        let now = self.shared.clock.now();
-        let verdict = self.probes.answered(now, place, alive);
-        let seen = verdict.seen.iter().filter_map(|seen| self.registry.seen_alive(seen));
-        self.books.batch.extend(seen);
-        for dead in &verdict.dead {
-            if let Some(step) = self.registry.clean(&self.leases, dead) {
-                info!(name = dead.name(), address = %place.address, "nobody answers at a name without a lease: removed");
-                self.publish(step);
-            }
-        }
-        // A machine's next place may have waited for this one.
-        self.dial(now);
     }
 
     fn handle(&mut self, now: Moment, message: Message) {
@@ -606,25 +581,6 @@ impl Writer {
         if !self.books.rung.is_empty() {
             self.shared.bells.ring(self.books.rung.iter().map(|label| &**label));
             self.books.rung.clear();
-        }
-    }
-
-    /// Has permanent records dialled, as long as they stand.
-    fn watch_over(&mut self, step: &Step) {
-        let permanent = |record: &&PackedRecord| record.view().lifetime == Lifetime::Permanent;
-        for event in &step.events {
-            let (before, after) = (event.before().filter(permanent), event.after().filter(permanent));
-            if before.map(PackedRecord::epoch) == after.map(PackedRecord::epoch) {
-                continue;
-            }
-            if let Some(old) = before {
-                self.probes.forget(old);
-            }
-            if let Some(new) = after
-                && let Some(registrant) = self.registry.registrant(new.epoch())
-            {
-                self.probes.add(self.shared.clock.now(), new, registrant);
-            }
         }
     }
 
