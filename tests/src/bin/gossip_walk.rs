@@ -20,7 +20,7 @@ const QUICK: Duration = Duration::from_secs(1);
 const SLOW_AT_A_TURN: usize = 4;
 
 /// What is wanted.
-#[derive(Parser)]
+#[derive(Clone, Parser)]
 struct Args {
     /// Steps of cores, of all walks together.
     #[arg(long)]
@@ -229,6 +229,9 @@ fn mutations(args: &Args) -> ExitCode {
 /// Whether a walk finds this rule to be broken within this time.
 fn broken(args: &Args, fault: Fault, time: Duration) -> bool {
     let planted = planted(&[fault]).expect("it was asked before");
+    // A gap needs a disk that went back to a copy of its own: elsewhere there is hardly ever one.
+    let home = (fault == Fault::NoGapRule).then_some(Shape::Copies);
+    let args = &Args { shape: args.shape.or(home), ..args.clone() };
     let walks = walk(args, planted, Until { steps: args.steps.unwrap_or(u64::MAX), time });
     let (steps, seconds) = (walks.counts.steps, walks.took.as_secs_f64());
     match &walks.found {

@@ -50,5 +50,7 @@ pub const LASTS_MIN: Duration = Duration::from_mins(1);
 pub const CALM_LONG: Duration = Duration::from_mins(1);
 /// One seed in so many.
 pub const CALM_LONG_EACH: u64 = 10;
-/// Fewer orders than this prove nothing, and fewer ratings.
-pub const ACKNOWLEDGED_MIN: u64 = 30;
+/// Fewer orders than this prove nothing.
+pub const PLACED_MIN: u64 = 30;
+/// Nor do fewer ratings: raters wait while a disk is replaced, and for seconds at a time where packets are lost.
+pub const RATED_MIN: u64 = 5;

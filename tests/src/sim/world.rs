@@ -26,7 +26,7 @@ use super::raters::{Club, Rater};
 use super::verdict::Verdict;
 use super::watch::{self, Seen};
 use super::{
-    ACKNOWLEDGED_MIN, CALM, CALM_LONG, CALM_LONG_EACH, HEALED_WITHIN, LASTS_MIN, SETTLED_WITHIN,
+    CALM, CALM_LONG, CALM_LONG_EACH, HEALED_WITHIN, LASTS_MIN, PLACED_MIN, RATED_MIN, SETTLED_WITHIN,
     STARTED_WITHIN, TROUBLED,
 };
 use crate::history::{Recorder, orders};
@@ -202,7 +202,7 @@ pub fn run(order: &Order) -> Verdict {
     wrong.extend(club.judge());
     wrong.append(&mut seen.wrong.borrow_mut());
     let (placed, rated) = (placed as u64, club.rated.get());
-    if wrong.is_empty() && placed.min(rated) < ACKNOWLEDGED_MIN {
+    if wrong.is_empty() && (placed < PLACED_MIN || rated < RATED_MIN) {
         wrong.push(format!("only {placed} orders and {rated} ratings, which proves nothing"));
     }
     Verdict {
