@@ -316,6 +316,10 @@ impl Core {
 
     /// When to call again, with [`Event::Tick`], if nothing else happens.
     pub fn wake_at(&self, now: Moment) -> Moment {
+        if self.has_ended() {
+            // What had become due stays so: nothing is done any more.
+            return now + AGAIN_AFTER;
+        }
         let soon = match &self.standing {
             Standing::Serving | Standing::CatchingUp { .. } => now + self.setup.limits.gossip_every,
             _ => now + AGAIN_AFTER,

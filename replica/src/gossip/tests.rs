@@ -289,3 +289,18 @@ fn an_old_disk_with_nobody_left_serves_when_a_person_says_that_it_counts() {
     few.rate(0, 3);
     assert_eq!(few.acknowledged, 3);
 }
+
+/// Whole system, seed 92: it was woken for a question that it never put again, without end.
+#[test]
+fn who_has_ended_is_woken_for_nothing() {
+    let mut few = Few::new(2);
+    few.cut = Some(1);
+    few.rate(0, 1);
+    few.event(0, Event::Stop);
+    few.now = few.now + DRAIN_WITHIN;
+    few.cores[0].membership.read_at(few.now + QUICK);
+    few.event(0, Event::Tick);
+    assert!(few.cores[0].has_ended());
+    few.now = few.now + PATIENCE;
+    assert!(few.cores[0].wake_at(few.now) > few.now);
+}
