@@ -494,6 +494,7 @@ async fn lateness() {
             let granted = holders.grant(soon(), TTL, InstanceId::random(), None).await.unwrap().unwrap();
             let (text, tenure) = (name(n).as_str().parse().unwrap(), Tenure::Leased(granted.value.lease));
             holders.register(soon(), tenure, text, entry(), Expect::Free).await.unwrap().unwrap();
+            // So that their ends fall at every place between two ticks.
             tokio::time::sleep(Duration::from_millis(3)).await;
         }
     };

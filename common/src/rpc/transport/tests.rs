@@ -426,6 +426,7 @@ async fn a_client_that_cannot_write_reads_on() {
             far.read_exact(&mut vec![0; length as usize]).await.unwrap();
         }
         let _stuck = call("x".repeat(100 * 1024));
+        // Time stands still until nobody can do anything more.
         sleep(Duration::from_millis(1)).await;
         let answers: Vec<u8> = (0..ASKED).flat_map(|id| [0, 0, 0, 5, id, 0, 2, b'h', b'i']).collect();
         far.write_all(&answers).await.unwrap();
