@@ -28,6 +28,21 @@ pub fn program(name: &str) -> PathBuf {
     FOLDER.get_or_init(build).join(name)
 }
 
+/// Where the example `name` is, likewise.
+///
+/// # Panics
+/// When it does not build.
+pub fn example(name: &str) -> PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    let build = || {
+        let programs = program("client");
+        let folder = programs.parent().expect("programs lie in a folder");
+        cargo_build(folder, &["--examples"]);
+        folder.join("examples")
+    };
+    FOLDER.get_or_init(build).join(name)
+}
+
 /// The build of `replica` in which rules can be broken by name, beside the others; `PLANT=NAME` in its environment breaks
 /// one.
 ///

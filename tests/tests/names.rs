@@ -2,14 +2,14 @@
 //! `docs/BUILDING_ON_IT.md`, on the real name server, with processes killed under them.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use cluster_tests::process::{PATIENCE, Process, program};
-use cluster_tests::source::{self, files};
+use cluster_tests::process::{PATIENCE, Process, example, program};
+use cluster_tests::source::files;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -172,19 +172,6 @@ fn a_watch_goes_on_when_the_name_server_comes_back() -> Result<()> {
     assert_eq!((&change["name"], &change["change"]), (&"new".into(), &"registered".into()));
     assert!(watch.lines.recv_timeout(Duration::from_millis(300)).is_err());
     Ok(())
-}
-
-/// The examples of `common`, built.
-fn example(name: &str) -> PathBuf {
-    let folder = program("client").parent().expect("programs lie in a folder").to_owned();
-    let built = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--quiet", "--locked", "-p", "common", "--examples", "--target-dir"])
-        .arg(folder.parent().expect("a profile's folder lies in the target folder"))
-        .current_dir(source::top())
-        .status();
-    assert!(built.is_ok_and(|status| status.success()), "the examples do not build");
-    let target = folder.parent().expect("it does");
-    target.join("debug/examples").join(name)
 }
 
 #[test]

@@ -485,54 +485,56 @@ async fn f18_every_verb_every_role() {
     }
 }
 
-/// Field failure: reads became six times dearer after many writes. The server's processor time per lookup before and after
-/// 100,000 names came. The same name is asked for: how far others' memory is from the processor is another matter.
+/// Field failure: reads became six times dearer after many writes. The processor time per lookup of a server that holds
+/// 100,000 names, and of one that holds only the one that both are asked for: how far others' memory is from the processor
+/// is another matter.
 #[tokio::test]
 async fn f21_lookup_cost_is_flat() {
     const LOOKUPS: u32 = 1_600;
-    let server = Server::start(&["--store", "memory", "--warm-up", "0s"]);
-    let names = server.client();
-    register(&names, TTL_LONG).await;
-    // Nanoseconds on a processor. Whatever else the machine does only adds to them: the least of some rounds is the cost.
-    let cpu = || -> u64 {
-        let threads = std::fs::read_dir(format!("/proc/{}/task", server.child.id())).unwrap();
-        let times = threads.map(|thread| std::fs::read_to_string(thread.unwrap().path().join("schedstat")));
-        times.map(|time| time.unwrap().split(' ').next().unwrap().parse::<u64>().unwrap()).sum()
-    };
-    let each = async || {
-        let before = cpu();
-        for _ in 0..LOOKUPS / 16 {
-            let calls = (0..16).map(|_| lookup(&names, "replica.1"));
-            assert!(join_all(calls).await.iter().all(Result::is_ok));
-        }
-        cpu() - before
-    };
-    let mut few = u64::MAX;
-    for _ in 0..10 {
-        few = few.min(each().await);
+    let servers = [(); 2].map(|()| Server::start(&["--store", "memory", "--warm-up", "0s"]));
+    let clients = servers.each_ref().map(Server::client);
+    for names in &clients {
+        register(names, TTL_LONG).await;
     }
+    let [_, full] = &clients;
     for batch in 0..100 {
         let granted =
-            names.grant(soon(), Duration::from_hours(1), InstanceId::random(), None).await.unwrap().unwrap();
+            full.grant(soon(), Duration::from_hours(1), InstanceId::random(), None).await.unwrap().unwrap();
         let tenure = Tenure::Leased(granted.value.lease);
         let registering = (0..1_000).map(|n| {
             let name = format!("name.{batch}.{n}").parse().unwrap();
-            names.register(soon(), tenure, name, entry("127.0.0.1:1"), Expect::Free)
+            full.register(soon(), tenure, name, entry("127.0.0.1:1"), Expect::Free)
         });
         let mut registered = stream::iter(registering).buffer_unordered(40);
         while let Some(done) = registered.next().await {
             done.unwrap().unwrap();
         }
     }
-    let mut many = u64::MAX;
-    for _ in 0..100 {
-        many = many.min(each().await);
-        if many * 10 <= few * 11 {
+    // Nanoseconds on a processor.
+    let cpu = |server: &Server| -> u64 {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", server.child.id())).unwrap();
+        let times = threads.map(|thread| std::fs::read_to_string(thread.unwrap().path().join("schedstat")));
+        times.map(|time| time.unwrap().split(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+    };
+    // Whatever else the machine does only adds to them: the least of some rounds, both asked in each, is the cost.
+    let mut least = [u64::MAX; 2];
+    for round in 0..100 {
+        let [few, many] = least;
+        if round >= 10 && many * 10 <= few * 11 {
             break;
         }
+        for ((server, names), least) in servers.iter().zip(&clients).zip(&mut least) {
+            let before = cpu(server);
+            for _ in 0..LOOKUPS / 16 {
+                let calls = (0..16).map(|_| lookup(names, "replica.1"));
+                assert!(join_all(calls).await.iter().all(Result::is_ok));
+            }
+            *least = (*least).min(cpu(server) - before);
+        }
     }
+    let [few, many] = least;
     println!("{LOOKUPS} lookups took {few} ns, and {many} with 100,000 names");
-    assert!(many * 10 <= few * 11, "more than a tenth dearer: {few} ns before, {many} after");
+    assert!(many * 10 <= few * 11, "more than a tenth dearer: {few} ns with one name, {many} with many");
 }
 
 /// Field failure: with Nagle's delay every second answer came 40 ms late. It takes one end that forgot to switch it off, so
