@@ -200,11 +200,11 @@ pub struct Setup {
 /// When a snapshot is taken: once the log behind the last one is this long, and as long as that one.
 #[derive(Clone, Copy, Debug)]
 pub struct SnapshotAfter {
-    /// Only at such places: all replicas take theirs at the same ones, and compare their states there.
+    /// Only at such places: all replicas note their states at the same ones, and compare them.
     pub multiples_of: u64,
-    /// Entries behind the last one.
+    /// Entries behind the last one; more, where other members come first.
     pub entries: u64,
-    /// Or bytes.
+    /// Or bytes, likewise.
     pub bytes: usize,
 }
 

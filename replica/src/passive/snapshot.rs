@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use common::replication::{Entry, Epoch, LogIndex, LogPoint};
+use common::replication::{Entry, Epoch, GroupConfig, LogIndex, LogPoint};
 
 use super::{Core, Effect, Fault, WriteBatch};
 use crate::state::{Discarded, Made, State, Taken, Work, Worked};
@@ -16,6 +16,9 @@ use crate::state::{Discarded, Made, State, Taken, Work, Worked};
 /// Entries by which the log is trimmed with one disk batch: their removal stays short beside the batch itself, in
 /// memory and on the disk.
 const TRIM_STEP: u64 = 512;
+
+/// Members take theirs one after another, this part of the wait apart: they may share a machine's processors.
+const STAGGER: u64 = 4;
 
 /// What the core remembers of snapshots beside the newest one.
 #[derive(Clone, Debug, Default)]
@@ -68,10 +71,13 @@ impl Core {
         let after = self.setup.snapshots;
         let applied = entry.point();
         let before = self.snapshot.as_ref().map_or(0, |taken| taken.bytes.len());
+        let place = self.place();
         let snapshots = &mut self.snapshots;
         snapshots.bytes += entry.weight();
         snapshots.since.push(entry);
-        let long = snapshots.since.len() as u64 >= after.entries || snapshots.bytes >= after.bytes;
+        let later = |wait: u64| wait + wait / STAGGER * place;
+        let long = snapshots.since.len() as u64 >= later(after.entries)
+            || snapshots.bytes as u64 >= later(after.bytes as u64);
         if !long
             || !applied.index.0.is_multiple_of(after.multiples_of)
             || snapshots.under_way.is_some()
@@ -98,6 +104,12 @@ impl Core {
             entries,
             planted: self.setup.planted,
         }));
+    }
+
+    /// How many members come before this one.
+    fn place(&self) -> u64 {
+        let before = |config: &GroupConfig| config.in_sync.iter().take_while(|&id| id < self.me()).count();
+        self.config.as_ref().map_or(0, before) as u64
     }
 
     /// Has a snapshot restored that came whole.

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use common::clock::{Moment, Timestamp};
 use common::ids::ClusterId;
-use common::replication::{BootId, EntryKind, Limits, Member, ReplicaId, RequestId};
+use common::replication::{BootId, EntryKind, InSyncSet, Limits, Member, ReplicaId, RequestId};
 use common::rpc::peer::{Message, Reply, ReplyBody};
 use common::services::just_hungry::{Start, start_bytes};
 
@@ -242,4 +242,27 @@ fn pieces_that_make_no_whole_are_not_installed() {
     let effects = step(&mut core, Event::Worked(work(effects).unwrap().run().unwrap()));
     assert!(alarmed(&effects));
     assert_eq!(core.progress().applied, LogIndex(0));
+}
+
+#[test]
+fn members_take_theirs_one_after_another() {
+    let entries = log(16);
+    let primary = Member { id: PRIMARY, boot: BootId::from_u128(1) };
+    let taken_after = |before_me: u64| {
+        let mut core = empty();
+        core.setup = Arc::new(Setup {
+            me: Member { id: ReplicaId::from_u128(9), ..primary },
+            ..(*core.setup).clone()
+        });
+        let first = GroupConfig::first(core.setup.cluster, core.setup.group.clone(), primary, 1);
+        let others = (0..before_me).map(|n| ReplicaId::from_u128(u128::from(2 + n)));
+        let set = InSyncSet::new(others.chain([PRIMARY, core.me()]));
+        step(&mut core, Event::Record(Some(first.with_in_sync(set))));
+        let Some(Work::Take { entries, .. }) = work(append(&mut core, &entries)) else {
+            panic!("none is taken")
+        };
+        entries.len()
+    };
+    // Every four entries it may, after eight it would: two more for each member that comes first.
+    assert_eq!([1, 2, 3, 4].map(taken_after), [12, 12, 16, 16]);
 }
