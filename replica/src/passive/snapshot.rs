@@ -75,7 +75,7 @@ impl Core {
         let snapshots = &mut self.snapshots;
         snapshots.bytes += entry.weight();
         snapshots.since.push(entry);
-        let later = |wait: u64| wait + wait / STAGGER * place;
+        let later = |wait: u64| wait.saturating_add((wait / STAGGER).saturating_mul(place));
         let long = snapshots.since.len() as u64 >= later(after.entries)
             || snapshots.bytes as u64 >= later(after.bytes as u64);
         if !long
@@ -106,10 +106,10 @@ impl Core {
         }));
     }
 
-    /// How many members come before this one.
+    /// How many members come before this one; none, where it is no member.
     fn place(&self) -> u64 {
-        let before = |config: &GroupConfig| config.in_sync.iter().take_while(|&id| id < self.me()).count();
-        self.config.as_ref().map_or(0, before) as u64
+        let place = |config: &GroupConfig| config.in_sync.iter().position(|id| id == self.me());
+        self.config.as_ref().and_then(place).unwrap_or(0) as u64
     }
 
     /// Has a snapshot restored that came whole.
