@@ -209,7 +209,8 @@ pub struct SnapshotAfter {
 }
 
 impl Default for SnapshotAfter {
-    /// A restart replays at most about twice this much: a fraction of a second.
+    /// A restart replays at most about twice this much, and of the last of three members half as much again: a fraction of
+    /// a second.
     fn default() -> Self {
         Self { multiples_of: 1024, entries: 65_536, bytes: 64 * 1024 * 1024 }
     }
