@@ -205,6 +205,12 @@ open_client() {
 
 # --- verbs ------------------------------------------------------------------------------------------------------
 
+# compile PROGRAM WHAT…: builds that; where PROGRAM is not there yet, says why nothing happens for so long.
+compile() {
+    [ -x "$bin/$1" ] || echo "building for the first time: this takes some minutes" >&2
+    cargo build --release --quiet "${@:2}" 8>&-
+}
+
 # Where the programs are; builds what changed, the stand-in only if it is asked for.
 build() {
     if [ -n "${BIN-}" ]; then
@@ -212,8 +218,8 @@ build() {
     else
         bin=${CARGO_TARGET_DIR:-$PWD/target}/release
         command -v cargo >/dev/null || fail 2 "cargo is not installed" "https://rustup.rs"
-        cargo build --release --quiet -p nameserver -p replica -p frontend -p client 8>&-
-        if [ "${1-}" = fake-apis ]; then cargo build --release --quiet -p cluster-tests --bin fake-apis 8>&-; fi
+        compile client -p nameserver -p replica -p frontend -p client
+        if [ "${1-}" = fake-apis ]; then compile fake-apis -p cluster-tests --bin fake-apis; fi
     fi
     [ -x "$bin/nameserver" ] || fail 2 "no programs in $bin" "without BIN, so that they are built"
 }

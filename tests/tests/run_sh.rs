@@ -234,6 +234,31 @@ fn a_start_that_was_cut_off_is_finished_by_the_next() -> Result<()> {
 }
 
 #[test]
+fn a_first_build_says_that_it_takes_long() -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = Folder::new()?;
+    let target = folder.0.path().join("target");
+    let program = |path: PathBuf| -> Result<()> {
+        fs::create_dir_all(path.parent().context("a program lies in a folder")?)?;
+        // A cargo that builds nothing.
+        fs::write(&path, "#!/bin/sh\nexit 101\n")?;
+        Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o755))?)
+    };
+    program(folder.0.path().join("cargo"))?;
+    let path = format!("{}:{}", folder.0.path().display(), std::env::var("PATH")?);
+    let says_so = || -> Result<bool> {
+        let mut command = folder.command(UP)?;
+        let ended = command.env_remove("BIN").env("CARGO_TARGET_DIR", &target).env("PATH", &path).output()?;
+        ensure!(ended.status.code() == Some(101), "{ended:?}");
+        Ok(String::from_utf8(ended.stderr)?.contains("building for the first time: this takes some minutes"))
+    };
+    assert!(says_so()?);
+    program(target.join("release/client"))?;
+    assert!(!says_so()?);
+    Ok(())
+}
+
+#[test]
 fn a_taken_port_is_told_with_the_flag_that_changes_it() -> Result<()> {
     let folder = Folder::new()?;
     let taken = TcpListener::bind("127.0.0.1:0")?;
