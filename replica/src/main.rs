@@ -10,6 +10,10 @@ use replica::Failure;
 use replica::config::Config;
 use tokio::runtime::{Builder, LocalOptions};
 
+/// With glibc's, an order costs a primary a fifth more processor time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let config = Config::parse();
     if config.show_limits {
