@@ -23,6 +23,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
+use common::clock::{Clock, Moment};
 use common::machine::{Thread, end, work_takes_time};
 use common::replication::GroupName;
 use tokio::sync::mpsc;
@@ -70,6 +71,8 @@ const JOBS_KEPT: usize = 2;
 const ROOM_MIN: u64 = 64 * 1024 * 1024;
 /// From this much room on they are taken again; the gap keeps a disk at the edge from flapping.
 const ROOM_ENOUGH: u64 = 2 * ROOM_MIN;
+/// How many times as long as a piece of a snapshot took the disk is left to batches after it.
+const PIECES_REST: u32 = 3;
 /// How often a full disk is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -97,6 +100,8 @@ impl<B: Batch> CommitThread<B> {
             file,
             reports,
             full: false,
+            clock: Clock::start(),
+            pieces: Pieces::default(),
             written: Written::default(),
             meters: meters::Disk::of(group),
         };
@@ -138,8 +143,32 @@ struct Committer {
     file: GroupFile,
     reports: mpsc::Sender<Report>,
     full: bool,
+    clock: Clock,
+    pieces: Pieces,
     written: Written,
     meters: meters::Disk,
+}
+
+/// When it is a piece of a snapshot's turn. Fsyncs get into each other's way, those of other files on the same disk, too:
+/// so each is followed by a rest, while batches are written meanwhile. Where there are none, nobody waits.
+#[derive(Default)]
+struct Pieces {
+    next: Moment,
+    /// Batches written when the last piece was.
+    batches: u64,
+}
+
+impl Pieces {
+    /// How long the disk is still left to batches.
+    fn wait(&self, now: Moment) -> Duration {
+        self.next.since(now)
+    }
+
+    /// A piece was worked on from `began` to `now`, and so many batches had been written by then.
+    fn worked(&mut self, began: Moment, now: Moment, batches: u64) {
+        let is_alone = std::mem::replace(&mut self.batches, batches) == batches;
+        self.next = if is_alone { now } else { now + now.since(began) * PIECES_REST };
+    }
 }
 
 /// What was written since the start, which tells how well batches are filled.
@@ -166,9 +195,10 @@ impl Committer {
                 timeout(LOOK_EVERY, inbox.recv()).await.ok()
             } else if self.file.shelf().has_work() {
                 // What the core waits for comes first.
-                match inbox.try_recv() {
-                    Err(TryRecvError::Empty) => None,
-                    job => Some(job.ok()),
+                match (inbox.try_recv(), self.pieces.wait(self.clock.now())) {
+                    (Err(TryRecvError::Empty), Duration::ZERO) => None,
+                    (Err(TryRecvError::Empty), rest) => timeout(rest, inbox.recv()).await.ok(),
+                    (job, _) => Some(job.ok()),
                 }
             } else {
                 Some(inbox.recv().await)
@@ -204,8 +234,12 @@ impl Committer {
             self.file.shelf().give_up();
             return self.report(Report::Staged(false)).await;
         }
+        let began = self.clock.now();
         work_takes_time().await;
-        if !self.full && self.commit(GroupFile::step) == Step::Staged {
+        let staged = !self.full && self.commit(GroupFile::step) == Step::Staged;
+        self.pieces.worked(began, self.clock.now(), self.written.batches);
+        if staged {
+            tracing::info!(path = %self.file.path().display(), "snapshot staged");
             self.report(Report::Staged(true)).await;
         }
     }

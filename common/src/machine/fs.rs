@@ -1,6 +1,7 @@
 //! `std::fs`, as far as it is used for what must survive.
 
 use std::io;
+use std::num::NonZeroU64;
 use std::path::Path;
 
 pub use std::fs::{
@@ -29,6 +30,15 @@ pub fn drop_cache(file: &File) -> io::Result<()> {
     rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed)?;
     // And has all of it read again meanwhile, at the disk's own pace instead of page by page.
     Ok(rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::WillNeed)?)
+}
+
+/// Drops what is cached of so many bytes of `file` from `from` on: of a large file in use, a part at a time. Nothing of it
+/// is read again before somebody asks.
+///
+/// # Errors
+/// The operating system's.
+pub fn drop_cached_part(file: &File, from: u64, bytes: NonZeroU64) -> io::Result<()> {
+    Ok(rustix::fs::fadvise(file, from, Some(bytes), rustix::fs::Advice::DontNeed)?)
 }
 
 /// Room on the file system on which `path` is.

@@ -6,6 +6,8 @@
 //! back, is in `disk/batch.rs` (passive) and `disk/gossip.rs`.
 
 use std::cell::Cell;
+use std::io::{Seek as _, SeekFrom};
+use std::num::NonZeroU64;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,6 +38,8 @@ pub(super) const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("lo
 const FORMAT: u32 = 1;
 /// The log's tail and the tables' upper pages; the core keeps in memory what it needs. (redb's own default: 1 GiB.)
 const CACHE_BYTES: usize = 16 * 1024 * 1024;
+/// Of a file, dropped from the operating system's memory in one go: a millisecond.
+const CACHED_PART: NonZeroU64 = NonZeroU64::new(8 * 1024 * 1024).unwrap();
 
 /// Whose disk a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -327,10 +331,8 @@ impl GroupFile {
     /// As [`Self::write`].
     pub(super) fn step(&mut self) -> Result<Step, redb::Error> {
         let path = self.path.as_deref();
-        self.shelf.step(&self.journal, || {
-            // Without it less is proven, and nothing is wrong.
-            let _ = path.map(forget_cache);
-        })
+        // Without it less is proven, and nothing is wrong.
+        self.shelf.step(&self.journal, |from| forget_cached_part(path?, from).ok().flatten())
     }
 
     /// Writes down what the next start should know of the other members.
@@ -453,6 +455,14 @@ fn open_database(path: &Path) -> Result<Database, DatabaseError> {
 /// Drops what the operating system remembers of the file at `path`, as far as it is on the disk.
 fn forget_cache(path: &Path) -> std::io::Result<()> {
     fs::drop_cache(&File::open(path)?)
+}
+
+/// The same for a part of it, from `from` on; where the next one begins, if there is one.
+fn forget_cached_part(path: &Path, from: u64) -> std::io::Result<Option<u64>> {
+    let mut file = File::open(path)?;
+    fs::drop_cached_part(&file, from, CACHED_PART)?;
+    let (next, end) = (from + CACHED_PART.get(), file.seek(SeekFrom::End(0))?);
+    Ok(Some(next).filter(|next| *next < end))
 }
 
 fn builder() -> Builder {

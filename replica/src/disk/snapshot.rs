@@ -13,10 +13,13 @@ use super::file::{Journal, Unreadable, seal_bytes, unseal_bytes};
 
 const CHUNKS: TableDefinition<'_, (u64, u64), &[u8]> = TableDefinition::new("chunks");
 
-/// Of a snapshot, in one transaction: a log batch waits for one of these at most, and it is no longer than itself.
-pub(super) const CHUNK_BYTES: usize = 512 * 1024;
-/// Chunks read back, or given back, in one go: some milliseconds.
-const CHUNKS_AT_ONCE: usize = 4;
+/// Of a snapshot, in one transaction: a log batch waits for one of these at most, so it takes hardly longer than an
+/// fsync of next to nothing. With its key and checksum it fills a page of redb's, which is a power of two.
+pub(super) const CHUNK_BYTES: usize = 124 * 1024;
+/// Chunks read back in one go, from the disk itself: some milliseconds.
+const CHECKED_AT_ONCE: usize = 4;
+/// Chunks given back in one go: redb reads them once more.
+const CLEARED_AT_ONCE: usize = 2;
 
 /// A snapshot that is whole in the file: what `meta` remembers of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +48,8 @@ struct Coming {
     crc: u32,
     /// Chunks written.
     written: usize,
+    /// From where on the file is still remembered by the operating system, once all are written; `None`: from nowhere.
+    cached_from: Option<u64>,
     /// Chunks read back.
     checked: usize,
 }
@@ -100,7 +105,8 @@ impl Shelf {
     pub(super) fn stage(&mut self, bytes: Bytes) {
         self.littered |= self.coming.is_some();
         let before = self.coming.as_ref().map_or(self.kept.number, |coming| coming.number);
-        self.coming = Some(Coming { number: before + 1, bytes, crc: 0, written: 0, checked: 0 });
+        self.coming =
+            Some(Coming { number: before + 1, bytes, crc: 0, written: 0, cached_from: Some(0), checked: 0 });
     }
 
     /// Gives up the snapshot that is on its way.
@@ -120,15 +126,15 @@ impl Shelf {
         self.littered || self.coming.as_ref().is_some_and(|coming| !coming.is_whole())
     }
 
-    /// Does one bounded piece of work; `forget_cache` drops what the operating system remembers of the file, so that
-    /// what is read back is what the disk has.
+    /// Does one bounded piece of work. `forget_cache` drops what the operating system remembers of a part of the file,
+    /// from there on, and says where the next part begins: what is read back is to be what the disk has.
     ///
     /// # Errors
     /// redb's, and [`redb::Error::Corrupted`] when what was written is not what is read.
     pub(super) fn step(
         &mut self,
         journal: &Journal,
-        forget_cache: impl FnOnce(),
+        forget_cache: impl FnOnce(u64) -> Option<u64>,
     ) -> Result<Step, redb::Error> {
         if self.littered {
             self.littered = self.clear(journal)?;
@@ -139,14 +145,15 @@ impl Shelf {
         };
         if coming.written < coming.chunks() {
             journal.commit(|transaction| coming.write_next(transaction))?;
-            if coming.written == coming.chunks() {
-                forget_cache();
-            }
+            return Ok(Step::More);
+        }
+        if let Some(from) = coming.cached_from {
+            coming.cached_from = forget_cache(from);
             return Ok(Step::More);
         }
         let transaction = journal.read()?;
         let chunks = transaction.open_table(CHUNKS)?;
-        for _ in 0..CHUNKS_AT_ONCE {
+        for _ in 0..CHECKED_AT_ONCE {
             let Some(chunk) = coming.chunk(coming.checked) else { break };
             let key = (coming.number, coming.checked as u64);
             if chunks.get(key)?.is_none_or(|found| found.value() != seal(key, chunk)) {
@@ -192,7 +199,7 @@ impl Shelf {
             let chunks = transaction.open_table(CHUNKS)?;
             let below = chunks.range(..(kept, 0))?;
             let between = chunks.range(after(kept)..(coming.unwrap_or(kept + 1), 0))?;
-            let rows = below.chain(between).chain(chunks.range(last..)?).take(CHUNKS_AT_ONCE);
+            let rows = below.chain(between).chain(chunks.range(last..)?).take(CLEARED_AT_ONCE);
             rows.map(|row| Ok(row?.0.value())).collect::<Result<_, redb::Error>>()?
         };
         if litter.is_empty() {
@@ -205,7 +212,7 @@ impl Shelf {
             }
             Ok(())
         })?;
-        Ok(litter.len() == CHUNKS_AT_ONCE)
+        Ok(litter.len() == CLEARED_AT_ONCE)
     }
 }
 
@@ -258,7 +265,7 @@ mod tests {
     fn steps(shelf: &mut Shelf, journal: &Journal) -> Vec<Step> {
         let mut steps = Vec::new();
         loop {
-            match shelf.step(journal, || {}).unwrap() {
+            match shelf.step(journal, |_| None).unwrap() {
                 Step::Nothing => return steps,
                 done => steps.push(done),
             }
@@ -288,7 +295,7 @@ mod tests {
         assert_eq!(steps(&mut shelf, &journal), [Step::More], "nothing to give back");
         shelf.stage(long.clone());
         let mut seen = steps(&mut shelf, &journal);
-        assert_eq!((seen.pop(), seen), (Some(Step::Staged), vec![Step::More; 7 + 1]));
+        assert_eq!((seen.pop(), seen), (Some(Step::Staged), vec![Step::More; 7 + 1 + 1]));
         let first = choose(&mut shelf, &journal, &long);
         assert_eq!(stored(&journal, first), Some(long.clone()));
         // The next one leaves it alone until it is chosen.
@@ -308,7 +315,7 @@ mod tests {
         let (journal, mut shelf) = (Journal::for_tests(), Shelf::new(Kept::default()));
         shelf.stage(Bytes::from(vec![5; 2 * CHUNK_BYTES]));
         while shelf.coming.as_ref().is_some_and(|coming| coming.written < 2) {
-            shelf.step(&journal, || {}).unwrap();
+            shelf.step(&journal, |_| None).unwrap();
         }
         let other = seal((1, 1), &vec![6; CHUNK_BYTES]);
         let tamper = |transaction: &redb::WriteTransaction| {
@@ -316,7 +323,9 @@ mod tests {
             Ok(())
         };
         journal.commit(tamper).unwrap();
-        let Err(error) = shelf.step(&journal, || {}) else { panic!("staged") };
+        // What the operating system remembers is forgotten first.
+        assert_eq!(shelf.step(&journal, |_| None).unwrap(), Step::More);
+        let Err(error) = shelf.step(&journal, |_| None) else { panic!("staged") };
         assert!(error.to_string().contains("snapshot 1, chunk 1"), "{error}");
     }
 
@@ -326,7 +335,7 @@ mod tests {
         let first = Bytes::from(vec![5; 2 * CHUNK_BYTES]);
         let kept = choose(&mut shelf, &journal, &first);
         shelf.stage(Bytes::from(vec![6; 9 * CHUNK_BYTES]));
-        assert_eq!([(); 5].map(|()| shelf.step(&journal, || {}).unwrap()), [Step::More; 5]);
+        assert_eq!([(); 5].map(|()| shelf.step(&journal, |_| None).unwrap()), [Step::More; 5]);
         assert!(chunk_numbers(&journal).len() > 2);
         // Another one begins.
         let last = Bytes::from(vec![7; CHUNK_BYTES]);

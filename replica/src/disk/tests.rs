@@ -182,6 +182,19 @@ fn a_snapshot_is_staged_between_batches_and_counts_from_its_own_batch_on() {
 }
 
 #[test]
+fn a_piece_of_a_snapshot_is_followed_by_a_rest_while_batches_are_written() {
+    let at = |millis| Moment::after_origin(Duration::from_millis(millis));
+    let mut pieces = Pieces::default();
+    assert_eq!(pieces.wait(at(0)), Duration::ZERO);
+    pieces.worked(at(100), at(104), 7);
+    assert_eq!(pieces.wait(at(104)), Duration::from_millis(12));
+    assert_eq!(pieces.wait(at(116)), Duration::ZERO);
+    // Nobody has written since: nobody waits.
+    pieces.worked(at(116), at(120), 7);
+    assert_eq!(pieces.wait(at(120)), Duration::ZERO);
+}
+
+#[test]
 fn a_snapshot_without_room_is_given_up() {
     assert!(fits(ROOM_MIN + 5, 5));
     assert!(!fits(ROOM_MIN + 4, 5));

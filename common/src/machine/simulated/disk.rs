@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redb::StorageBackend;
@@ -300,9 +301,9 @@ impl Content {
         }
     }
 
-    /// Reads again from the platter what the cache only believes to be there.
-    fn drop_cache(&mut self) {
-        for sector in std::mem::take(&mut self.forgotten) {
+    /// Reads again from the platter what the cache only believes to be there, of the sectors within.
+    fn drop_cache(&mut self, within: Range<usize>) {
+        for sector in self.forgotten.extract_if(within, |_| true) {
             let (from, to) = (sector * SECTOR, ((sector + 1) * SECTOR).min(self.seen.len()));
             for at in from..to {
                 self.seen[at] = self.synced.get(at).copied().unwrap_or(0);
@@ -350,9 +351,10 @@ pub struct OpenFile {
 }
 
 impl OpenFile {
-    /// Drops what is cached of it, as `posix_fadvise(DONTNEED)` does.
-    pub fn drop_cache(&self) {
-        self.disk.inner().files[self.file].drop_cache();
+    /// Drops what is cached of these bytes of it, as `posix_fadvise(DONTNEED)` does: of whole sectors.
+    pub fn drop_cache(&self, within: Range<usize>) {
+        let sectors = within.start.div_ceil(SECTOR)..within.end / SECTOR;
+        self.disk.inner().files[self.file].drop_cache(sectors);
     }
 
     /// All of it, of a small file.

@@ -2,6 +2,7 @@
 //! no lock is ever held: a machine runs one process of each kind.
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::num::NonZeroU64;
 use std::path::Path;
 
 use redb::StorageBackend as _;
@@ -113,9 +114,12 @@ impl Write for File {
 
 impl Seek for File {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let SeekFrom::Start(at) = to else { return Err(io::ErrorKind::Unsupported.into()) };
-        self.at = at;
-        Ok(at)
+        self.at = match to {
+            SeekFrom::Start(at) => at,
+            SeekFrom::End(0) => self.file()?.len()?,
+            _ => return Err(io::ErrorKind::Unsupported.into()),
+        };
+        Ok(self.at)
     }
 }
 
@@ -286,7 +290,18 @@ pub fn names_in(path: &Path) -> io::Result<Vec<String>> {
 /// # Errors
 /// When it is a directory.
 pub fn drop_cache(file: &File) -> io::Result<()> {
-    file.file()?.drop_cache();
+    file.file()?.drop_cache(0..usize::MAX);
+    Ok(())
+}
+
+/// Drops what is cached of so many bytes of `file` from `from` on.
+///
+/// # Errors
+/// When it is a directory.
+pub fn drop_cached_part(file: &File, from: u64, bytes: NonZeroU64) -> io::Result<()> {
+    let end = from.saturating_add(bytes.get());
+    let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
+    file.file()?.drop_cache(place(from)..place(end));
     Ok(())
 }
 
