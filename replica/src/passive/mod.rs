@@ -88,8 +88,9 @@ const BEACON_EVERY: Duration = Duration::from_millis(100);
 const APPEND_WITHIN: Duration = Duration::from_secs(3);
 /// How long a peer has for what it answers from memory.
 const ASK_WITHIN: Duration = Duration::from_millis(300);
-/// Bytes of entries in one append or one disk batch: small beside a frame, large beside a group commit.
-pub const BATCH_BYTES: usize = 512 * 1024;
+/// Bytes of entries in one append or one disk batch: large beside a group commit, and applied in some milliseconds by a
+/// learner that all may be waiting for already.
+pub const BATCH_BYTES: usize = 128 * 1024;
 /// A tick this late, of those due every 100 ms at least, means that this process was stopped, not the others.
 const STALLED: Duration = Duration::from_millis(200);
 /// Peers remembered: more than the members of a group and their former disks that come back in a boot.

@@ -90,7 +90,7 @@ const UNCOMMITTED_MAX: u64 = 16_384;
 /// When a refused command may come again: a few group commits later.
 const BUSY_RETRY: Duration = Duration::from_millis(20);
 /// Batches that one piece of a snapshot is as large as: 1 MiB.
-const CHUNK_BATCHES: usize = 2;
+const CHUNK_BATCHES: usize = 8;
 
 impl Peer {
     /// A peer of which nothing is verified. `next`, or where its own log ends, is tried first.
