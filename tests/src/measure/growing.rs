@@ -72,18 +72,27 @@ pub fn snapshots(orders: u64) -> Result<()> {
     let live = Crowd::start(door, LIVE, LIVE_PAUSE, u64::MAX);
     let clock = live.clock();
     let filler = Crowd::start(primary_door(&cluster)?, GROWERS, GROWERS_PAUSE, orders);
-    // Of every replica: when it said that it took one.
-    let mut taken: Vec<(usize, Moment, Duration, String)> = Vec::new();
+    let mut snapshots: Vec<Snapshot> = Vec::new();
     let mut seen = vec![0; cluster.replicas.len()];
     let begun = clock.now();
     while !filler.is_done() {
         wait(LOOK)?;
+        let now = clock.now();
         for (number, replica) in cluster.replicas.iter().enumerate() {
             let log = replica.log();
-            for line in log.lines().filter(|line| line.contains("snapshot taken")).skip(seen[number]) {
+            let tells =
+                |line: &&str| ["snapshot taken", "snapshot staged"].iter().any(|what| line.contains(what));
+            for line in log.lines().filter(tells).skip(seen[number]) {
                 seen[number] += 1;
-                let took = took(line).with_context(|| line.to_owned())?;
-                taken.push((number, clock.now(), took, line.to_owned()));
+                if line.contains("snapshot taken") {
+                    let took = took(line).with_context(|| line.to_owned())?;
+                    let began = Moment::ORIGIN + now.since_origin().saturating_sub(took + LOOK);
+                    let index = line.split_once("index=").and_then(|(_, rest)| rest.split(' ').next());
+                    let index = index.unwrap_or("?").to_owned();
+                    snapshots.push(Snapshot { replica: number, index, began, took, staged: None });
+                } else if let Some(last) = snapshots.iter_mut().rfind(|taken| taken.replica == number) {
+                    last.staged = Some(now);
+                }
             }
         }
     }
@@ -95,14 +104,18 @@ pub fn snapshots(orders: u64) -> Result<()> {
     let lived = live.stop()?;
     let (calm, silent) = judge(&lived, filled, filled + CALM);
     figure("live orders, nothing else happens", format!("{calm}, longest silence {}", ms(silent)));
-    for (number, at, took, line) in taken {
-        let began = Moment::ORIGIN + at.since_origin().saturating_sub(took + LOOK);
-        let (waits, silent) = judge(&lived, began, at);
-        let (_, before) = judge(&lived, Moment::ORIGIN + began.since_origin().saturating_sub(CALM), began);
-        let name = cluster.replicas[number].name();
-        let index = line.split_once("index=").map_or("?", |(_, rest)| rest.split(' ').next().unwrap_or("?"));
+    for Snapshot { replica, index, began, took, staged } in snapshots {
+        let Some(staged) = staged else { continue };
+        let (waits, silent) = judge(&lived, began, staged);
+        let calm = Moment::ORIGIN + began.since_origin().saturating_sub(CALM);
+        let (_, before) = judge(&lived, calm, began);
+        let (name, whole) = (cluster.replicas[replica].name(), staged.since(began));
         figure(
-            format!("{name} took a snapshot at {index} in {}: live orders", ms(took)),
+            format!(
+                "{name} took a snapshot at {index} in {}, on its disk after {}: live orders",
+                ms(took),
+                ms(whole)
+            ),
             format!("{waits}, longest silence {}, in the five seconds before {}", ms(silent), ms(before)),
         );
     }
@@ -112,6 +125,16 @@ pub fn snapshots(orders: u64) -> Result<()> {
     fs::remove_dir_all(data)?;
     comes_back(&mut cluster, door, away, &format!("snapshot of {orders} orders sent and installed"))?;
     memory(&mut cluster)
+}
+
+/// A snapshot that a replica took, by its log.
+struct Snapshot {
+    replica: usize,
+    index: String,
+    began: Moment,
+    took: Duration,
+    /// When it was on its disk, if it was before the end.
+    staged: Option<Moment>,
 }
 
 /// Starts the replica `away` again, and tells how long that took and what the live customers felt.
