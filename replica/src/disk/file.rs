@@ -39,7 +39,7 @@ const FORMAT: u32 = 1;
 /// The log's tail and the tables' upper pages; the core keeps in memory what it needs. (redb's own default: 1 GiB.)
 const CACHE_BYTES: usize = 16 * 1024 * 1024;
 /// Of a file, dropped from the operating system's memory in one go: a millisecond.
-const CACHED_PART: NonZeroU64 = NonZeroU64::new(8 * 1024 * 1024).unwrap();
+pub(super) const CACHED_PART: NonZeroU64 = NonZeroU64::new(8 * 1024 * 1024).unwrap();
 
 /// Whose disk a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -458,7 +458,7 @@ fn forget_cache(path: &Path) -> std::io::Result<()> {
 }
 
 /// The same for a part of it, from `from` on; where the next one begins, if there is one.
-fn forget_cached_part(path: &Path, from: u64) -> std::io::Result<Option<u64>> {
+pub(super) fn forget_cached_part(path: &Path, from: u64) -> std::io::Result<Option<u64>> {
     let mut file = File::open(path)?;
     fs::drop_cached_part(&file, from, CACHED_PART)?;
     let (next, end) = (from + CACHED_PART.get(), file.seek(SeekFrom::End(0))?);

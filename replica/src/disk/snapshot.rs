@@ -311,6 +311,23 @@ mod tests {
     }
 
     #[test]
+    fn every_part_of_the_files_cache_is_dropped_before_anything_is_read_back() {
+        let (journal, mut shelf) = (Journal::for_tests(), Shelf::new(Kept::default()));
+        shelf.stage(Bytes::from_static(b"all of it"));
+        let mut parts = Vec::new();
+        let mut step = || {
+            let forget = |from| {
+                parts.push(from);
+                Some(from + 8).filter(|next| *next < 20)
+            };
+            shelf.step(&journal, forget).unwrap()
+        };
+        // Litter, the chunk, three parts.
+        assert_eq!([(); 6].map(|()| step()), [[Step::More; 5].as_slice(), &[Step::Staged]].concat()[..]);
+        assert_eq!(parts, [0, 8, 16]);
+    }
+
+    #[test]
     fn what_is_read_back_otherwise_than_written_is_never_staged() {
         let (journal, mut shelf) = (Journal::for_tests(), Shelf::new(Kept::default()));
         shelf.stage(Bytes::from(vec![5; 2 * CHUNK_BYTES]));

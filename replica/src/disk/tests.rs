@@ -195,6 +195,15 @@ fn a_piece_of_a_snapshot_is_followed_by_a_rest_while_batches_are_written() {
 }
 
 #[test]
+fn a_files_cache_is_dropped_part_by_part_up_to_its_end() {
+    let cached = tempfile::NamedTempFile::new().unwrap();
+    let part = file::CACHED_PART.get();
+    cached.as_file().set_len(2 * part + 1).unwrap();
+    let next = |from| file::forget_cached_part(cached.path(), from).unwrap();
+    assert_eq!([0, part, 2 * part].map(next), [Some(part), Some(2 * part), None]);
+}
+
+#[test]
 fn a_snapshot_without_room_is_given_up() {
     assert!(fits(ROOM_MIN + 5, 5));
     assert!(!fits(ROOM_MIN + 4, 5));
