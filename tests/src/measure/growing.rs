@@ -1,15 +1,21 @@
 //! What a large state costs: filling it, snapshots of it, joining it, coming back to it.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use common::clock::Moment;
+use common::clock::{Clock, Moment};
+use common::rpc::limits::REPLICA;
+use common::rpc::transport::within;
+use common::services::just_hungry::NAME;
 
 use super::crowd::{Crowd, Door, Placed, judge, open_shop, wait};
 use super::usage::Cpu;
 use super::{figure, ms, number, per_second};
 use crate::cluster::{Cluster, Options};
+use crate::raters::replica;
+use crate::shop::run;
 
 /// Customers who fill a group.
 const FILLERS: usize = 384;
@@ -150,10 +156,7 @@ fn comes_back(cluster: &mut Cluster, door: Door, away: usize, what: &str) -> Res
     let begun = clock.now();
     cluster.replicas[away].start_again()?;
     let ready = clock.now();
-    while in_sync(cluster)? < whole {
-        ensure!(clock.now().since(begun) < PATIENCE, "{what}: not in sync after {PATIENCE:?}");
-        wait(LOOK)?;
-    }
+    run(all_in_sync(cluster.replicas[primary].address(), whole)).with_context(|| what.to_owned())?;
     let ended = clock.now();
     let primary_cpu = Cpu::of(&cluster.replicas[primary])?.since(&before);
     wait(CALM / 5)?;
@@ -216,12 +219,20 @@ fn other_than_primary(cluster: &Cluster) -> Result<usize> {
     Ok((cluster.primary()? + 1) % cluster.replicas.len())
 }
 
-/// How many are in the set, as the primary has it.
-fn in_sync(cluster: &Cluster) -> Result<usize> {
-    let roles = cluster.members()?;
-    let leads_or_follows =
-        |member: &&serde_json::Value| member["role"] == "primary" || member["role"] == "backup";
-    Ok(roles.iter().filter(leads_or_follows).count())
+/// Waits until the set has `whole` members, as the primary has it. It is asked over one connection: a program started for
+/// each look would take from the machine what is measured here.
+async fn all_in_sync(primary: SocketAddr, whole: usize) -> Result<()> {
+    let (primary, clock) = (replica(primary), Clock::start());
+    loop {
+        let members = primary.status(within(REPLICA, PATIENCE)).await?;
+        let group = members.iter().find(|member| member.service.as_str() == NAME);
+        let config = group.and_then(|member| member.config.as_ref()).context("the primary knows its group")?;
+        if config.in_sync.len() >= whole {
+            return Ok(());
+        }
+        ensure!(clock.now().since_origin() < PATIENCE, "not in sync after {PATIENCE:?}");
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// The field `took` of a line of a log: `took=12.3ms`.
