@@ -21,11 +21,11 @@ pub use self::simulated::{
     fs,
     net::{TcpListener, TcpStream, keep_alive},
     process::{Signals, announce, end},
-    thread::{Thread, aside, give_way, work_takes_time},
+    thread::{Thread, aside, give_turn, give_way, work_takes_time},
 };
 #[cfg(not(feature = "sim"))]
 pub use self::{
     net::{TcpListener, TcpStream, keep_alive},
     process::{Signals, announce, end},
-    thread::{Thread, aside, give_way, work_takes_time},
+    thread::{Thread, aside, give_turn, give_way, work_takes_time},
 };

@@ -51,6 +51,11 @@ pub fn give_way() {
     let _ = rustix::process::nice(LAST_OF_ALL);
 }
 
+/// Lets whoever waits for this processor have it for a turn.
+pub fn give_turn() {
+    std::thread::yield_now();
+}
+
 /// Does `work` that waits for disks, off the runtime's thread.
 ///
 /// # Panics

@@ -89,6 +89,9 @@ const APPENDS_IN_FLIGHT: usize = 2;
 const UNCOMMITTED_MAX: u64 = 16_384;
 /// When a refused command may come again: a few group commits later.
 const BUSY_RETRY: Duration = Duration::from_millis(20);
+/// A learner's batches are this part of the others', 16 KiB: applied in about a millisecond, after which it lets those have
+/// the processor who serve somebody (`measure join 100000`: their p99 5.7 ms beside it, with whole batches 9.4 ms).
+pub(super) const LEARNER_PART: usize = 8;
 /// Batches that one piece of a snapshot is as large as: 1 MiB.
 const CHUNK_BATCHES: usize = 8;
 
@@ -353,18 +356,19 @@ impl Core {
             // Whose disk is full is filled no further, but as long as all wait for it.
             let has_room = !peer.full || ackset.contains(id);
             if has_room && peer.retry_at.is_none() && !peer.refused {
-                due.push(id);
+                let part = if ackset.contains(id) { 1 } else { LEARNER_PART };
+                due.push((id, self.setup.batch_bytes / part));
             }
         }
-        for to in due {
-            while let Some((sent, message)) = self.next_for(to) {
+        for (to, batch) in due {
+            while let Some((sent, message)) = self.next_for(to, batch) {
                 self.send_to_peer(to, sent, message);
             }
         }
     }
 
-    /// The next message that `to` lacks, if it may have one now.
-    fn next_for(&mut self, to: ReplicaId) -> Option<(Sent, Message)> {
+    /// The next message that `to` lacks, if it may have one now; of `batch` bytes, if it is one of entries.
+    fn next_for(&mut self, to: ReplicaId, batch: usize) -> Option<(Sent, Message)> {
         let (from, epoch, committed) = (self.me(), self.epoch, self.committed);
         let peer = self.leading.as_mut()?.peers.get_mut(&to)?;
         let first = peer.next;
@@ -375,7 +379,7 @@ impl Core {
             if peer.in_flight >= APPENDS_IN_FLIGHT || (first > self.log.last().index && !ask) {
                 return None;
             }
-            let entries = self.log.batch_from(first, self.setup.batch_bytes);
+            let entries = self.log.batch_from(first, batch);
             peer.next = entries.last().map_or(first, |entry| entry.index.next());
             peer.in_flight += 1;
             let message = Message::Append { from, epoch, prev: before.point, entries, committed };

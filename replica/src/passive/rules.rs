@@ -11,7 +11,8 @@ use common::rpc::peer::{Hello, Message, Reply, ReplyBody, StateHash};
 use common::rpc::replica::{Answer, Consistency, QueryError, Role};
 
 use super::hostile::{ME, OTHER, following, following_record, following_with, genesis, now, update};
-use super::{Core, Effect, Event, SHRINK_AFTER, SUSPECT_AFTER, SnapshotAfter, Ticket, Waiter};
+use super::primary::LEARNER_PART;
+use super::{BATCH_BYTES, Core, Effect, Event, SHRINK_AFTER, SUSPECT_AFTER, SnapshotAfter, Ticket, Waiter};
 
 /// One core among others that are played here.
 #[expect(clippy::struct_excessive_bools, reason = "what fails, each by itself")]
@@ -37,6 +38,8 @@ struct Play {
     queried: Option<Result<Answer, QueryError>>,
     /// When it read the record, which a candidacy begins with.
     read_at: Vec<u64>,
+    /// The weights of the batches of entries that were sent.
+    fed: Vec<(ReplicaId, usize)>,
 }
 
 impl Play {
@@ -56,6 +59,7 @@ impl Play {
             silent_from: u128::MAX,
             queried: None,
             read_at: Vec::new(),
+            fed: Vec::new(),
         }
     }
 
@@ -85,9 +89,10 @@ impl Play {
             Effect::Reply { reply, .. } => self.replies.push(reply.body),
             Effect::Queried { result, .. } => self.queried = Some(result),
             Effect::Send { to, .. } if to >= ReplicaId::from_u128(self.silent_from) => {}
-            Effect::Send { ticket, message, .. } => {
+            Effect::Send { to, ticket, message, .. } => {
                 let body = match message {
                     Message::Append { prev, entries, .. } => {
+                        self.fed.push((to, entries.iter().map(|entry| entry.weight()).sum()));
                         let upto = entries.last().map_or(prev.index, |entry| entry.index);
                         // Its disk hangs there: no answer for now.
                         if upto > self.durable {
@@ -129,6 +134,14 @@ impl Play {
         let deadline = now(1_000_000).at;
         let (facts, payload) = (bytes::Bytes::new(), bytes::Bytes::from_static(b"any"));
         self.step(Event::Execute { waiter: Waiter(n), request, facts, payload, deadline });
+    }
+
+    /// Somebody with an empty log wants to be fed.
+    fn join(&mut self, n: u128) -> ReplyBody {
+        let me = Member { id: ReplicaId::from_u128(n), boot: BootId::from_u128(n) };
+        let message = Message::Join { me, last: LogPoint::default(), config_version: ConfigVersion(0) };
+        self.step(Event::Peer { waiter: Waiter(1), message });
+        self.replies.pop().unwrap()
     }
 
     fn stale_read(&mut self) -> Result<Answer, QueryError> {
@@ -420,17 +433,30 @@ fn a_learner_that_lacks_what_its_primary_committed_answers_no_stale_read() {
 #[test]
 fn learners_that_came_and_went_leave_room_for_others() {
     let mut play = primary();
-    let join = |play: &mut Play, n: u128| {
-        let me = Member { id: ReplicaId::from_u128(n), boot: BootId::from_u128(n) };
-        let message = Message::Join { me, last: LogPoint::default(), config_version: ConfigVersion(0) };
-        play.step(Event::Peer { waiter: Waiter(1), message });
-        play.replies.pop().unwrap()
-    };
     play.silent_from = 100;
     for n in 100..200 {
-        join(&mut play, n);
+        play.join(n);
     }
-    assert!(matches!(join(&mut play, 300), ReplyBody::NotPrimary { .. }));
+    assert!(matches!(play.join(300), ReplyBody::NotPrimary { .. }));
     play.pass(Duration::from_secs(61));
-    assert_eq!(join(&mut play, 300), ReplyBody::Accepted);
+    assert_eq!(play.join(300), ReplyBody::Accepted);
+}
+
+#[test]
+fn a_learner_is_fed_in_small_batches() {
+    let mut play = primary();
+    for n in 2..500 {
+        play.submit(n);
+    }
+    let learner = ReplicaId::from_u128(100);
+    assert_eq!(play.join(100), ReplyBody::Accepted);
+    let fed: Vec<usize> = play
+        .fed
+        .iter()
+        .filter(|&&(to, weight)| to == learner && weight > 0)
+        .map(|&(_, weight)| weight)
+        .collect();
+    let small = BATCH_BYTES / LEARNER_PART;
+    assert!(fed.iter().sum::<usize>() > small, "all of the log, which is more than one batch");
+    assert!(fed.iter().all(|&weight| weight <= small), "{fed:?}");
 }

@@ -34,6 +34,9 @@ impl Thread {
 /// There is one thread.
 pub fn give_way() {}
 
+/// There is one thread.
+pub fn give_turn() {}
+
 /// Does `work` here and now: simulated disks answer at once, and take their time in [`work_takes_time`].
 pub async fn aside<T>(work: impl FnOnce() -> T) -> T {
     work_takes_time().await;
