@@ -10,7 +10,7 @@ use common::rpc::limits::REPLICA;
 use common::rpc::transport::within;
 use common::services::just_hungry::NAME;
 
-use super::crowd::{Crowd, Door, Placed, judge, open_shop, wait};
+use super::crowd::{Crowd, Door, judge, open_shop, wait};
 use super::usage::Cpu;
 use super::{figure, ms, number, per_second};
 use crate::cluster::{Cluster, Options};
@@ -28,6 +28,8 @@ const LIVE: usize = 8;
 const LIVE_PAUSE: Duration = Duration::from_millis(5);
 /// How long they are looked at before anything happens.
 const CALM: Duration = Duration::from_secs(5);
+/// Replicas that took less than a tenth of a processor for so long have nothing to do.
+const QUIET: Duration = Duration::from_secs(1);
 /// How often a log, or the state of a member, is looked at.
 const LOOK: Duration = Duration::from_millis(10);
 /// By then a replica has told of its long rounds.
@@ -143,9 +145,11 @@ struct Snapshot {
     staged: Option<Moment>,
 }
 
-/// Starts the replica `away` again, and tells how long that took and what the live customers felt.
+/// Starts the replica `away` again, and tells how long that took and what the live customers felt: before, with one replica
+/// less; meanwhile; and after, with all.
 fn comes_back(cluster: &mut Cluster, door: Door, away: usize, what: &str) -> Result<()> {
     let whole = cluster.replicas.len();
+    quiet(cluster)?;
     let live = Crowd::start(door, LIVE, LIVE_PAUSE, u64::MAX);
     live.await_acknowledged(100)?;
     let clock = live.clock();
@@ -159,16 +163,39 @@ fn comes_back(cluster: &mut Cluster, door: Door, away: usize, what: &str) -> Res
     run(all_in_sync(cluster.replicas[primary].address(), whole)).with_context(|| what.to_owned())?;
     let ended = clock.now();
     let primary_cpu = Cpu::of(&cluster.replicas[primary])?.since(&before);
-    wait(CALM / 5)?;
-    let placed: Vec<Placed> = live.stop()?;
+    let placed = live.stop()?;
     let (before, silent_before) = judge(&placed, calm, begun);
     let (during, silent) = judge(&placed, begun, ended);
+    quiet(cluster)?;
+    let live = Crowd::start(door, LIVE, LIVE_PAUSE, u64::MAX);
+    live.await_acknowledged(100)?;
+    let calm = live.clock().now();
+    wait(CALM)?;
+    let (after, silent_after) = judge(&live.stop()?, calm, calm + CALM);
     figure(format!("{what}: from the start of the process"), ms(ended.since(begun)));
     figure(format!("{what}: until its ready line"), ms(ready.since(begun)));
     figure(format!("{what}: live orders before"), format!("{before}, longest silence {}", ms(silent_before)));
     figure(format!("{what}: live orders meanwhile"), format!("{during}, longest silence {}", ms(silent)));
+    figure(format!("{what}: live orders after"), format!("{after}, longest silence {}", ms(silent_after)));
     figure(format!("{what}: processor time of the primary"), ms(primary_cpu.whole));
     long_rounds(cluster)
+}
+
+/// Waits until the replicas rest: what is left to do of what was before, a snapshot above all, is none of what is measured.
+fn quiet(cluster: &Cluster) -> Result<()> {
+    let taken = || -> Result<Duration> {
+        let running = cluster.replicas.iter().filter(|replica| replica.pid().is_some());
+        running.map(|replica| Ok(Cpu::of(replica)?.whole)).sum()
+    };
+    let clock = Clock::start();
+    loop {
+        let before = taken()?;
+        wait(QUIET)?;
+        if taken()?.saturating_sub(before) < QUIET / 10 {
+            return Ok(());
+        }
+        ensure!(clock.now().since_origin() < PATIENCE, "the replicas do not rest");
+    }
 }
 
 /// How often a core's task was busy for longer than it should be, by the replicas' logs: they tell every 10 s.
@@ -226,7 +253,8 @@ async fn all_in_sync(primary: SocketAddr, whole: usize) -> Result<()> {
     loop {
         let members = primary.status(within(REPLICA, PATIENCE)).await?;
         let group = members.iter().find(|member| member.service.as_str() == NAME);
-        let config = group.and_then(|member| member.config.as_ref()).context("the primary knows its group")?;
+        let config =
+            group.and_then(|member| member.config.as_ref()).context("the primary knows its group")?;
         if config.in_sync.len() >= whole {
             return Ok(());
         }
