@@ -10,7 +10,7 @@ use replica::Failure;
 use replica::config::Config;
 use tokio::runtime::{Builder, LocalOptions};
 
-/// With glibc's, an order costs a primary a fifth more processor time.
+/// An order costs a primary a fifth less processor time than with glibc's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
